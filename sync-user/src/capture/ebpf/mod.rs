@@ -1,0 +1,1 @@
+//! Sees changes by eBPF programs on the kernel's notification functions.

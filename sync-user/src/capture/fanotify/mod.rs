@@ -1,0 +1,1 @@
+//! Sees changes by one fanotify mark on the file system.

@@ -1,0 +1,54 @@
+//! Turns what the kernel reports below the root into [`Change`](crate::model::Change)s.
+//!
+//! Two backends give the same changes: `ebpf` on the kernel's own notification functions, and
+//! `fanotify` with one mark for the whole file system. Neither has a cost per directory.
+
+pub mod ebpf;
+pub mod fanotify;
+
+use std::path::PathBuf;
+
+use crate::model::Captured;
+use crate::shutdown::Stop;
+
+/// Which backend shall see the changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// eBPF where this kernel allows it, else fanotify.
+    Auto,
+    Ebpf,
+    Fanotify,
+}
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub root: PathBuf,
+    pub backend: Backend,
+}
+
+/// A backend that is attached to the kernel: whatever happens below the root from now on will
+/// be delivered, as a change or as a gap.
+pub trait Source: Send {
+    /// `ebpf` or `fanotify`, for people and logs.
+    fn name(&self) -> &'static str;
+
+    /// Whether `Change::seen` is the kernel's own time, or only when the event was read.
+    fn stamps_in_kernel(&self) -> bool;
+
+    /// Delivers what was captured, in the kernel's order, until `stop` is requested; then
+    /// delivers what the kernel already holds, and returns.
+    ///
+    /// `deliver` never blocks (I9). An event that cannot be understood becomes a gap, not an
+    /// error; an error means that this backend cannot go on at all.
+    fn run(self: Box<Self>, deliver: &mut dyn FnMut(Captured), stop: &Stop) -> Result<(), Error>;
+}
+
+/// Why a backend could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Error {
+    /// What failed and how, lower case: "load the eBPF programs: operation not permitted".
+    pub what: String,
+    /// What the operator can do about it, one sentence.
+    pub remedy: String,
+}

@@ -1,0 +1,1 @@
+//! Demonstrates ksyncd on this machine alone, over real SSH on loopback.

@@ -1,0 +1,60 @@
+//! Lists what the target shall do.
+
+use super::{Entry, Time, TreePath, Version};
+
+/// Steps in an order that is valid at every prefix: parents before children, removals of
+/// children before their directory, times of directories last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+}
+
+/// One thing that the target shall do. Steps name content, they do not carry it: it is read
+/// when the step is shipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make the directory, or take the one that is there, and give it this mode.
+    MakeDirectory { path: TreePath, entry: Entry },
+    /// Replace whatever the path names, unless it is a directory, by this file, atomically.
+    PutFile { path: TreePath, entry: Entry },
+    /// Replace whatever the path names, unless it is a directory, by this symbolic link.
+    PutSymlink { path: TreePath, entry: Entry },
+    /// Give the path this mode and modification time.
+    SetAttributes { path: TreePath, version: Version },
+    /// Give the directory this modification time, which the steps before have disturbed.
+    SetDirectoryTime { path: TreePath, mtime: Time },
+    /// Remove the file or symbolic link.
+    RemoveFile { path: TreePath },
+    /// Remove the directory if it is empty.
+    RemoveDirectory { path: TreePath },
+    /// Rename, if the target's `from` still is what the source believes.
+    Rename {
+        from: TreePath,
+        to: TreePath,
+        expects: Version,
+    },
+    /// Swap two names in one atomic act, if both still are what the source believes.
+    Exchange {
+        one: TreePath,
+        other: TreePath,
+        expects_one: Version,
+        expects_other: Version,
+    },
+}
+
+impl Step {
+    /// The path that the step is about; of a rename the new name.
+    pub fn path(&self) -> &TreePath {
+        match self {
+            Self::MakeDirectory { path, .. }
+            | Self::PutFile { path, .. }
+            | Self::PutSymlink { path, .. }
+            | Self::SetAttributes { path, .. }
+            | Self::SetDirectoryTime { path, .. }
+            | Self::RemoveFile { path }
+            | Self::RemoveDirectory { path } => path,
+            Self::Rename { to, .. } => to,
+            Self::Exchange { one, .. } => one,
+        }
+    }
+}

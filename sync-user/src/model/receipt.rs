@@ -1,0 +1,45 @@
+//! Says what the target made of a step.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The number of a step on one connection, counted from 1 without holes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Sequence(pub u64);
+
+/// The target's answer to one step (I4: it never says more than what is done).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub sequence: Sequence,
+    pub outcome: Outcome,
+    /// How long the target took to apply the step, on its own clock.
+    pub took: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Verified, and visible under its name.
+    Applied,
+    /// Not done; what the path named before is untouched.
+    Refused { refusal: Refusal, detail: String },
+}
+
+/// Why a step was not done: what the source does next depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The target's path is not what the step expects: content has to be sent.
+    Unexpected,
+    /// The directory holds entries that the source does not know of: it stays.
+    NotEmpty,
+    /// Content did not arrive as the source hashed it.
+    Damaged,
+    /// The source took the step back, because the file changed while it was read.
+    Withdrawn,
+    /// No space, or no quota, or no inodes left.
+    Full,
+    /// The receiving user may not do this.
+    Forbidden,
+    /// Any other failure of the file system.
+    Failed,
+}

@@ -1,0 +1,1 @@
+//! Applies steps to the target's tree, inside its root and atomically.

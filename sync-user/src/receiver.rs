@@ -1,0 +1,1 @@
+//! Serves one source: reads its frames, applies its steps, answers with receipts.

@@ -1,0 +1,83 @@
+//! Puts messages into frames and takes them out: length, checksum, payload.
+//!
+//! ```text
+//!  0        4        8                8+length
+//!  │ length │ crc32  │ postcard payload │        little endian; the checksum is of the payload
+//! ```
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::limits::FRAME_BYTES_MAX;
+
+const HEADER_BYTES: usize = 8;
+
+/// Why bytes are not a frame. The connection cannot go on: its end of frames is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    #[error("a frame claims {0} bytes, more than the {FRAME_BYTES_MAX} that are allowed")]
+    TooLong(usize),
+    #[error("a frame's checksum does not match")]
+    Checksum,
+    #[error("a frame's payload is not a message of protocol version {version}", version = super::VERSION)]
+    Payload,
+}
+
+/// Appends `message` as one frame to `out`.
+///
+/// # Panics
+///
+/// When the message is longer than [`FRAME_BYTES_MAX`]: the senders keep to the limits.
+pub fn encode<M: Serialize>(message: &M, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEADER_BYTES]);
+    postcard::to_io(message, &mut *out).expect("writing to memory does not fail");
+    let length = out.len() - start - HEADER_BYTES;
+    assert!(length <= FRAME_BYTES_MAX, "I6: a frame of {length} bytes");
+    let checksum = crc32fast::hash(&out[start + HEADER_BYTES..]);
+    out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
+    out[start + 4..start + HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Takes messages out of a stream of bytes that arrive in pieces.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: Vec<u8>,
+    taken: usize,
+}
+
+impl Decoder {
+    /// Adds bytes that have arrived.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        if self.taken > 0 {
+            self.buffer.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole message; `None` until more bytes arrive.
+    pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, FrameError> {
+        let waiting = &self.buffer[self.taken..];
+        let Some((header, rest)) = waiting.split_at_checked(HEADER_BYTES) else {
+            return Ok(None);
+        };
+        let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let checksum = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
+        if length > FRAME_BYTES_MAX {
+            return Err(FrameError::TooLong(length));
+        }
+        let Some(payload) = rest.get(..length) else {
+            return Ok(None);
+        };
+        if crc32fast::hash(payload) != checksum {
+            return Err(FrameError::Checksum);
+        }
+        let (message, rest) = postcard::take_from_bytes(payload).map_err(|_cause| FrameError::Payload)?;
+        if !rest.is_empty() {
+            return Err(FrameError::Payload);
+        }
+        self.taken += HEADER_BYTES + length;
+        Ok(Some(message))
+    }
+}

@@ -1,0 +1,18 @@
+//! Keeps every maximum of the protocol in one place, each with its reason.
+
+/// The protocol's version; both ends of a connection must have the same, since the source
+/// brings the receiver along.
+pub const VERSION: u16 = 1;
+
+/// A frame's payload. Above `CONTENT_BYTES_MAX` plus the longest two paths, and small enough
+/// that a hostile length costs no memory.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// A file up to this size travels inside its step: one frame, one receipt.
+pub const INLINE_BYTES_MAX: usize = 256 << 10;
+
+/// Content of one frame of a larger file: eight SSH packets, so small frames wait little.
+pub const CONTENT_BYTES_MAX: usize = 256 << 10;
+
+/// What a login shell may print before the preamble.
+pub const NOISE_BYTES_MAX: usize = 64 << 10;

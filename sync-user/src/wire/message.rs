@@ -1,0 +1,139 @@
+//! Defines the messages; the direction is in the type, so a message cannot go the wrong way.
+//!
+//! Paths are bytes here, since a peer may send anything: the receiving side checks them by
+//! [`TreePath::new`](crate::model::TreePath::new).
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Content, Mode, Receipt, Sequence, Time, Version};
+
+/// From the source to the receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToReceiver {
+    /// The first message, once.
+    Hello(SourceHello),
+    /// Asks for the listing of the whole tree.
+    List,
+    /// One step; steps are numbered from 1 and applied in order.
+    Step { sequence: Sequence, step: Step },
+    /// More content of the step whose body is [`Body::Streamed`].
+    Content { sequence: Sequence, bytes: Vec<u8> },
+    /// All content of that step was sent, and this is its hash.
+    ContentEnd { sequence: Sequence, content: Content },
+    /// The source takes that step back: nothing of it may become visible.
+    ContentAbort { sequence: Sequence },
+    /// Asks for a sign of life.
+    Ping { token: u64 },
+    /// Nothing follows: answer everything, then end.
+    Goodbye,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceHello {
+    pub version: u16,
+}
+
+/// A [`crate::model::Step`] with its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    MakeDirectory {
+        path: Vec<u8>,
+        mode: Mode,
+    },
+    PutFile {
+        path: Vec<u8>,
+        size: u64,
+        mode: Mode,
+        mtime: Time,
+        body: Body,
+    },
+    PutSymlink {
+        path: Vec<u8>,
+        destination: Vec<u8>,
+        mtime: Time,
+    },
+    SetAttributes {
+        path: Vec<u8>,
+        version: Version,
+    },
+    SetDirectoryTime {
+        path: Vec<u8>,
+        mtime: Time,
+    },
+    RemoveFile {
+        path: Vec<u8>,
+    },
+    RemoveDirectory {
+        path: Vec<u8>,
+    },
+    Rename {
+        from: Vec<u8>,
+        to: Vec<u8>,
+        expects: Version,
+    },
+    Exchange {
+        one: Vec<u8>,
+        other: Vec<u8>,
+        expects_one: Version,
+        expects_other: Version,
+    },
+}
+
+/// How a file's content travels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// Here, with its hash.
+    Inline { bytes: Vec<u8>, content: Content },
+    /// In `Content` messages that follow, with no other step between them.
+    Streamed,
+}
+
+/// From the receiver to the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToSource {
+    /// The first message after the preamble, once.
+    Hello(ReceiverHello),
+    /// Part of the listing: parents come before children.
+    Listing(Vec<Listed>),
+    /// The listing is complete, but for these places.
+    ListingEnd {
+        unreadable: Vec<Unreadable>,
+    },
+    /// Answers to steps, in order.
+    Receipts(Vec<Receipt>),
+    Pong {
+        token: u64,
+    },
+    /// The receiver cannot go on, and ends.
+    Fatal {
+        what: String,
+        remedy: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiverHello {
+    pub version: u16,
+    /// The program's version and build, for logs.
+    pub program: String,
+    /// Process id of the receiver on the target.
+    pub process: u32,
+    /// Effective user id: only 0 may set every owner and mode.
+    pub user: u32,
+}
+
+/// One entry of the target's tree. The root itself is not listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    pub path: Vec<u8>,
+    pub version: Version,
+    /// Where a symbolic link leads; `None` for the other kinds.
+    pub destination: Option<Vec<u8>>,
+}
+
+/// A place of the target's tree that could not be read: nothing is known of what is below it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    pub path: Vec<u8>,
+    pub cause: String,
+}

@@ -1,0 +1,15 @@
+//! Turns messages into bytes and back: pure, with no sockets and no files.
+//!
+//! A connection begins with the receiver's [`PREAMBLE`], which the source looks for behind
+//! whatever a login shell printed; then each side sends its `Hello`, then frames flow both ways.
+
+mod codec;
+mod limits;
+mod message;
+
+pub use codec::{Decoder, FrameError, encode};
+pub use limits::{CONTENT_BYTES_MAX, FRAME_BYTES_MAX, INLINE_BYTES_MAX, NOISE_BYTES_MAX, VERSION};
+pub use message::{Body, Listed, ReceiverHello, SourceHello, Step, ToReceiver, ToSource, Unreadable};
+
+/// The first bytes that a receiver writes. The NULs keep it apart from anything a shell prints.
+pub const PREAMBLE: &[u8] = b"\0ksyncd-receiver\0";

@@ -1,0 +1,1 @@
+//! Runs a command in a virtual machine on a Debian kernel.
