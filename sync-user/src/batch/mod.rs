@@ -1,1 +1,79 @@
-//! TODO
+//! Gathers changes until a batch is worth sending: pure, with the time passed in.
+//!
+//! Changes fold by path (`fold`), files that are still being written wait for their close
+//! (`open`), and back-pressure decides when a batch ends (`close`). One [`Batcher`] serves one
+//! target, so that a slow target gathers while a fast one is served.
+
+mod close;
+mod fold;
+mod open;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+pub use close::Room;
+
+use crate::model::{Look, Move, Stamp, TreePath};
+use open::OpenFiles;
+
+/// What closes a batch. All limits hold at once; the first that is reached closes.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How long a change waits for company while the target is idle; 0 sends at once.
+    pub delay: Duration,
+    /// How old the oldest change of a batch grows while earlier batches are on their way.
+    pub max_delay: Duration,
+    /// How many paths a batch gathers while earlier batches are on their way.
+    pub max_changes: usize,
+    /// How often a file that stays open for writing is sent, and how long a new file that
+    /// nobody closes waits.
+    pub open_file_interval: Duration,
+    /// How many paths may wait for one target; past it they become one rescan of the root (I6).
+    pub backlog_max: usize,
+}
+
+/// The changes that wait for one target.
+#[derive(Debug)]
+pub struct Batcher {
+    config: Config,
+    /// Paths to look at in the next batch.
+    ready: BTreeMap<TreePath, Look>,
+    /// When the oldest of `ready` came.
+    ready_since: Option<Stamp>,
+    /// Files to look at when they are closed, or have been open for long.
+    open: OpenFiles,
+    /// Renames in the order in which they happened.
+    moves: Vec<Move>,
+    /// Directories renamed lately: kernel time and new name. An event that was stamped before
+    /// such a rename and arrives after it may carry a path that no longer is.
+    renamed: VecDeque<(Stamp, TreePath)>,
+    /// How often the backlog was replaced by a rescan.
+    overflows: u64,
+}
+
+impl Batcher {
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            ready: BTreeMap::new(),
+            ready_since: None,
+            open: OpenFiles::default(),
+            moves: Vec::new(),
+            renamed: VecDeque::new(),
+            overflows: 0,
+        }
+    }
+
+    /// How many paths wait, ready or open.
+    pub fn waiting(&self) -> usize {
+        self.ready.len() + self.open.len()
+    }
+
+    /// How often [`Config::backlog_max`] was reached.
+    pub fn overflows(&self) -> u64 {
+        self.overflows
+    }
+}
