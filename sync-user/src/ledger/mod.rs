@@ -1,1 +1,155 @@
-//! TODO
+//! Knows what one target holds, so that only differences travel.
+//!
+//! It starts from the target's own listing and follows each step that is sent. What is on its
+//! way counts as held: a step that is refused, or a connection that is lost, makes its paths
+//! [`Known::Unsure`] again (I4), and unsure is never taken for equal. Paths that only the target
+//! has are not in the ledger, so nothing ever removes them (I3).
+
+mod links;
+
+#[cfg(test)]
+mod tests;
+
+pub use links::Links;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::model::{Content, FileKind, TreePath, Version};
+
+/// What is known of one path of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    Holds(Held),
+    /// Something may be there, of whatever kind and content: we put it there, or meant to.
+    Unsure,
+}
+
+/// A path of the target as it was listed, or as it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub version: Version,
+    /// The hash of a file's content or of a link's destination, where it is known.
+    pub content: Option<Content>,
+    /// Whether the modification time was old enough when the content was read that a later
+    /// write must have changed it. If not, equal times prove nothing.
+    pub settled: bool,
+}
+
+/// What one target holds, by path.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    known: BTreeMap<TreePath, Known>,
+}
+
+impl Ledger {
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    pub fn get(&self, path: &TreePath) -> Option<Known> {
+        self.known.get(path).copied()
+    }
+
+    /// What the path is known to hold; `None` when nothing is known, or nothing for sure.
+    pub fn held(&self, path: &TreePath) -> Option<Held> {
+        match self.known.get(path) {
+            Some(Known::Holds(held)) => Some(*held),
+            Some(Known::Unsure) | None => None,
+        }
+    }
+
+    /// Whether the path is known to be a directory; the root always is.
+    pub fn is_directory(&self, path: &TreePath) -> bool {
+        path.is_root() || self.held(path).is_some_and(|held| held.version.kind == FileKind::Directory)
+    }
+
+    pub fn set(&mut self, path: TreePath, known: Known) {
+        self.known.insert(path, known);
+    }
+
+    pub fn forget(&mut self, path: &TreePath) {
+        self.known.remove(path);
+    }
+
+    /// What is known below `top`, without `top` itself, in path order.
+    pub fn below(&self, top: &TreePath) -> impl DoubleEndedIterator<Item = (&TreePath, &Known)> {
+        let (first, end) = top.below_bounds();
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        self.known.range::<[u8], _>((Bound::Included(first.as_slice()), end))
+    }
+
+    pub fn has_below(&self, top: &TreePath) -> bool {
+        self.below(top).next().is_some()
+    }
+
+    /// Takes out `top` and everything below it.
+    pub fn take(&mut self, top: &TreePath) -> Vec<(TreePath, Known)> {
+        let paths: Vec<TreePath> =
+            self.known.get_key_value(top).map(|(path, _)| path.clone()).into_iter().chain(self.below(top).map(|(path, _)| path.clone())).collect();
+        paths.into_iter().filter_map(|path| self.known.remove_entry(&path)).collect()
+    }
+
+    /// Follows a rename, which replaces whatever `to` was.
+    pub fn rename(&mut self, from: &TreePath, to: &TreePath) {
+        let moved = self.take(from);
+        self.take(to);
+        self.put_moved(moved, from, to);
+    }
+
+    /// Follows an exchange of two names.
+    pub fn exchange(&mut self, one: &TreePath, other: &TreePath) {
+        let (from_one, from_other) = (self.take(one), self.take(other));
+        self.put_moved(from_one, one, other);
+        self.put_moved(from_other, other, one);
+    }
+
+    /// Doubts `top` and everything below it.
+    pub fn doubt(&mut self, top: &TreePath) {
+        for path in self.below(top).map(|(path, _)| path.clone()).collect::<Vec<_>>() {
+            self.known.insert(path, Known::Unsure);
+        }
+        if !top.is_root() {
+            self.known.insert(top.clone(), Known::Unsure);
+        }
+    }
+
+    /// Doubts what a rename that may not have happened would have left: everything may be under
+    /// either name.
+    pub fn doubt_rename(&mut self, from: &TreePath, to: &TreePath) {
+        let doubtful: Vec<TreePath> =
+            self.below(to).filter_map(|(path, _)| path.moved(to, from)).chain([from.clone()]).collect();
+        for path in doubtful {
+            self.known.insert(path, Known::Unsure);
+        }
+        self.doubt(to);
+    }
+
+    /// Starts over from what the target lists, keeping to the paths that are ours: those that
+    /// were known before, and those that `at_source` has. What is known of content stays where
+    /// the target lists the very version it was known for.
+    pub fn relist(&mut self, listing: impl IntoIterator<Item = (TreePath, Held)>, at_source: impl Fn(&TreePath) -> bool) {
+        let before = std::mem::take(&mut self.known);
+        for (path, mut listed) in listing {
+            match before.get(&path) {
+                Some(Known::Holds(held)) if held.version == listed.version => {
+                    listed.content = listed.content.or(held.content);
+                    listed.settled = held.settled;
+                }
+                Some(_) => {}
+                None if at_source(&path) => {}
+                None => continue,
+            }
+            self.known.insert(path, Known::Holds(listed));
+        }
+    }
+
+    fn put_moved(&mut self, moved: Vec<(TreePath, Known)>, from: &TreePath, to: &TreePath) {
+        let renamed = moved.into_iter().filter_map(|(path, known)| Some((path.moved(from, to)?, known)));
+        self.known.extend(renamed);
+    }
+}

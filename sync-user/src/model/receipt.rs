@@ -28,8 +28,10 @@ pub enum Outcome {
 /// Why a step was not done: what the source does next depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Refusal {
-    /// The target's path is not what the step expects: content has to be sent.
+    /// The target's path is of another kind or version than the step expects.
     Unexpected,
+    /// The directory that the path is in is not there.
+    NoParent,
     /// The directory holds entries that the source does not know of: it stays.
     NotEmpty,
     /// Content did not arrive as the source hashed it.

@@ -1,1 +1,16 @@
-//! TODO
+//! Turns what was seen at the source into steps for one target: pure, with no files and no clock.
+//!
+//! First the renames that the target can repeat (`moves`), then the differences between what
+//! was seen and what the ledger says (`differences`), last the times of the directories that
+//! the steps disturb (`times`). The ledger follows every step as it is planned.
+
+mod differences;
+mod moves;
+mod times;
+
+#[cfg(test)]
+mod tests;
+
+pub use differences::{Observed, State, differences, worth_hashing};
+pub use moves::moves;
+pub use times::directory_times;

@@ -1,0 +1,125 @@
+//! Compares what was seen at the source with what the ledger says of the target.
+
+use std::collections::BTreeMap;
+
+use crate::ledger::{Held, Known, Ledger};
+use crate::model::{Content, Entry, FileKind, Step, TreePath};
+
+/// What was seen at one path of the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    pub state: State,
+    /// The hash of the content, where it was worth computing ([`worth_hashing`]).
+    pub content: Option<Content>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    Present(Entry),
+    Absent,
+    /// It could not be read, or is not replicated: whatever the target has there stays (I3).
+    Unknown,
+}
+
+/// Whether a file's content has to be hashed to know if the target's is equal.
+///
+/// `asked` is whether a change says that content may differ. Sizes that differ prove that
+/// content does. Equal sizes with equal times prove that it does not, unless the file was
+/// written in the same clock tick in which it was last read, or through a memory map. Equal
+/// sizes with other times are worth a read here when that may save sending all of it.
+pub fn worth_hashing(entry: &Entry, held: Option<Held>, asked: bool) -> bool {
+    let Some(Held { version, content, settled }) = held else { return false };
+    entry.version.kind == FileKind::File
+        && version.kind == FileKind::File
+        && entry.version.size == version.size
+        && content.is_some()
+        && (asked || !settled || entry.version.mtime != version.mtime)
+}
+
+/// The steps that make the target equal at the observed paths: parents before children, then
+/// removals with children before parents. A path that is absent takes all that the ledger has
+/// below it along; one that is present speaks for itself only. `asked` names the paths whose
+/// content may have changed although nothing else did.
+pub fn differences(
+    observed: &BTreeMap<TreePath, Observed>,
+    asked: impl Fn(&TreePath) -> bool,
+    ledger: &mut Ledger,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut removals = Vec::new();
+    for (path, Observed { state, content }) in observed {
+        match state {
+            State::Unknown => {}
+            State::Absent => remove(path, ledger, &mut removals),
+            State::Present(entry) => put(path, entry, *content, asked(path), ledger, &mut steps),
+        }
+    }
+    removals.reverse();
+    steps.extend(removals);
+    steps
+}
+
+fn put(path: &TreePath, entry: &Entry, content: Option<Content>, asked: bool, ledger: &mut Ledger, steps: &mut Vec<Step>) {
+    let version = entry.version;
+    let known = ledger.get(path);
+    if version.kind != FileKind::Directory && (ledger.is_directory(path) || ledger.has_below(path)) {
+        // A directory made way for something else: what we put into it goes first.
+        let mut removals = Vec::new();
+        remove(path, ledger, &mut removals);
+        removals.reverse();
+        steps.extend(removals);
+    }
+    let destination = entry.destination.as_deref().map(Content::of);
+    match (version.kind, known) {
+        (_, Some(Known::Holds(held))) if held.version.kind == version.kind => {
+            let same_content = match version.kind {
+                FileKind::Directory => true,
+                FileKind::Symlink => destination == held.content,
+                FileKind::File => match (content, held.content) {
+                    (Some(now), Some(then)) => now == then,
+                    _ => held.version.size == version.size && held.version.mtime == version.mtime && !asked,
+                },
+            };
+            let same_attributes = held.version.mtime == version.mtime && held.version.mode == version.mode;
+            if !same_content {
+                steps.push(replace(path, entry));
+            } else if !same_attributes {
+                steps.push(Step::SetAttributes { path: path.clone(), version });
+            } else {
+                return;
+            }
+            let content = if same_content { held.content.or(destination) } else { destination };
+            // Only shipping knows when content was read: until then equal times prove nothing.
+            let settled = same_content && version.kind != FileKind::File;
+            ledger.set(path.clone(), Known::Holds(Held { version, content, settled }));
+        }
+        _ => {
+            steps.push(replace(path, entry));
+            let settled = version.kind != FileKind::File;
+            ledger.set(path.clone(), Known::Holds(Held { version, content: destination, settled }));
+        }
+    }
+}
+
+fn replace(path: &TreePath, entry: &Entry) -> Step {
+    let (path, entry) = (path.clone(), entry.clone());
+    match entry.version.kind {
+        FileKind::File => Step::PutFile { path, entry },
+        FileKind::Directory => Step::MakeDirectory { path, entry },
+        FileKind::Symlink => Step::PutSymlink { path, entry },
+    }
+}
+
+/// Collects the removal of `path` and of what the ledger has below, parents first.
+fn remove(path: &TreePath, ledger: &mut Ledger, removals: &mut Vec<Step>) {
+    for (path, known) in ledger.take(path) {
+        match known {
+            Known::Holds(Held { version, .. }) if version.kind == FileKind::Directory => {
+                removals.push(Step::RemoveDirectory { path });
+            }
+            // Where it is not sure what is there a file is the first guess: the target refuses
+            // to remove a directory that way, and then it is known.
+            Known::Holds(_) | Known::Unsure => removals.push(Step::RemoveFile { path }),
+        }
+    }
+}

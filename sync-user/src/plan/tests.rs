@@ -1,0 +1,207 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::{Observed, State, differences, directory_times, moves, worth_hashing};
+use crate::ledger::{Held, Known, Ledger};
+use crate::model::{Content, Entry, FileKind, Inode, Mode, Move, Step, Time, TreePath, Version};
+
+fn path(text: &str) -> TreePath {
+    TreePath::new(text.as_bytes()).unwrap()
+}
+
+fn version(kind: FileKind, size: u64, seconds: i64) -> Version {
+    Version { kind, size, mtime: Time { seconds, nanoseconds: 0 }, mode: Mode(0o644) }
+}
+
+fn entry(version: Version) -> Entry {
+    let destination = (version.kind == FileKind::Symlink).then(|| b"x".repeat(version.size as usize));
+    Entry { version, inode: Inode { device: 1, number: 1 }, links: 1, destination }
+}
+
+fn held(version: Version) -> Known {
+    let content = match version.kind {
+        FileKind::Symlink => entry(version).destination.as_deref().map(Content::of),
+        FileKind::File | FileKind::Directory => None,
+    };
+    Known::Holds(Held { version, content, settled: true })
+}
+
+type Tree = BTreeMap<TreePath, Version>;
+
+fn ledger_of(tree: &Tree) -> Ledger {
+    let mut ledger = Ledger::default();
+    for (path, version) in tree {
+        ledger.set(path.clone(), held(*version));
+    }
+    ledger
+}
+
+/// A target that does what a step says, and panics where the real one would refuse.
+fn apply(step: &Step, target: &mut Tree) {
+    let has_parent = |target: &Tree, path: &TreePath| {
+        let parent = path.parent().expect("steps never name the root");
+        parent.is_root() || target.get(&parent).is_some_and(|version| version.kind == FileKind::Directory)
+    };
+    match step {
+        Step::MakeDirectory { path, entry } => {
+            assert!(has_parent(target, path), "{path}: no parent");
+            target.insert(path.clone(), entry.version);
+        }
+        Step::PutFile { path, entry } | Step::PutSymlink { path, entry } => {
+            assert!(has_parent(target, path), "{path}: no parent");
+            assert!(target.get(path).is_none_or(|version| version.kind != FileKind::Directory), "{path}: a directory");
+            target.insert(path.clone(), entry.version);
+        }
+        Step::SetAttributes { path, version } => {
+            let before = target.insert(path.clone(), *version).expect("there");
+            assert_eq!((before.kind, before.size), (version.kind, version.size), "{path}");
+        }
+        Step::SetDirectoryTime { path, mtime } => target.get_mut(path).expect("there").mtime = *mtime,
+        Step::RemoveFile { path } => {
+            let before = target.remove(path).expect("there");
+            assert_ne!(before.kind, FileKind::Directory, "{path}");
+        }
+        Step::RemoveDirectory { path } => {
+            assert!(target.keys().all(|other| !other.is_below(path)), "{path}: not empty");
+            assert_eq!(target.remove(path).expect("there").kind, FileKind::Directory, "{path}");
+        }
+        Step::Rename { from, to, expects } => {
+            assert_eq!(target.get(from), Some(expects));
+            assert!(has_parent(target, to));
+            assert!(target.keys().all(|other| !other.is_below(to)), "{to}: not empty");
+            let (moved, kept) = std::mem::take(target).into_iter().partition::<Tree, _>(|(path, _)| path.is_at_or_below(from));
+            *target = kept;
+            target.extend(moved.into_iter().map(|(path, version)| (path.moved(from, to).unwrap(), version)));
+        }
+        Step::Exchange { one, other, expects_one, expects_other } => {
+            assert_eq!((target.get(one), target.get(other)), (Some(expects_one), Some(expects_other)));
+            let renamed = |path: TreePath| {
+                path.moved(one, other).or_else(|| path.moved(other, one)).unwrap_or(path)
+            };
+            *target = std::mem::take(target).into_iter().map(|(path, version)| (renamed(path), version)).collect();
+        }
+    }
+}
+
+fn observe_all(source: &Tree, target: &Tree) -> BTreeMap<TreePath, Observed> {
+    let absent = target.keys().map(|path| (path.clone(), Observed { state: State::Absent, content: None }));
+    let present = source
+        .iter()
+        .map(|(path, version)| (path.clone(), Observed { state: State::Present(entry(*version)), content: None }));
+    absent.chain(present).collect()
+}
+
+fn plan(hints: &[Move], source: &Tree, target: &Tree) -> Vec<Step> {
+    let mut ledger = ledger_of(target);
+    let mut steps = moves(hints, source, &mut ledger);
+    let known: Tree = ledger.below(&TreePath::root()).map(|(path, _)| (path.clone(), version(FileKind::File, 0, 0))).collect();
+    steps.extend(differences(&observe_all(source, &known), |_| false, &mut ledger));
+    steps.extend(directory_times(&steps, |path| source.get(path).copied(), &mut ledger));
+    steps
+}
+
+#[test]
+fn a_renamed_directory_sends_no_content() {
+    let (directory, file) = (version(FileKind::Directory, 0, 1), version(FileKind::File, 5, 2));
+    let target = Tree::from([(path("d"), directory), (path("d/f"), file)]);
+    let source = Tree::from([(path("e"), directory), (path("e/f"), file)]);
+    let steps = plan(&[Move { from: path("d"), to: path("e") }], &source, &target);
+    assert_eq!(steps, [Step::Rename { from: path("d"), to: path("e"), expects: directory }]);
+}
+
+#[test]
+fn swapped_names_are_exchanged_in_one_step() {
+    let (one, other) = (version(FileKind::File, 1, 1), version(FileKind::File, 2, 2));
+    let target = Tree::from([(path("a"), one), (path("b"), other)]);
+    let source = Tree::from([(path("a"), other), (path("b"), one)]);
+    let hints = [Move { from: path("a"), to: path("b") }, Move { from: path("b"), to: path("a") }];
+    let steps = plan(&hints, &source, &target);
+    assert_eq!(steps, [Step::Exchange { one: path("a"), other: path("b"), expects_one: one, expects_other: other }]);
+}
+
+#[test]
+fn a_name_that_is_taken_again_is_never_away_at_the_target() {
+    // An editor: page → page~, then a new page under the old name.
+    let (before, after) = (version(FileKind::File, 1, 1), version(FileKind::File, 2, 2));
+    let target = Tree::from([(path("page"), before)]);
+    let source = Tree::from([(path("page"), after), (path("page~"), before)]);
+    let steps = plan(&[Move { from: path("page"), to: path("page~") }], &source, &target);
+    assert!(steps.iter().all(|step| !matches!(step, Step::Rename { .. })), "I2: {steps:?}");
+}
+
+#[test]
+fn what_could_not_be_read_is_left_alone() {
+    let mut ledger = ledger_of(&Tree::from([
+        (path("d"), version(FileKind::Directory, 0, 1)),
+        (path("d/f"), version(FileKind::File, 1, 1)),
+    ]));
+    let observed = BTreeMap::from([(path("d"), Observed { state: State::Unknown, content: None })]);
+    assert_eq!(differences(&observed, |_| true, &mut ledger), [], "I3");
+    assert!(ledger.held(&path("d/f")).is_some());
+}
+
+#[test]
+fn content_that_may_have_changed_is_sent_unless_its_hash_is_equal() {
+    let file = version(FileKind::File, 1, 1);
+    let known = Held { version: file, content: Some(Content::of(b"a")), settled: true };
+    assert!(worth_hashing(&entry(file), Some(known), true));
+    assert!(!worth_hashing(&entry(file), Some(known), false));
+    assert!(worth_hashing(&entry(file), Some(Held { settled: false, ..known }), false), "the same clock tick");
+    for (now, sent) in [(b"a", 0), (b"b", 1)] {
+        let mut ledger = Ledger::default();
+        ledger.set(path("f"), Known::Holds(known));
+        let state = State::Present(entry(file));
+        let observed = BTreeMap::from([(path("f"), Observed { state, content: Some(Content::of(now)) })]);
+        assert_eq!(differences(&observed, |_| true, &mut ledger).len(), sent);
+    }
+}
+
+#[test]
+fn a_touched_file_sends_its_attributes_only() {
+    let (before, after) = (version(FileKind::File, 1, 1), version(FileKind::File, 1, 9));
+    let mut ledger = Ledger::default();
+    let content = Some(Content::of(b"a"));
+    ledger.set(path("f"), Known::Holds(Held { version: before, content, settled: true }));
+    let observed = BTreeMap::from([(path("f"), Observed { state: State::Present(entry(after)), content })]);
+    let steps = differences(&observed, |_| false, &mut ledger);
+    assert_eq!(steps, [Step::SetAttributes { path: path("f"), version: after }]);
+}
+
+fn tree() -> impl Strategy<Value = Tree> {
+    let names = ["a", "b", "a/a", "a/b", "b/a", "b/b", "a/a/c", "b/b/c"];
+    let kind = prop_oneof![Just(FileKind::File), Just(FileKind::Directory), Just(FileKind::Symlink)];
+    prop::collection::vec(prop::option::of((kind, 1..4u64, 1..4i64)), names.len()).prop_map(move |entries| {
+        let mut tree = Tree::new();
+        for (name, entry) in names.iter().zip(entries) {
+            let name = path(name);
+            let parent = name.parent().unwrap();
+            let reachable = parent.is_root() || tree.get(&parent).is_some_and(|version| version.kind == FileKind::Directory);
+            if let (Some((kind, size, seconds)), true) = (entry, reachable) {
+                let size = if kind == FileKind::Directory { 0 } else { size };
+                tree.insert(name, version(kind, size, seconds));
+            }
+        }
+        tree
+    })
+}
+
+fn hints() -> impl Strategy<Value = Vec<Move>> {
+    let name = prop::sample::select(vec!["a", "b", "a/a", "a/b", "b/a", "b/b", "a/a/c"]).prop_map(path);
+    prop::collection::vec((name.clone(), name).prop_map(|(from, to)| Move { from, to }), 0..4)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    /// I1: from any target to any source, with any hints, true or false: every step is one that
+    /// the target accepts when its turn comes, and after all of them the trees are equal.
+    #[test]
+    fn a_plan_is_valid_at_every_step_and_ends_equal(source in tree(), before in tree(), hints in hints()) {
+        let mut target = before.clone();
+        for step in plan(&hints, &source, &before) {
+            apply(&step, &mut target);
+        }
+        prop_assert_eq!(source, target);
+    }
+}

@@ -1,0 +1,43 @@
+//! Restores the modification times of directories, which every step inside disturbs.
+
+use std::collections::BTreeSet;
+
+use crate::ledger::{Known, Ledger};
+use crate::model::{FileKind, Step, TreePath, Version};
+
+/// The last steps of a plan: each directory in which `steps` add, replace or remove a name gets
+/// the time that the source's has. `at_source` tells what a directory of the source is now.
+pub fn directory_times(
+    steps: &[Step],
+    at_source: impl Fn(&TreePath) -> Option<Version>,
+    ledger: &mut Ledger,
+) -> Vec<Step> {
+    let mut disturbed = BTreeSet::new();
+    for step in steps {
+        match step {
+            Step::MakeDirectory { path, .. } => {
+                disturbed.insert(path.clone());
+                disturbed.extend(path.parent());
+            }
+            Step::PutFile { path, .. }
+            | Step::PutSymlink { path, .. }
+            | Step::RemoveFile { path }
+            | Step::RemoveDirectory { path } => disturbed.extend(path.parent()),
+            Step::Rename { from: one, to: other, .. } | Step::Exchange { one, other, .. } => {
+                disturbed.extend(one.parent());
+                disturbed.extend(other.parent());
+            }
+            Step::SetAttributes { .. } | Step::SetDirectoryTime { .. } => {}
+        }
+    }
+    let mut times = Vec::new();
+    for path in disturbed.into_iter().filter(|path| !path.is_root()) {
+        let (Some(mut held), Some(version)) = (ledger.held(&path), at_source(&path)) else { continue };
+        if held.version.kind == FileKind::Directory && version.kind == FileKind::Directory {
+            held.version.mtime = version.mtime;
+            ledger.set(path.clone(), Known::Holds(held));
+            times.push(Step::SetDirectoryTime { path, mtime: version.mtime });
+        }
+    }
+    times
+}
