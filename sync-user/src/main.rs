@@ -1,1 +1,7 @@
-fn main() {}
+//! Starts ksyncd.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sync_user::cli::main().into()
+}

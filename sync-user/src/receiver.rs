@@ -1,1 +1,297 @@
 //! Serves one source: reads its frames, applies its steps, answers with receipts.
+//!
+//! It knows two streams and nothing of SSH. Whatever comes over them, a step is applied whole or
+//! not at all, and on any doubt about the stream itself the receiver ends: the source connects
+//! again and compares.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use crate::clock;
+use crate::model::{Content, Outcome, Receipt, Refusal, Sequence, Stamp};
+use crate::receive::{self, Failure, Incoming, OpenError, Progress, Root};
+use crate::wire::{self, Decoder, FrameError, PREAMBLE, ReceiverHello, Step, ToReceiver, ToSource, VERSION};
+
+/// What is read at once: two full frames of content and more.
+const READ_BYTES: usize = 1 << 20;
+
+/// Receipts that are gathered while more steps wait; about 4 KiB.
+const RECEIPTS_MAX: usize = 256;
+
+/// Why a receiver ended before its source was done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("read from the source: {0}")]
+    Read(#[source] io::Error),
+    #[error("write to the source: {0}")]
+    Write(#[source] io::Error),
+    #[error("the source does not keep to the protocol: {0}")]
+    Frame(#[from] FrameError),
+    #[error("the source does not keep to the protocol: {0}")]
+    Protocol(String),
+    #[error("the connection ended within {0}")]
+    Cut(&'static str),
+}
+
+/// Receives into `root` until the source says goodbye, or its stream ends between two steps.
+///
+/// An error is told to the source as well, as far as it still listens. Nothing that was not
+/// complete becomes visible.
+pub fn serve(root: &Path, reader: impl Read, writer: impl Write) -> Result<(), Error> {
+    let mut receiver = Receiver {
+        reader,
+        writer,
+        decoder: Decoder::default(),
+        receipts: Vec::new(),
+        buffer: vec![0; READ_BYTES],
+        next: 1,
+    };
+    receiver.writer.write_all(PREAMBLE).map_err(Error::Write)?;
+    let result = receiver.run(root);
+    if let Err(error) = &result {
+        let remedy = match error {
+            Error::Open(OpenError { remedy, .. }) => remedy.clone(),
+            _ => "see the log of the source".to_owned(),
+        };
+        // The source may be gone, which is then the reason for ending.
+        let _gone = receiver.say(&ToSource::Fatal {
+            what: error.to_string(),
+            remedy,
+        });
+    }
+    result
+}
+
+struct Receiver<R, W> {
+    reader: R,
+    writer: W,
+    decoder: Decoder,
+    receipts: Vec<Receipt>,
+    buffer: Vec<u8>,
+    /// The number that the next step has.
+    next: u64,
+}
+
+/// A file that comes in pieces.
+struct Stream {
+    sequence: Sequence,
+    since: Stamp,
+    /// What came so far; or why the file was given up, while the rest of it is passed over.
+    incoming: Result<Incoming, Failure>,
+}
+
+impl<R: Read, W: Write> Receiver<R, W> {
+    fn run(&mut self, root: &Path) -> Result<(), Error> {
+        let mut root = Root::open(root)?;
+        self.say(&ToSource::Hello(ReceiverHello {
+            version: VERSION,
+            program: concat!("ksyncd ", env!("CARGO_PKG_VERSION")).to_owned(),
+            process: std::process::id(),
+            user: nix::unistd::geteuid().as_raw(),
+        }))?;
+        match self.listen()? {
+            Some(ToReceiver::Hello(hello)) if hello.version == VERSION => {}
+            Some(ToReceiver::Hello(hello)) => {
+                return Err(Error::Protocol(format!(
+                    "it speaks version {}, this is version {VERSION}",
+                    hello.version
+                )));
+            }
+            Some(_) => return Err(Error::Protocol("it did not begin with a hello".to_owned())),
+            None => return Ok(()),
+        }
+        let mut stream = None;
+        while let Some(message) = self.listen()? {
+            match (message, stream.take()) {
+                (ToReceiver::Step { sequence, step }, None) => {
+                    stream = self.step(&mut root, sequence, step)?
+                }
+                (ToReceiver::Content { sequence, bytes }, Some(open)) => {
+                    stream = Some(Self::content(open, sequence, &bytes)?);
+                }
+                (ToReceiver::ContentEnd { sequence, content }, Some(open)) => {
+                    self.content_end(&mut root, open, sequence, content)?;
+                }
+                (ToReceiver::ContentAbort { sequence }, Some(open)) => self.content_abort(open, sequence)?,
+                (ToReceiver::Ping { token }, open) => {
+                    self.say(&ToSource::Pong { token })?;
+                    stream = open;
+                }
+                (ToReceiver::List, None) => self.list(&root)?,
+                (ToReceiver::Goodbye, None) => return self.flush(),
+                (ToReceiver::Hello(_), _) => return Err(Error::Protocol("it said hello twice".to_owned())),
+                (_, None) => return Err(Error::Protocol("content came for no file".to_owned())),
+                (_, Some(_)) => return Err(Error::Protocol("something else came within a file".to_owned())),
+            }
+        }
+        if stream.is_some() {
+            Err(Error::Cut("a file"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn step(&mut self, root: &mut Root, sequence: Sequence, step: Step) -> Result<Option<Stream>, Error> {
+        if sequence.0 != self.next {
+            return Err(Error::Protocol(format!(
+                "step {} came where {} was due",
+                sequence.0, self.next
+            )));
+        }
+        self.next += 1;
+        let since = clock::now();
+        let streamed = matches!(
+            step,
+            Step::PutFile {
+                body: wire::Body::Streamed,
+                ..
+            }
+        );
+        match root.apply(step) {
+            Ok(Progress::Done) => self.answer(sequence, since, Ok(()))?,
+            Ok(Progress::Wants(incoming)) => {
+                return Ok(Some(Stream {
+                    sequence,
+                    since,
+                    incoming: Ok(incoming),
+                }));
+            }
+            Err(failure) if streamed => {
+                return Ok(Some(Stream {
+                    sequence,
+                    since,
+                    incoming: Err(failure),
+                }));
+            }
+            Err(failure) => self.answer(sequence, since, Err(failure))?,
+        }
+        Ok(None)
+    }
+
+    fn content(mut stream: Stream, sequence: Sequence, bytes: &[u8]) -> Result<Stream, Error> {
+        check_turn(&stream, sequence)?;
+        if let Ok(incoming) = &mut stream.incoming
+            && let Err(failure) = incoming.write(bytes)
+        {
+            // Its space is free again from here on.
+            stream.incoming = Err(failure);
+        }
+        Ok(stream)
+    }
+
+    fn content_end(
+        &mut self,
+        root: &mut Root,
+        stream: Stream,
+        sequence: Sequence,
+        content: Content,
+    ) -> Result<(), Error> {
+        check_turn(&stream, sequence)?;
+        let Stream {
+            sequence,
+            since,
+            incoming,
+        } = stream;
+        let result = incoming.and_then(|incoming| root.finish(incoming, content));
+        self.answer(sequence, since, result)
+    }
+
+    fn content_abort(&mut self, stream: Stream, sequence: Sequence) -> Result<(), Error> {
+        check_turn(&stream, sequence)?;
+        let Stream {
+            sequence,
+            since,
+            incoming,
+        } = stream;
+        let withdrawn = Failure {
+            refusal: Refusal::Withdrawn,
+            detail: "the source took it back".to_owned(),
+        };
+        self.answer(sequence, since, Err(incoming.err().unwrap_or(withdrawn)))
+    }
+
+    fn list(&mut self, root: &Root) -> Result<(), Error> {
+        self.flush()?;
+        let unreadable = receive::list(root, |part| self.say(&ToSource::Listing(part)))?;
+        self.say(&ToSource::ListingEnd {
+            unreadable: bounded(unreadable),
+        })
+    }
+
+    fn answer(&mut self, sequence: Sequence, since: Stamp, result: Result<(), Failure>) -> Result<(), Error> {
+        let outcome = match result {
+            Ok(()) => Outcome::Applied,
+            Err(Failure { refusal, detail }) => Outcome::Refused { refusal, detail },
+        };
+        self.receipts.push(Receipt {
+            sequence,
+            outcome,
+            took: clock::now().since(since),
+        });
+        if self.receipts.len() >= RECEIPTS_MAX {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The next message; `None` at the end of the stream. Receipts leave before a wait.
+    fn listen(&mut self) -> Result<Option<ToReceiver>, Error> {
+        loop {
+            if let Some(message) = self.decoder.next()? {
+                return Ok(Some(message));
+            }
+            self.flush()?;
+            match self.reader.read(&mut self.buffer) {
+                Ok(0) if self.decoder.is_empty() => return Ok(None),
+                Ok(0) => return Err(Error::Cut("a frame")),
+                Ok(count) => self.decoder.extend(&self.buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Read(error)),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        if self.receipts.is_empty() {
+            return Ok(());
+        }
+        let receipts = std::mem::take(&mut self.receipts);
+        self.say(&ToSource::Receipts(receipts))
+    }
+
+    fn say(&mut self, message: &ToSource) -> Result<(), Error> {
+        let mut bytes = Vec::new();
+        wire::encode(message, &mut bytes);
+        self.writer
+            .write_all(&bytes)
+            .and_then(|()| self.writer.flush())
+            .map_err(Error::Write)
+    }
+}
+
+fn check_turn(stream: &Stream, sequence: Sequence) -> Result<(), Error> {
+    if stream.sequence == sequence {
+        return Ok(());
+    }
+    Err(Error::Protocol(format!(
+        "content for step {} came within step {}",
+        sequence.0, stream.sequence.0
+    )))
+}
+
+/// What fits into one frame: past it the rest is told as one place, the root.
+fn bounded(mut unreadable: Vec<wire::Unreadable>) -> Vec<wire::Unreadable> {
+    const PLACES_MAX: usize = 100;
+    if unreadable.len() > PLACES_MAX {
+        let rest = unreadable.len() - PLACES_MAX;
+        unreadable.truncate(PLACES_MAX);
+        unreadable.push(wire::Unreadable {
+            path: Vec::new(),
+            cause: format!("{rest} more places"),
+        });
+    }
+    unreadable
+}

@@ -51,7 +51,9 @@ impl Batcher {
         let since = self.ready_since?;
         let wait = match room {
             Room::Full => return None,
-            _ if self.ready.len() >= self.config.max_changes => Duration::ZERO,
+            _ if self.ready.len() >= self.config.max_changes || self.ready_bytes >= self.config.max_bytes => {
+                Duration::ZERO
+            }
             Room::Idle => self.config.delay,
             Room::Busy => self.config.max_delay.max(self.config.delay),
         };
@@ -60,6 +62,11 @@ impl Batcher {
 
     fn take(&mut self, now: Stamp) -> Batch {
         self.ready_since = None;
-        Batch { looks: mem::take(&mut self.ready), moves: mem::take(&mut self.moves), closed: now }
+        self.ready_bytes = 0;
+        Batch {
+            looks: mem::take(&mut self.ready),
+            moves: mem::take(&mut self.moves),
+            closed: now,
+        }
     }
 }

@@ -28,6 +28,8 @@ pub struct Config {
     pub max_delay: Duration,
     /// How many paths a batch gathers while earlier batches are on their way.
     pub max_changes: usize,
+    /// How many bytes of content a batch gathers while earlier batches are on their way.
+    pub max_bytes: u64,
     /// How often a file that stays open for writing is sent, and how long a new file that
     /// nobody closes waits.
     pub open_file_interval: Duration,
@@ -41,6 +43,8 @@ pub struct Batcher {
     config: Config,
     /// Paths to look at in the next batch.
     ready: BTreeMap<TreePath, Look>,
+    /// Content behind `ready`, as far as it was told.
+    ready_bytes: u64,
     /// When the oldest of `ready` came.
     ready_since: Option<Stamp>,
     /// Files to look at when they are closed, or have been open for long.
@@ -59,6 +63,7 @@ impl Batcher {
         Self {
             config,
             ready: BTreeMap::new(),
+            ready_bytes: 0,
             ready_since: None,
             open: OpenFiles::default(),
             moves: Vec::new(),

@@ -3,8 +3,11 @@
 //! Two backends give the same changes: `ebpf` on the kernel's own notification functions, and
 //! `fanotify` with one mark for the whole file system. Neither has a cost per directory.
 
+mod choose;
 pub mod ebpf;
 pub mod fanotify;
+
+pub use choose::open;
 
 use std::path::PathBuf;
 
@@ -51,4 +54,13 @@ pub struct Error {
     pub what: String,
     /// What the operator can do about it, one sentence.
     pub remedy: String,
+}
+
+impl Error {
+    pub(crate) fn new(what: &str, cause: &dyn std::fmt::Display, remedy: &str) -> Self {
+        Self {
+            what: format!("{what}: {cause}"),
+            remedy: remedy.to_owned(),
+        }
+    }
 }

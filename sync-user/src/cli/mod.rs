@@ -1,1 +1,83 @@
-//! TODO
+//! Reads the command line, and starts what it asks for.
+
+#[cfg(feature = "source")]
+mod check;
+#[cfg(feature = "source")]
+mod flags;
+mod receive;
+#[cfg(feature = "source")]
+mod run;
+#[cfg(feature = "source")]
+mod signals;
+#[cfg(feature = "source")]
+mod table;
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Exit;
+
+/// Replicates a web root to other servers the moment its files change
+#[derive(Debug, Parser)]
+#[command(name = "ksyncd", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Replicate a directory to one or more targets, until stopped
+    #[cfg(feature = "source")]
+    Run(Box<flags::Run>),
+    /// Apply what a source sends on standard input to a directory (started by the source, over SSH)
+    Receive {
+        /// The directory to keep equal to the source; its last component is made if missing
+        #[arg(long, value_name = "DIR")]
+        root: PathBuf,
+    },
+    /// Say what this machine can do, and what is missing for more
+    #[cfg(feature = "source")]
+    Check {
+        /// The directory that is to be replicated
+        #[arg(value_name = "DIR")]
+        source: Option<PathBuf>,
+    },
+    /// Show ksyncd at work on this machine alone: a sample web root, a throw-away SSH server, a replica
+    #[cfg(feature = "source")]
+    Demo,
+}
+
+/// Runs the program, and says how it ended.
+pub fn main() -> Exit {
+    match Arguments::parse().command {
+        #[cfg(feature = "source")]
+        Command::Run(flags) => run::run(*flags),
+        Command::Receive { root } => receive::receive(&root),
+        #[cfg(feature = "source")]
+        Command::Check { source } => match check::check(source.as_deref(), &mut std::io::stdout().lock()) {
+            Ok(true) => Exit::Success,
+            Ok(false) => Exit::NoCapture,
+            Err(error) => fail(Exit::Failure, &format!("write to standard output: {error}"), None),
+        },
+        #[cfg(feature = "source")]
+        Command::Demo => match crate::demo::run(std::io::IsTerminal::is_terminal(&std::io::stdin())) {
+            Ok(()) => Exit::Success,
+            Err(error) => fail(Exit::Failure, &format!("{error:#}"), None),
+        },
+    }
+}
+
+/// Tells why the program ends, and what to do about it, on standard error.
+fn fail(exit: Exit, what: &dyn Display, remedy: Option<&str>) -> Exit {
+    let mut out = std::io::stderr().lock();
+    // There is nobody left to tell when standard error is closed.
+    let _closed = writeln!(out, "ksyncd: {what}");
+    if let Some(remedy) = remedy {
+        let _closed = writeln!(out, "  hint: {remedy}");
+    }
+    exit
+}

@@ -1,1 +1,6 @@
-//! Demonstrates ksyncd on this machine alone, over real SSH on loopback.
+//! stub
+
+pub mod sshd;
+pub fn run(_: bool) -> anyhow::Result<()> {
+    Ok(())
+}

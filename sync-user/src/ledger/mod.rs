@@ -65,7 +65,10 @@ impl Ledger {
 
     /// Whether the path is known to be a directory; the root always is.
     pub fn is_directory(&self, path: &TreePath) -> bool {
-        path.is_root() || self.held(path).is_some_and(|held| held.version.kind == FileKind::Directory)
+        path.is_root()
+            || self
+                .held(path)
+                .is_some_and(|held| held.version.kind == FileKind::Directory)
     }
 
     pub fn set(&mut self, path: TreePath, known: Known) {
@@ -80,7 +83,8 @@ impl Ledger {
     pub fn below(&self, top: &TreePath) -> impl DoubleEndedIterator<Item = (&TreePath, &Known)> {
         let (first, end) = top.below_bounds();
         let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        self.known.range::<[u8], _>((Bound::Included(first.as_slice()), end))
+        self.known
+            .range::<[u8], _>((Bound::Included(first.as_slice()), end))
     }
 
     pub fn has_below(&self, top: &TreePath) -> bool {
@@ -89,9 +93,17 @@ impl Ledger {
 
     /// Takes out `top` and everything below it.
     pub fn take(&mut self, top: &TreePath) -> Vec<(TreePath, Known)> {
-        let paths: Vec<TreePath> =
-            self.known.get_key_value(top).map(|(path, _)| path.clone()).into_iter().chain(self.below(top).map(|(path, _)| path.clone())).collect();
-        paths.into_iter().filter_map(|path| self.known.remove_entry(&path)).collect()
+        let paths: Vec<TreePath> = self
+            .known
+            .get_key_value(top)
+            .map(|(path, _)| path.clone())
+            .into_iter()
+            .chain(self.below(top).map(|(path, _)| path.clone()))
+            .collect();
+        paths
+            .into_iter()
+            .filter_map(|path| self.known.remove_entry(&path))
+            .collect()
     }
 
     /// Follows a rename, which replaces whatever `to` was.
@@ -121,8 +133,11 @@ impl Ledger {
     /// Doubts what a rename that may not have happened would have left: everything may be under
     /// either name.
     pub fn doubt_rename(&mut self, from: &TreePath, to: &TreePath) {
-        let doubtful: Vec<TreePath> =
-            self.below(to).filter_map(|(path, _)| path.moved(to, from)).chain([from.clone()]).collect();
+        let doubtful: Vec<TreePath> = self
+            .below(to)
+            .filter_map(|(path, _)| path.moved(to, from))
+            .chain([from.clone()])
+            .collect();
         for path in doubtful {
             self.known.insert(path, Known::Unsure);
         }
@@ -132,7 +147,11 @@ impl Ledger {
     /// Starts over from what the target lists, keeping to the paths that are ours: those that
     /// were known before, and those that `at_source` has. What is known of content stays where
     /// the target lists the very version it was known for.
-    pub fn relist(&mut self, listing: impl IntoIterator<Item = (TreePath, Held)>, at_source: impl Fn(&TreePath) -> bool) {
+    pub fn relist(
+        &mut self,
+        listing: impl IntoIterator<Item = (TreePath, Held)>,
+        at_source: impl Fn(&TreePath) -> bool,
+    ) {
         let before = std::mem::take(&mut self.known);
         for (path, mut listed) in listing {
             match before.get(&path) {
@@ -149,7 +168,9 @@ impl Ledger {
     }
 
     fn put_moved(&mut self, moved: Vec<(TreePath, Known)>, from: &TreePath, to: &TreePath) {
-        let renamed = moved.into_iter().filter_map(|(path, known)| Some((path.moved(from, to)?, known)));
+        let renamed = moved
+            .into_iter()
+            .filter_map(|(path, known)| Some((path.moved(from, to)?, known)));
         self.known.extend(renamed);
     }
 }

@@ -25,6 +25,19 @@ pub struct Mode(pub u16);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Content(pub [u8; 32]);
 
+/// A modification time that is older by this much than the moment of reading proves that any
+/// later write changes it: file systems stamp with the kernel's tick (10 ms at most), some
+/// coarser (FAT: 2 s).
+const SETTLED_AFTER_SECONDS: i64 = 3;
+
+impl Time {
+    /// Whether content that was read at `read_at`, with this modification time, is proven
+    /// unchanged for as long as the time stays the same.
+    pub fn settled(self, read_at: Self) -> bool {
+        self.seconds.saturating_add(SETTLED_AFTER_SECONDS) <= read_at.seconds
+    }
+}
+
 impl Content {
     pub fn of(bytes: &[u8]) -> Self {
         Self(blake3::hash(bytes).into())

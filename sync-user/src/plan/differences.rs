@@ -9,8 +9,18 @@ use crate::model::{Content, Entry, FileKind, Step, TreePath};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
     pub state: State,
-    /// The hash of the content, where it was worth computing ([`worth_hashing`]).
-    pub content: Option<Content>,
+    /// What reading the content gave, where that was worthwhile ([`worth_hashing`]).
+    pub content: Option<Hashed>,
+    /// Whether a change says that the content may differ although size and times do not.
+    pub asked: bool,
+}
+
+/// Content that was read at the source to compare it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hashed {
+    pub content: Content,
+    /// See [`Held::settled`].
+    pub settled: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +38,14 @@ pub enum State {
 /// written in the same clock tick in which it was last read, or through a memory map. Equal
 /// sizes with other times are worth a read here when that may save sending all of it.
 pub fn worth_hashing(entry: &Entry, held: Option<Held>, asked: bool) -> bool {
-    let Some(Held { version, content, settled }) = held else { return false };
+    let Some(Held {
+        version,
+        content,
+        settled,
+    }) = held
+    else {
+        return false;
+    };
     entry.version.kind == FileKind::File
         && version.kind == FileKind::File
         && entry.version.size == version.size
@@ -38,20 +55,23 @@ pub fn worth_hashing(entry: &Entry, held: Option<Held>, asked: bool) -> bool {
 
 /// The steps that make the target equal at the observed paths: parents before children, then
 /// removals with children before parents. A path that is absent takes all that the ledger has
-/// below it along; one that is present speaks for itself only. `asked` names the paths whose
-/// content may have changed although nothing else did.
-pub fn differences(
-    observed: &BTreeMap<TreePath, Observed>,
-    asked: impl Fn(&TreePath) -> bool,
-    ledger: &mut Ledger,
-) -> Vec<Step> {
+/// below it along; one that is present speaks for itself only.
+pub fn differences(observed: &BTreeMap<TreePath, Observed>, ledger: &mut Ledger) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut removals = Vec::new();
-    for (path, Observed { state, content }) in observed {
+    for (
+        path,
+        Observed {
+            state,
+            content,
+            asked,
+        },
+    ) in observed
+    {
         match state {
             State::Unknown => {}
             State::Absent => remove(path, ledger, &mut removals),
-            State::Present(entry) => put(path, entry, *content, asked(path), ledger, &mut steps),
+            State::Present(entry) => put(path, entry, *content, *asked, ledger, &mut steps),
         }
     }
     removals.reverse();
@@ -59,7 +79,14 @@ pub fn differences(
     steps
 }
 
-fn put(path: &TreePath, entry: &Entry, content: Option<Content>, asked: bool, ledger: &mut Ledger, steps: &mut Vec<Step>) {
+fn put(
+    path: &TreePath,
+    entry: &Entry,
+    hashed: Option<Hashed>,
+    asked: bool,
+    ledger: &mut Ledger,
+    steps: &mut Vec<Step>,
+) {
     let version = entry.version;
     let known = ledger.get(path);
     if version.kind != FileKind::Directory && (ledger.is_directory(path) || ledger.has_below(path)) {
@@ -75,8 +102,8 @@ fn put(path: &TreePath, entry: &Entry, content: Option<Content>, asked: bool, le
             let same_content = match version.kind {
                 FileKind::Directory => true,
                 FileKind::Symlink => destination == held.content,
-                FileKind::File => match (content, held.content) {
-                    (Some(now), Some(then)) => now == then,
+                FileKind::File => match (hashed, held.content) {
+                    (Some(now), Some(then)) => now.content == then,
                     _ => held.version.size == version.size && held.version.mtime == version.mtime && !asked,
                 },
             };
@@ -84,19 +111,39 @@ fn put(path: &TreePath, entry: &Entry, content: Option<Content>, asked: bool, le
             if !same_content {
                 steps.push(replace(path, entry));
             } else if !same_attributes {
-                steps.push(Step::SetAttributes { path: path.clone(), version });
-            } else {
-                return;
+                steps.push(Step::SetAttributes {
+                    path: path.clone(),
+                    version,
+                });
             }
-            let content = if same_content { held.content.or(destination) } else { destination };
-            // Only shipping knows when content was read: until then equal times prove nothing.
-            let settled = same_content && version.kind != FileKind::File;
-            ledger.set(path.clone(), Known::Holds(Held { version, content, settled }));
+            let content = if same_content { held.content } else { destination };
+            // Of content that is to be sent only shipping will know when it was read; until
+            // then equal times prove nothing.
+            let settled = match hashed {
+                _ if version.kind != FileKind::File => true,
+                Some(hashed) => same_content && hashed.settled,
+                None => same_content && held.settled,
+            };
+            ledger.set(
+                path.clone(),
+                Known::Holds(Held {
+                    version,
+                    content,
+                    settled,
+                }),
+            );
         }
         _ => {
             steps.push(replace(path, entry));
             let settled = version.kind != FileKind::File;
-            ledger.set(path.clone(), Known::Holds(Held { version, content: destination, settled }));
+            ledger.set(
+                path.clone(),
+                Known::Holds(Held {
+                    version,
+                    content: destination,
+                    settled,
+                }),
+            );
         }
     }
 }

@@ -11,6 +11,6 @@ mod times;
 #[cfg(test)]
 mod tests;
 
-pub use differences::{Observed, State, differences, worth_hashing};
+pub use differences::{Hashed, Observed, State, differences, worth_hashing};
 pub use moves::moves;
 pub use times::directory_times;

@@ -40,16 +40,25 @@ fn rename(Move { from, to }: &Move, now: &BTreeMap<TreePath, Version>, ledger: &
         Some(_) => ledger.is_directory(to) == directory && ledger.held(to).is_some(),
     };
     let to_has_parent = to.parent().is_some_and(|parent| ledger.is_directory(&parent));
-    if now.contains_key(from) || !to_is_free || !to_has_parent || to.is_at_or_below(from) || from.is_below(to) {
+    if now.contains_key(from) || !to_is_free || !to_has_parent || to.is_at_or_below(from) || from.is_below(to)
+    {
         return None;
     }
     ledger.rename(from, to);
-    Some(Step::Rename { from: from.clone(), to: to.clone(), expects })
+    Some(Step::Rename {
+        from: from.clone(),
+        to: to.clone(),
+        expects,
+    })
 }
 
 /// Two renames that swap two names are one exchange if both names are there, each with what the
 /// other had: one after the other, the second would have found nothing to rename.
-fn exchange(Move { from, to }: &Move, now: &BTreeMap<TreePath, Version>, ledger: &mut Ledger) -> Option<Step> {
+fn exchange(
+    Move { from, to }: &Move,
+    now: &BTreeMap<TreePath, Version>,
+    ledger: &mut Ledger,
+) -> Option<Step> {
     let (one, other) = (ledger.held(from)?.version, ledger.held(to)?.version);
     let (one_now, other_now) = (now.get(from)?, now.get(to)?);
     let swapped = one_now.kind == other.kind
@@ -60,5 +69,10 @@ fn exchange(Move { from, to }: &Move, now: &BTreeMap<TreePath, Version>, ledger:
         return None;
     }
     ledger.exchange(from, to);
-    Some(Step::Exchange { one: from.clone(), other: to.clone(), expects_one: one, expects_other: other })
+    Some(Step::Exchange {
+        one: from.clone(),
+        other: to.clone(),
+        expects_one: one,
+        expects_other: other,
+    })
 }

@@ -23,7 +23,10 @@ pub fn directory_times(
             | Step::PutSymlink { path, .. }
             | Step::RemoveFile { path }
             | Step::RemoveDirectory { path } => disturbed.extend(path.parent()),
-            Step::Rename { from: one, to: other, .. } | Step::Exchange { one, other, .. } => {
+            Step::Rename {
+                from: one, to: other, ..
+            }
+            | Step::Exchange { one, other, .. } => {
                 disturbed.extend(one.parent());
                 disturbed.extend(other.parent());
             }
@@ -32,11 +35,16 @@ pub fn directory_times(
     }
     let mut times = Vec::new();
     for path in disturbed.into_iter().filter(|path| !path.is_root()) {
-        let (Some(mut held), Some(version)) = (ledger.held(&path), at_source(&path)) else { continue };
+        let (Some(mut held), Some(version)) = (ledger.held(&path), at_source(&path)) else {
+            continue;
+        };
         if held.version.kind == FileKind::Directory && version.kind == FileKind::Directory {
             held.version.mtime = version.mtime;
             ledger.set(path.clone(), Known::Holds(held));
-            times.push(Step::SetDirectoryTime { path, mtime: version.mtime });
+            times.push(Step::SetDirectoryTime {
+                path,
+                mtime: version.mtime,
+            });
         }
     }
     times

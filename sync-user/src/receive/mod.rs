@@ -1,1 +1,15 @@
-//! Applies steps to the target's tree, inside its root and atomically.
+//! Applies steps to the target's tree: inside its root (I5), and each in one atomic act (I2).
+//!
+//! [`Root`] is the tree with its stage; it applies one step at a time, for one source.
+//! [`crate::receiver`] speaks the protocol.
+
+mod apply;
+mod attributes;
+mod confine;
+mod failure;
+mod list;
+mod stage;
+
+pub use apply::{Incoming, Progress, Root};
+pub use failure::{Failure, OpenError};
+pub use list::list;

@@ -1,5 +1,26 @@
-//! Carries plans to one target, and its receipts back.
+//! Carries steps to one target, and its receipts back.
+//!
+//! [`connect`] gets from an address to a [`Link`] with a receiver at its other end, which it
+//! brings along if need be. One connection is one thread, one SSH session and one channel.
+//! [`Session`] speaks the protocol over it: many steps are on their way at once, content is
+//! read from the source as late as its step is sent, and receipts come back in order.
 
+mod address;
+mod auth;
+mod backoff;
+mod connect;
+mod content;
+mod deploy;
+mod embedded;
+mod hostkeys;
 mod link;
+mod outbox;
+mod session;
+mod ssh;
 
+pub use address::{AddressError, TargetAddress};
+pub use backoff::Backoff;
+pub use connect::{Access, ConnectError, connect};
+pub use embedded::receiver;
 pub use link::{Link, LinkError, Received};
+pub use session::{Event, Session, SessionError, Ticket};

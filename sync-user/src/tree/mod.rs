@@ -1,1 +1,190 @@
-//! TODO
+//! Reads the source's tree, and never says "gone" of what it could not read.
+//!
+//! Every path is opened from the root's descriptor, beneath it and through no symbolic link, so
+//! that a link which appears anywhere in the tree leads nowhere.
+
+mod entry;
+mod exclude;
+mod identity;
+mod scan;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+pub use entry::version_of;
+pub use exclude::{Excludes, PatternError};
+pub use identity::IdentityError;
+pub use scan::{Scan, Unreadable};
+
+use crate::model::{Content, Entry, TreePath, Version};
+
+/// Read ahead while hashing.
+const HASH_BUFFER_BYTES: usize = 256 << 10;
+
+/// A directory of the source, held open. Threads share it.
+#[derive(Debug)]
+pub struct Tree {
+    root: PathBuf,
+    descriptor: OwnedFd,
+    identity: identity::Identity,
+    excludes: Excludes,
+}
+
+/// Why a root cannot be replicated.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct OpenError {
+    pub what: String,
+    pub remedy: String,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    Present(Entry),
+    Absent,
+    /// Something that is not replicated: excluded, or on another file system.
+    Ignored,
+    Unreadable(String),
+}
+
+impl Tree {
+    /// Opens the directory `root`.
+    pub fn open(root: &Path, excludes: Excludes) -> Result<Self, OpenError> {
+        let failed = |what: &str, cause: &dyn std::fmt::Display, remedy: &str| OpenError {
+            what: format!("{what} the source {}: {cause}", root.display()),
+            remedy: remedy.to_owned(),
+        };
+        let absolute = root.canonicalize().map_err(|error| {
+            failed(
+                "find",
+                &error,
+                "check --source: it must be a directory that exists and that this user may enter",
+            )
+        })?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = rustix::fs::open(&absolute, flags, Mode::empty()).map_err(|error| {
+            let remedy = match error {
+                Errno::NOTDIR => "give the directory that holds the files, not a file",
+                _ => "run ksyncd as a user that may read it",
+            };
+            failed("open", &error, remedy)
+        })?;
+        let stat =
+            rustix::fs::fstat(&descriptor).map_err(|error| failed("examine", &error, "check the disk"))?;
+        Ok(Self {
+            root: absolute,
+            descriptor,
+            identity: identity::Identity::of(&stat),
+            excludes,
+        })
+    }
+
+    /// The root, absolute and without symbolic links.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether `path` is left out, whatever its kind; a rule for directories alone is applied
+    /// where the kind is known.
+    pub fn excludes(&self, path: &TreePath) -> bool {
+        self.excludes.excluded(path, false)
+    }
+
+    /// Whether the path of the root still leads to the directory that was opened.
+    pub fn identity_holds(&self) -> Result<(), IdentityError> {
+        self.identity.check(&self.root)
+    }
+
+    /// What is at `path` now.
+    pub fn look(&self, path: &TreePath) -> Seen {
+        let stat = match self.parent(path).and_then(|(parent, name)| {
+            let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let destination = entry::destination(&parent, name, &stat)?;
+            Ok((stat, destination))
+        }) {
+            Ok(found) => found,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Seen::Absent,
+            Err(Errno::XDEV) => return Seen::Ignored,
+            Err(error) => return Seen::Unreadable(error.to_string()),
+        };
+        let (stat, destination) = stat;
+        if !self.identity.same_device(&stat) {
+            return Seen::Ignored;
+        }
+        // A fifo, socket or device took the place of what was there: for a replica it is gone.
+        let Some(entry) = entry::entry(&stat, destination) else {
+            return Seen::Absent;
+        };
+        if self
+            .excludes
+            .excluded(path, entry.version.kind == crate::model::FileKind::Directory)
+        {
+            return Seen::Ignored;
+        }
+        Seen::Present(entry)
+    }
+
+    /// Everything at and below `place`, but for what is excluded and what could not be read.
+    pub fn scan(&self, place: &TreePath) -> Scan {
+        scan::scan(self, place)
+    }
+
+    /// Opens the regular file at `path` for reading; anything else there is `ENOENT`.
+    pub fn open_file(&self, path: &TreePath) -> io::Result<File> {
+        // A fifo would wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = self.open_beneath(path, flags)?;
+        let stat = rustix::fs::fstat(&file)?;
+        if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
+            return Err(Errno::NOENT.into());
+        }
+        Ok(File::from(file))
+    }
+
+    /// Hashes the content of a file; the version is from before the first byte was read.
+    pub fn hash(&self, path: &TreePath) -> io::Result<(Version, Content)> {
+        let file = self.open_file(path)?;
+        let version = version_of(&file)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer =
+            vec![0; HASH_BUFFER_BYTES.min(usize::try_from(version.size).unwrap_or(usize::MAX).max(1))];
+        loop {
+            match io::Read::read(&mut &file, &mut buffer)? {
+                0 => break,
+                count => hasher.update(&buffer[..count]),
+            };
+        }
+        Ok((version, Content(hasher.finalize().into())))
+    }
+
+    fn open_beneath(&self, path: &TreePath, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        match rustix::fs::openat2(&self.descriptor, path.as_path(), flags, Mode::empty(), resolve) {
+            // A rename somewhere in the tree made the kernel's walk give up: again.
+            Err(Errno::AGAIN | Errno::INTR) => self.open_beneath(path, flags),
+            result => result,
+        }
+    }
+
+    /// The directory that holds `path`, and the path's name in it.
+    fn parent<'a>(&self, path: &'a TreePath) -> Result<(OwnedFd, &'a Path), Errno> {
+        use std::os::unix::ffi::OsStrExt;
+        let parent = path.parent().unwrap_or_else(TreePath::root);
+        let descriptor = self.open_beneath(&parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
+        let name = if path.is_root() {
+            Path::new(".")
+        } else {
+            Path::new(std::ffi::OsStr::from_bytes(path.name()))
+        };
+        Ok((descriptor, name))
+    }
+}

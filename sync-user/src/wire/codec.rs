@@ -56,6 +56,11 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Whether no part of a message waits.
+    pub fn is_empty(&self) -> bool {
+        self.taken == self.buffer.len()
+    }
+
     /// The next whole message; `None` until more bytes arrive.
     pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, FrameError> {
         let waiting = &self.buffer[self.taken..];

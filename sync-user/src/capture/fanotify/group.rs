@@ -1,0 +1,84 @@
+//! Makes the fanotify group, and marks the file system.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
+
+use crate::capture::Error;
+
+/// A group with one mark: on the file system of the root, through whatever mount it is changed.
+#[derive(Debug)]
+pub(super) struct Group(Fanotify);
+
+/// What is reported whatever the kernel. `FAN_DELETE_SELF` and the like would only double it.
+fn mask() -> MaskFlags {
+    MaskFlags::FAN_CREATE
+        | MaskFlags::FAN_DELETE
+        | MaskFlags::FAN_MODIFY
+        | MaskFlags::FAN_CLOSE_WRITE
+        | MaskFlags::FAN_ATTRIB
+        | MaskFlags::FAN_ONDIR
+}
+
+impl Group {
+    /// Marks the file system that holds `root`.
+    pub(super) fn open(root: &Path) -> Result<Self, Error> {
+        let basic = InitFlags::FAN_CLASS_NOTIF
+            | InitFlags::FAN_CLOEXEC
+            | InitFlags::FAN_NONBLOCK
+            | InitFlags::from_bits_retain(libc::FAN_REPORT_FID | libc::FAN_REPORT_DFID_NAME);
+        let with_inode = basic | InitFlags::from_bits_retain(libc::FAN_REPORT_TARGET_FID);
+        let flags = EventFFlags::O_RDONLY | EventFFlags::O_CLOEXEC | EventFFlags::O_LARGEFILE;
+        // Linux 5.17 tells renames whole and names the inode; before, two halves come.
+        let (group, renames) = match Fanotify::init(with_inode, flags) {
+            Ok(group) => (group, MaskFlags::FAN_RENAME),
+            Err(Errno::EINVAL) => (
+                Fanotify::init(basic, flags).map_err(explain_init)?,
+                MaskFlags::FAN_MOVED_FROM | MaskFlags::FAN_MOVED_TO,
+            ),
+            Err(error) => return Err(explain_init(error)),
+        };
+        let how = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_FILESYSTEM;
+        group
+            .mark(how, mask() | renames, AT_FDCWD, Some(root))
+            .map_err(|error| explain_mark(error, root))?;
+        Ok(Self(group))
+    }
+}
+
+impl AsFd for Group {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn explain_init(error: Errno) -> Error {
+    let remedy = match error {
+        Errno::EPERM => "run as root, or give ksyncd CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH",
+        Errno::EINVAL | Errno::ENOSYS => "use Linux 5.9 or newer",
+        Errno::EMFILE => "raise /proc/sys/fs/fanotify/max_user_groups, or end another watcher",
+        _ => "see fanotify_init(2)",
+    };
+    Error::new("start fanotify", &error, remedy)
+}
+
+fn explain_mark(error: Errno, root: &Path) -> Error {
+    let remedy = match error {
+        Errno::EPERM => "run as root, or give ksyncd CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH",
+        Errno::ENODEV => "its file system has no identity (FUSE, NFS): run ksyncd where the files are stored",
+        Errno::EOPNOTSUPP => {
+            "its file system cannot tell files by handle: mount an overlay with index=on,nfs_export=on, or replicate another directory"
+        }
+        Errno::EXDEV => "it is a btrfs subvolume: mount the top level, subvolid=5, and replicate from there",
+        Errno::ENOSPC => "raise /proc/sys/fs/fanotify/max_user_marks",
+        _ => "see fanotify_mark(2)",
+    };
+    Error::new(
+        &format!("watch the file system of {} by fanotify", root.display()),
+        &error,
+        remedy,
+    )
+}

@@ -1,0 +1,229 @@
+//! Finds where a file handle leads: to a path below the root, or out of it.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::records::Handle;
+use crate::capture::Error;
+use crate::model::TreePath;
+
+/// `MAX_HANDLE_SZ`.
+const HANDLE_BYTES_MAX: usize = 128;
+
+/// Where a handle leads now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    Inside(TreePath),
+    Outside,
+    /// The inode is no more.
+    Gone,
+}
+
+/// A handle cannot be resolved for another reason than that its inode is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unresolved;
+
+/// The root as a mount of its own, through which handles are resolved: the name of a descriptor
+/// is then relative to the root, and `/` for everything outside of it.
+#[derive(Debug)]
+pub(super) struct Handles {
+    mount: OwnedFd,
+    root: OwnedHandle,
+    /// Directories that were resolved since the last [`forget`](Self::forget).
+    places: HashMap<OwnedHandle, Place>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct OwnedHandle {
+    kind: i32,
+    bytes: Vec<u8>,
+}
+
+/// `struct file_handle`, with room for any handle.
+#[repr(C, align(8))]
+struct RawHandle {
+    bytes: u32,
+    kind: i32,
+    handle: [u8; HANDLE_BYTES_MAX],
+}
+
+impl Handles {
+    pub(super) fn open(root: &Path) -> Result<Self, Error> {
+        let remedy = "run as root, or give ksyncd CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH";
+        let mount =
+            clone_mount(root).map_err(|error| Error::new("look into the root by handle", &error, remedy))?;
+        let handle = handle_at(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH).map_err(|error| {
+            Error::new(
+                "get the root's handle",
+                &error,
+                "replicate from another file system",
+            )
+        })?;
+        let handles = Self {
+            mount,
+            root: handle.clone(),
+            places: HashMap::new(),
+        };
+        // Opening by handle takes another capability than marking: better told now.
+        handles
+            .open_handle(handle.kind, &handle.bytes, libc::O_PATH | libc::O_DIRECTORY)
+            .map_err(|error| Error::new("open a file by its handle", &error, remedy))?;
+        Ok(handles)
+    }
+
+    /// Forgets where handles lead: a directory may have been renamed since.
+    pub(super) fn forget(&mut self) {
+        self.places.clear();
+    }
+
+    /// Where a directory is.
+    pub(super) fn directory(&mut self, handle: Handle<'_>) -> Result<Place, Unresolved> {
+        let owned = OwnedHandle {
+            kind: handle.kind,
+            bytes: handle.bytes.to_vec(),
+        };
+        if owned == self.root {
+            return Ok(Place::Inside(TreePath::root()));
+        }
+        if let Some(place) = self.places.get(&owned) {
+            return Ok(place.clone());
+        }
+        let place = self.resolve(handle, libc::O_PATH | libc::O_DIRECTORY)?;
+        self.places.insert(owned, place.clone());
+        Ok(place)
+    }
+
+    /// Where an inode of any kind is, by one of its names. `Outside` can also mean that the
+    /// kernel knows none of its names at the moment.
+    pub(super) fn inode(&self, handle: Handle<'_>) -> Result<Place, Unresolved> {
+        self.resolve(handle, libc::O_PATH | libc::O_NOFOLLOW)
+    }
+
+    /// Whether `path` is a name of the inode with this handle.
+    pub(super) fn is_at(&self, handle: Handle<'_>, path: &TreePath) -> bool {
+        let Ok(path) = CString::new(path.as_path().as_os_str().as_bytes()) else {
+            return false;
+        };
+        handle_at(self.mount.as_raw_fd(), &path, 0)
+            .is_ok_and(|found| found.kind == handle.kind && found.bytes == handle.bytes)
+    }
+
+    /// What is at `path` now, as `lstat` says.
+    pub(super) fn stat(&self, path: &TreePath) -> Option<nix::sys::stat::FileStat> {
+        nix::sys::stat::fstatat(
+            &self.mount,
+            path.as_path(),
+            nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW,
+        )
+        .ok()
+    }
+
+    fn resolve(&self, handle: Handle<'_>, flags: i32) -> Result<Place, Unresolved> {
+        let opened = match self.open_handle(handle.kind, handle.bytes, flags) {
+            Ok(opened) => opened,
+            Err(Errno::ESTALE) => return Ok(Place::Gone),
+            Err(_) => return Err(Unresolved),
+        };
+        if nix::sys::stat::fstat(&opened).map_err(|_| Unresolved)?.st_nlink == 0 {
+            return Ok(Place::Gone);
+        }
+        let name =
+            std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).map_err(|_| Unresolved)?;
+        match name.as_os_str().as_bytes() {
+            b"/" => Ok(Place::Outside),
+            [b'/', below @ ..] => TreePath::new(below).map(Place::Inside).map_err(|_| Unresolved),
+            _ => Ok(Place::Outside),
+        }
+    }
+
+    fn open_handle(&self, kind: i32, bytes: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
+        let mut raw = RawHandle {
+            bytes: 0,
+            kind,
+            handle: [0; HANDLE_BYTES_MAX],
+        };
+        raw.handle
+            .get_mut(..bytes.len())
+            .ok_or(Errno::EOVERFLOW)?
+            .copy_from_slice(bytes);
+        raw.bytes = bytes.len() as u32;
+        // SAFETY: `raw` has the layout of `struct file_handle`, says how many of its bytes are
+        // used, and outlives the call.
+        let descriptor = unsafe {
+            libc::open_by_handle_at(
+                self.mount.as_raw_fd(),
+                (&raw mut raw).cast(),
+                flags | libc::O_CLOEXEC,
+            )
+        };
+        owned(descriptor)
+    }
+}
+
+/// A mount of `root` alone that is in no mount table. It keeps the file system in use.
+fn clone_mount(root: &Path) -> Result<OwnedFd, Errno> {
+    /// `OPEN_TREE_CLONE` of `linux/mount.h`.
+    const OPEN_TREE_CLONE: i32 = 1;
+    let path = CString::new(root.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL)?;
+    // SAFETY: the path is a string with a final NUL that outlives the call.
+    let tree = unsafe {
+        libc::syscall(
+            libc::SYS_open_tree,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            OPEN_TREE_CLONE | libc::O_CLOEXEC,
+        )
+    };
+    let tree = owned(i32::try_from(tree).unwrap_or(-1))?;
+    // `open_by_handle_at` does not take a descriptor without access.
+    // SAFETY: as above.
+    let directory = unsafe {
+        libc::openat(
+            tree.as_raw_fd(),
+            c".".as_ptr(),
+            libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC,
+        )
+    };
+    owned(directory)
+}
+
+fn handle_at(directory: RawFd, path: &std::ffi::CStr, flags: i32) -> Result<OwnedHandle, Errno> {
+    let mut raw = RawHandle {
+        bytes: HANDLE_BYTES_MAX as u32,
+        kind: 0,
+        handle: [0; HANDLE_BYTES_MAX],
+    };
+    let mut mount = 0;
+    // SAFETY: `raw` has the layout of `struct file_handle` and says how much room it has; the
+    // path ends with NUL; all outlive the call.
+    let status = unsafe {
+        libc::name_to_handle_at(
+            directory,
+            path.as_ptr(),
+            (&raw mut raw).cast(),
+            &raw mut mount,
+            flags,
+        )
+    };
+    Errno::result(status)?;
+    let bytes = raw
+        .handle
+        .get(..raw.bytes as usize)
+        .ok_or(Errno::EOVERFLOW)?
+        .to_vec();
+    Ok(OwnedHandle {
+        kind: raw.kind,
+        bytes,
+    })
+}
+
+fn owned(descriptor: RawFd) -> Result<OwnedFd, Errno> {
+    Errno::result(descriptor)?;
+    // SAFETY: the call that gave it has just opened it, and nothing else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}

@@ -1,0 +1,169 @@
+//! Turns one fanotify event into the changes that it hints at.
+//!
+//! An event may stand for several that were merged, in no known order, so each of its bits
+//! becomes a change. A file that is not at the name it was changed under (a hard link, a name
+//! given after the writing) is found by its inode's handle.
+
+use std::os::unix::ffi::OsStrExt;
+
+use super::handles::{Handles, Place, Unresolved};
+use super::records::{Entry, Event, Handle};
+use crate::model::{Captured, Change, Gap, Kind, Origin, Reason, Stamp, TreePath};
+
+/// Delivers what `event` says; an error means that something changed at an unknown place.
+pub(super) fn translate(
+    event: &Event<'_>,
+    handles: &mut Handles,
+    read: Stamp,
+    deliver: &mut dyn FnMut(Captured),
+) -> Result<(), Unresolved> {
+    if event.mask & libc::FAN_Q_OVERFLOW != 0 {
+        let gap = Gap {
+            place: TreePath::root(),
+            reason: Reason::KernelQueueFull,
+            lost: 0,
+            seen: read,
+        };
+        deliver(Captured::Gap(gap));
+        return Ok(());
+    }
+    let origin = Origin {
+        tgid: u32::try_from(event.process).unwrap_or(0),
+    };
+    let mut change = |kind, path| {
+        deliver(Captured::Change(Change {
+            kind,
+            path,
+            origin,
+            seen: read,
+            read,
+        }))
+    };
+    if event.mask & libc::FAN_RENAME != 0 {
+        return rename(event, handles, &mut change);
+    }
+    match event.entry {
+        Some(entry) => named(event, entry, handles, &mut change),
+        None => nameless(event, handles, &mut change),
+    }
+}
+
+fn rename(
+    event: &Event<'_>,
+    handles: &mut Handles,
+    change: &mut impl FnMut(Kind, TreePath),
+) -> Result<(), Unresolved> {
+    let (Some(old), Some(new)) = (event.old, event.new) else {
+        return Err(Unresolved);
+    };
+    let directory = event.mask & libc::FAN_ONDIR != 0;
+    match (path_of(old, handles)?, path_of(new, handles)?) {
+        (Some(from), Some(to)) => change(Kind::Moved { from, directory }, to),
+        (None, Some(to)) => change(Kind::MovedIn, to),
+        (Some(from), None) => change(Kind::Removed, from),
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+fn named(
+    event: &Event<'_>,
+    entry: Entry<'_>,
+    handles: &mut Handles,
+    change: &mut impl FnMut(Kind, TreePath),
+) -> Result<(), Unresolved> {
+    let has = |bits: u64| event.mask & bits != 0;
+    let content = has(libc::FAN_CLOSE_WRITE | libc::FAN_MODIFY);
+    let path = path_of(entry, handles)?;
+    // Outside of the root a file may still have another name inside it.
+    let Some(path) = path else {
+        return match event.inode.filter(|_| content) {
+            Some(inode) => elsewhere(inode, handles, change).map(drop),
+            None => Ok(()),
+        };
+    };
+    if has(libc::FAN_DELETE | libc::FAN_MOVED_FROM) {
+        change(Kind::Removed, path.clone());
+    }
+    if has(libc::FAN_MOVED_TO) {
+        change(Kind::MovedIn, path.clone());
+    }
+    if has(libc::FAN_CREATE) && !has(libc::FAN_CLOSE_WRITE) {
+        change(created(&path, handles), path.clone());
+    }
+    if has(libc::FAN_CLOSE_WRITE) {
+        change(Kind::Written, path.clone());
+    } else if has(libc::FAN_MODIFY) {
+        change(Kind::Writing, path.clone());
+    }
+    if has(libc::FAN_ATTRIB) {
+        change(Kind::Attributes, path.clone());
+    }
+    match event.inode {
+        Some(inode) if content && !has(libc::FAN_ONDIR) && !handles.is_at(inode, &path) => {
+            match elsewhere(inode, handles, change)? {
+                // It has a name, and that is not known: it may be inside.
+                Place::Outside => Err(Unresolved),
+                Place::Inside(_) | Place::Gone => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Events without a name: the file was opened by handle (by an NFS server, say), or lost one of
+/// its names, in which case its content is as it was.
+fn nameless(
+    event: &Event<'_>,
+    handles: &Handles,
+    change: &mut impl FnMut(Kind, TreePath),
+) -> Result<(), Unresolved> {
+    let content = event.mask & (libc::FAN_CLOSE_WRITE | libc::FAN_MODIFY) != 0;
+    match event.inode {
+        Some(inode) if content => match elsewhere(inode, handles, change)? {
+            Place::Outside => Err(Unresolved),
+            Place::Inside(_) | Place::Gone => Ok(()),
+        },
+        Some(inode) => {
+            if let Place::Inside(path) = handles.inode(inode)? {
+                change(Kind::Attributes, path);
+            }
+            Ok(())
+        }
+        None if event.incomplete => Err(Unresolved),
+        None => Ok(()),
+    }
+}
+
+/// Looks for an inode by its handle, and has it looked at where it is.
+fn elsewhere(
+    inode: Handle<'_>,
+    handles: &Handles,
+    change: &mut impl FnMut(Kind, TreePath),
+) -> Result<Place, Unresolved> {
+    let place = handles.inode(inode)?;
+    if let Place::Inside(path) = &place {
+        change(Kind::Written, path.clone());
+    }
+    Ok(place)
+}
+
+/// Whether what appeared is complete: only a regular file may still be written by its creator.
+fn created(path: &TreePath, handles: &Handles) -> Kind {
+    match handles.stat(path) {
+        Some(stat) if stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_nlink == 1 => Kind::Created,
+        _ => Kind::Named,
+    }
+}
+
+/// The path of an entry; `None` when it is outside of the root, or its directory is gone.
+fn path_of(entry: Entry<'_>, handles: &mut Handles) -> Result<Option<TreePath>, Unresolved> {
+    match handles.directory(entry.directory)? {
+        Place::Inside(directory) if entry.name == "." => Ok(Some(directory)),
+        Place::Inside(directory) => directory
+            .join(entry.name.as_bytes())
+            .map(Some)
+            .map_err(|_| Unresolved),
+        Place::Outside | Place::Gone => Ok(None),
+    }
+}

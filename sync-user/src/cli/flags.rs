@@ -1,0 +1,105 @@
+//! Defines the flags of `ksyncd run`: each once, with its documentation and its default.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::{Args, ValueEnum};
+use tracing::Level;
+
+use crate::capture::Backend;
+use crate::ship::TargetAddress;
+
+/// What was typed, as it was typed.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The directory to replicate
+    #[arg(long, value_name = "DIR")]
+    pub(super) source: PathBuf,
+
+    /// Where to: [USER@]HOST:DIR or ssh://[USER@]HOST[:PORT]/DIR; may be given several times
+    #[arg(long = "target", value_name = "TARGET", required = true)]
+    pub(super) targets: Vec<TargetAddress>,
+
+    /// The SSH port of targets that do not name one
+    #[arg(long, value_name = "PORT", default_value_t = 22)]
+    pub(super) port: u16,
+
+    /// The private key to log in with [default: the SSH agent, then the usual files in ~/.ssh]
+    #[arg(long, value_name = "FILE")]
+    pub(super) identity: Option<PathBuf>,
+
+    /// The file of known host keys [default: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts]
+    #[arg(long, value_name = "FILE")]
+    pub(super) known_hosts: Option<PathBuf>,
+
+    /// How to see changes
+    #[arg(long, value_name = "BACKEND", value_enum, default_value_t = CaptureFlag::Auto)]
+    pub(super) capture: CaptureFlag,
+
+    /// How long a change waits for company while its target is idle; 0 sends it at once
+    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = humantime::parse_duration)]
+    pub(super) batch_delay: Duration,
+
+    /// How long changes gather while earlier ones are on their way
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = humantime::parse_duration)]
+    pub(super) batch_max_delay: Duration,
+
+    /// How many paths close a batch before its time
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = positive)]
+    pub(super) batch_max_changes: usize,
+
+    /// How much content closes a batch before its time
+    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    pub(super) batch_max_bytes: ByteSize,
+
+    /// How often a file is sent that stays open for writing; a closed file is sent at once
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = open_file_interval)]
+    pub(super) open_file_interval: Duration,
+
+    /// What to leave out, as rsync reads it (`*.tmp`, `/cache/`); may be given several times
+    #[arg(long = "exclude", value_name = "PATTERN")]
+    pub(super) excludes: Vec<String>,
+
+    /// What to log: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(super) log_level: Level,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CaptureFlag {
+    /// eBPF where the kernel allows it, else fanotify
+    Auto,
+    /// eBPF programs on the kernel's notification functions
+    Ebpf,
+    /// One fanotify mark on the whole file system
+    Fanotify,
+}
+
+impl From<CaptureFlag> for Backend {
+    fn from(flag: CaptureFlag) -> Self {
+        match flag {
+            CaptureFlag::Auto => Self::Auto,
+            CaptureFlag::Ebpf => Self::Ebpf,
+            CaptureFlag::Fanotify => Self::Fanotify,
+        }
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1 is needed".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+/// The kernel side keeps quiet about repeated writes to one file for half a second, so a look
+/// sooner than that could miss the last of them.
+fn open_file_interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < Duration::from_secs(1) {
+        return Err("at least 1s is needed: writes to an open file are reported twice a second".to_owned());
+    }
+    Ok(interval)
+}

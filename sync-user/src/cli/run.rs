@@ -1,0 +1,116 @@
+//! Runs the source side: from flags to a running daemon, and to an exit status.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::flags::Run;
+use super::table::print_table;
+use super::{fail, signals};
+use crate::daemon::{self, Ended, Error, Gauges, Started};
+use crate::exit::Exit;
+use crate::metrics::{Counters, Latency};
+use crate::ship::{Access, receiver};
+use crate::shutdown::Stop;
+use crate::tree::Excludes;
+use crate::{batch, logging};
+
+/// Paths that may wait for one target, ready or open: some 50 MB of names.
+const BACKLOG_MAX: usize = 200_000;
+
+/// How long the network, and each answer of a server, may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn run(flags: Run) -> Exit {
+    logging::start(flags.log_level);
+    let excludes = match Excludes::new(&flags.excludes) {
+        Ok(excludes) => excludes,
+        Err(error) => return fail(Exit::Usage, &error, None),
+    };
+    let gauges = Gauges {
+        latency: Arc::new(Latency::new()),
+        counters: Arc::new(Counters::default()),
+    };
+    let started: Arc<OnceLock<Started>> = Arc::default();
+    let flags = Arc::new(flags);
+
+    let stop = match prepare(&flags, &gauges, &started) {
+        Ok(stop) => stop,
+        Err(error) => return fail(Exit::Failure, &format!("prepare for signals: {error}"), None),
+    };
+    let receiver = match receiver() {
+        Ok(receiver) => receiver,
+        Err(error) => return fail(Exit::Failure, &format!("read this program: {error}"), None),
+    };
+    let config = daemon::Config {
+        source: flags.source.clone(),
+        excludes,
+        targets: flags.targets.clone(),
+        access: Access {
+            identity: flags.identity.clone(),
+            known_hosts: flags.known_hosts.clone(),
+            port: flags.port,
+            patience: PATIENCE,
+        },
+        receiver: Arc::from(receiver),
+        backend: flags.capture.into(),
+        batch: batch::Config {
+            delay: flags.batch_delay,
+            max_delay: flags.batch_max_delay,
+            max_changes: flags.batch_max_changes,
+            max_bytes: flags.batch_max_bytes.0,
+            open_file_interval: flags.open_file_interval,
+            backlog_max: BACKLOG_MAX,
+        },
+    };
+    let greet = |now: &Started| {
+        let targets = flags
+            .targets
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" ");
+        info!(source = %flags.source.display(), targets, capture = now.backend, "{}", now.reason);
+        // Set once: a run starts once.
+        let _first = started.set(now.clone());
+    };
+    let result = daemon::run(config, &gauges, &stop, greet);
+    if let Some(started) = started.get() {
+        print_table(&flags, started, &gauges);
+    }
+    conclude(result)
+}
+
+fn prepare(flags: &Arc<Run>, gauges: &Gauges, started: &Arc<OnceLock<Started>>) -> std::io::Result<Stop> {
+    let stop = Stop::new()?;
+    let blocked = signals::block()?;
+    let (flags, gauges, started) = (Arc::clone(flags), gauges.clone(), Arc::clone(started));
+    signals::serve(blocked, stop.clone(), move || {
+        if let Some(started) = started.get() {
+            print_table(&flags, started, &gauges);
+        }
+    })?;
+    Ok(stop)
+}
+
+fn conclude(result: Result<Ended, Error>) -> Exit {
+    match result {
+        Ok(Ended { unsent: 0 }) => Exit::Success,
+        Ok(Ended { unsent }) => {
+            warn!(
+                unsent,
+                "ended with paths that are not replicated yet: the next start compares the trees and sends them"
+            );
+            Exit::Incomplete
+        }
+        Err(Error::Source(error)) => fail(Exit::NoSource, &error, Some(&error.remedy)),
+        Err(Error::Capture(error)) => fail(Exit::NoCapture, &error, Some(&error.remedy)),
+        Err(Error::Target { target, cause }) => fail(
+            Exit::NoTarget,
+            &format!("{target}: {cause}"),
+            Some(&cause.remedy()),
+        ),
+        Err(error @ (Error::Thread(_) | Error::Descriptor(_))) => fail(Exit::Failure, &error, None),
+    }
+}

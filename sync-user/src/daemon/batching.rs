@@ -1,0 +1,168 @@
+//! Moves changes from the queue into one batcher per target, and closed batches into mailboxes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::channel::Receiver;
+use crossbeam::select;
+use tracing::{debug, warn};
+
+use super::Gauges;
+use super::mailbox::Mailbox;
+use crate::batch::{self, Batcher, Room};
+use crate::clock;
+use crate::metrics::Stage;
+use crate::model::{Captured, Change, Gap, Kind, Stamp};
+use crate::queue::{Exit, LOSS_CHECK};
+use crate::shutdown::Stop;
+use crate::tree::{Seen, Tree};
+
+/// How many changes are taken in one go before batches are closed: bounds the time for which a
+/// storm of changes keeps a ready batch waiting.
+const TAKEN_AT_ONCE_MAX: usize = 1024;
+
+/// The changes on their way to one target.
+pub(super) struct Lane {
+    batcher: Batcher,
+    mailbox: Mailbox,
+    overflows: u64,
+}
+
+impl Lane {
+    pub(super) fn new(config: batch::Config, mailbox: Mailbox) -> Self {
+        Self {
+            batcher: Batcher::new(config),
+            mailbox,
+            overflows: 0,
+        }
+    }
+}
+
+/// Runs until capture has ended and everything is handed over, or `flush_max` has passed since.
+/// Returns how many paths were left.
+pub(super) fn run(
+    mut lanes: Vec<Lane>,
+    exit: &Exit,
+    noticed: &Receiver<()>,
+    tree: &Arc<Tree>,
+    gauges: &Gauges,
+    (stop, abandon): (&Stop, &Stop),
+    flush_max: Duration,
+) -> usize {
+    let mut noticed = noticed.clone();
+    loop {
+        let now = clock::now();
+        for lane in &mut lanes {
+            close(lane, now);
+        }
+        let wait = lanes
+            .iter()
+            .filter_map(|lane| lane.batcher.deadline(lane.mailbox.room()))
+            .min()
+            .map_or(LOSS_CHECK, |deadline| deadline.since(now).min(LOSS_CHECK));
+        select! {
+            recv(exit.changes()) -> captured => match captured {
+                Ok(captured) => take(captured, &mut lanes, exit, tree, gauges),
+                Err(_) => break,
+            },
+            recv(noticed) -> notice => if notice.is_err() {
+                // Every replica has given up: there is nobody to replicate to.
+                noticed = crossbeam::channel::never();
+                stop.request();
+            },
+            default(wait) => {}
+        }
+        if let Some(gap) = exit.lost() {
+            push_gap(&gap, &mut lanes, gauges, clock::now());
+        }
+    }
+    flush(lanes, abandon, flush_max)
+}
+
+fn close(lane: &mut Lane, now: Stamp) {
+    if let Some(batch) = lane.batcher.close(lane.mailbox.room(), now) {
+        debug!(
+            looks = batch.looks.len(),
+            moves = batch.moves.len(),
+            "closed a batch"
+        );
+        // There was room a moment ago and only this thread fills it: the replica has ended.
+        let _ended = lane.mailbox.leave(batch);
+    }
+}
+
+fn take(first: Captured, lanes: &mut [Lane], exit: &Exit, tree: &Tree, gauges: &Gauges) {
+    for captured in std::iter::once(first).chain(exit.changes().try_iter().take(TAKEN_AT_ONCE_MAX)) {
+        let taken = clock::now();
+        match captured {
+            Captured::Change(change) => push(&change, lanes, tree, gauges, taken),
+            Captured::Gap(gap) => push_gap(&gap, lanes, gauges, taken),
+        }
+    }
+}
+
+fn push(change: &Change, lanes: &mut [Lane], tree: &Tree, gauges: &Gauges, taken: Stamp) {
+    if tree.excludes(&change.path)
+        && !matches!(&change.kind, Kind::Moved { from, .. } if !tree.excludes(from))
+    {
+        return;
+    }
+    gauges.counters.changes_captured.add(1);
+    gauges
+        .latency
+        .record(Stage::Capture, change.read.since(change.seen));
+    gauges.latency.record(Stage::Queue, taken.since(change.read));
+    // Only complete files count towards the size of a batch: the others wait in any case.
+    let bytes = match (&change.kind, lanes.len()) {
+        (Kind::Written, 1..) => match tree.look(&change.path) {
+            Seen::Present(entry) => entry.version.size,
+            _ => 0,
+        },
+        _ => 0,
+    };
+    for lane in lanes {
+        lane.batcher.push(change.clone(), bytes, taken);
+        if lane.batcher.overflows() > lane.overflows {
+            lane.overflows = lane.batcher.overflows();
+            gauges.counters.gaps.add(1);
+            warn!("a target is so far behind that its backlog became one rescan of the source");
+        }
+    }
+}
+
+fn push_gap(gap: &Gap, lanes: &mut [Lane], gauges: &Gauges, taken: Stamp) {
+    gauges.counters.gaps.add(1);
+    gauges.counters.lost_events.add(gap.lost);
+    warn!(place = %gap.place, lost = gap.lost, "changes were lost, because {}: the place is rescanned", gap.reason);
+    for lane in lanes {
+        lane.batcher.push_gap(gap.clone(), taken);
+    }
+}
+
+/// Hands over everything that waits, open files too.
+fn flush(lanes: Vec<Lane>, abandon: &Stop, limit: Duration) -> usize {
+    let end = clock::now().plus(limit);
+    let mut waiting: Vec<_> = lanes.into_iter().map(|lane| (lane, None)).collect();
+    loop {
+        let now = clock::now();
+        waiting.retain_mut(|(lane, kept)| {
+            let batch = kept.take().or_else(|| lane.batcher.flush(now));
+            let Some(batch) = batch else { return false };
+            if lane.mailbox.room() == Room::Full {
+                *kept = Some(batch);
+            } else {
+                *kept = lane.mailbox.leave(batch).err();
+            }
+            true
+        });
+        if waiting.is_empty() || now > end || abandon.requested() {
+            return waiting
+                .iter()
+                .map(|(lane, kept)| {
+                    lane.batcher.waiting() + kept.as_ref().map_or(0, |batch| batch.looks.len())
+                })
+                .sum();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

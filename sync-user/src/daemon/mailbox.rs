@@ -1,0 +1,129 @@
+//! Passes batches from the batching thread to a replica, one at a time.
+//!
+//! The replica says how much it can take ([`Room`]), which is the back-pressure that closes
+//! batches. It sleeps in `poll(2)`, so a batch rings a bell that `poll` can hear.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crossbeam::channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::batch::Room;
+use crate::model::Batch;
+
+/// Both ends of a new mailbox; `notices` is told whenever the room grows.
+pub(super) fn mailbox(notices: Sender<()>) -> nix::Result<(Mailbox, Post)> {
+    let (sender, receiver) = bounded(1);
+    let bell = Arc::new(EventFd::from_flags(
+        EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
+    )?);
+    let room = Arc::new(AtomicU8::new(Room::Full as u8));
+    let mailbox = Mailbox {
+        batches: sender,
+        bell: Arc::clone(&bell),
+        room: Arc::clone(&room),
+    };
+    Ok((
+        mailbox,
+        Post {
+            batches: receiver,
+            bell,
+            room,
+            notices,
+        },
+    ))
+}
+
+/// The batching thread's end.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    batches: Sender<Batch>,
+    bell: Arc<EventFd>,
+    room: Arc<AtomicU8>,
+}
+
+impl Mailbox {
+    pub(super) fn room(&self) -> Room {
+        if !self.batches.is_empty() {
+            return Room::Full;
+        }
+        match self.room.load(Ordering::Acquire) {
+            room if room == Room::Idle as u8 => Room::Idle,
+            room if room == Room::Busy as u8 => Room::Busy,
+            _ => Room::Full,
+        }
+    }
+
+    /// Leaves a batch; gives it back when the mailbox is taken, or its replica has ended.
+    pub(super) fn leave(&self, batch: Batch) -> Result<(), Batch> {
+        match self.batches.try_send(batch) {
+            Ok(()) => {
+                ring(&self.bell);
+                Ok(())
+            }
+            Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => Err(batch),
+        }
+    }
+}
+
+impl Drop for Mailbox {
+    /// Wakes the replica, which finds that no batch will follow.
+    fn drop(&mut self) {
+        let (closed, _) = bounded(0);
+        self.batches = closed;
+        ring(&self.bell);
+    }
+}
+
+/// The replica's end.
+#[derive(Debug)]
+pub(super) struct Post {
+    batches: Receiver<Batch>,
+    bell: Arc<EventFd>,
+    room: Arc<AtomicU8>,
+    notices: Sender<()>,
+}
+
+/// What the mailbox held.
+#[derive(Debug)]
+pub(super) enum Delivery {
+    Batch(Batch),
+    Nothing,
+    /// Nothing, and nothing will come.
+    Closed,
+}
+
+impl Post {
+    pub(super) fn take(&self) -> Delivery {
+        // Silences the bell first: a batch that is left meanwhile rings it again.
+        let _silent = self.bell.read();
+        match self.batches.try_recv() {
+            Ok(batch) => Delivery::Batch(batch),
+            Err(TryRecvError::Empty) => Delivery::Nothing,
+            Err(TryRecvError::Disconnected) => Delivery::Closed,
+        }
+    }
+
+    /// Says how much this replica can take now.
+    pub(super) fn offer(&self, room: Room) {
+        let before = self.room.swap(room as u8, Ordering::AcqRel);
+        if before != room as u8 && room != Room::Full {
+            // One waiting notice is as good as many.
+            let _already_noticed = self.notices.try_send(());
+        }
+    }
+}
+
+/// Readable when there is something to take.
+impl AsFd for Post {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
+
+fn ring(bell: &EventFd) {
+    // It fails only when its counter is full, and then it is being heard anyway.
+    let _full = bell.write(1);
+}

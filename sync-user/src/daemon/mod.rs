@@ -1,0 +1,193 @@
+//! Puts the source side together: builds each stage, connects them, and ends them in order.
+//!
+//! ```text
+//!  capture thread ─► queue ─► batching thread ─► mailbox ─► one replica thread per target
+//! ```
+//!
+//! There is no logic of a stage here. Capture is attached before anything is scanned, so what
+//! changes during the first comparison is captured, and looked at after it.
+
+mod batching;
+mod mailbox;
+mod observe;
+mod replica;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::metrics::{Counters, Latency};
+use crate::ship::{Access, ConnectError, TargetAddress};
+use crate::shutdown::Stop;
+use crate::tree::{Excludes, OpenError, Tree};
+use crate::{batch, capture, clock, queue};
+
+/// How many changes fit between capture and the batcher: about 40 MB when full of long paths,
+/// and more than a burst delivers while the batcher is being scheduled.
+const QUEUE_CAPACITY: usize = 1 << 18;
+
+/// How long the end of a run waits for what is on its way.
+const FLUSH_MAX: Duration = Duration::from_secs(10);
+
+/// Everything that a run needs to know.
+#[derive(Debug)]
+pub struct Config {
+    pub source: PathBuf,
+    pub excludes: Excludes,
+    pub targets: Vec<TargetAddress>,
+    pub access: Access,
+    /// The program to bring to targets that have not this build.
+    pub receiver: Arc<[u8]>,
+    pub backend: capture::Backend,
+    pub batch: batch::Config,
+}
+
+/// What a run shares with those who watch it.
+#[derive(Debug, Clone)]
+pub struct Gauges {
+    pub latency: Arc<Latency>,
+    pub counters: Arc<Counters>,
+}
+
+/// Why a run could not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Source(#[from] OpenError),
+    #[error(transparent)]
+    Capture(#[from] capture::Error),
+    #[error("{target}: {cause}")]
+    Target {
+        target: TargetAddress,
+        cause: ConnectError,
+    },
+    #[error("start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    #[error("make an event descriptor: {0}")]
+    Descriptor(#[from] nix::errno::Errno),
+}
+
+/// How a run ended that was asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Paths that had changed and were not acknowledged by every target: the next start
+    /// compares, and sends them.
+    pub unsent: usize,
+}
+
+/// What a run is doing, told once it is known: for the greeting and the table.
+#[derive(Debug, Clone)]
+pub struct Started {
+    pub backend: &'static str,
+    pub reason: String,
+    pub stamps_in_kernel: bool,
+}
+
+/// Replicates until `stop` is requested, or until no target is left that can ever be reached.
+pub fn run(
+    config: Config,
+    gauges: &Gauges,
+    stop: &Stop,
+    started: impl FnOnce(&Started),
+) -> Result<Ended, Error> {
+    let Config {
+        source,
+        excludes,
+        targets,
+        access,
+        receiver,
+        backend,
+        batch,
+    } = config;
+    let tree = Arc::new(Tree::open(&source, excludes)?);
+    let capture_config = capture::Config {
+        root: tree.root().to_path_buf(),
+        backend,
+    };
+    let (capture, reason) = capture::open(&capture_config)?;
+    started(&Started {
+        backend: capture.name(),
+        reason,
+        stamps_in_kernel: capture.stamps_in_kernel(),
+    });
+
+    let (entrance, exit) = queue::bounded(QUEUE_CAPACITY);
+    let abandon = Stop::new()?;
+    let (notices, noticed) = crossbeam::channel::bounded(1);
+    let mut lanes = Vec::new();
+    let mut replicas = Vec::new();
+    for target in targets {
+        let (mailbox, post) = mailbox::mailbox(notices.clone())?;
+        let replica = replica::Replica::new(replica::Setup {
+            target: target.clone(),
+            access: access.clone(),
+            receiver: Arc::clone(&receiver),
+            tree: Arc::clone(&tree),
+            open_file_interval: batch.open_file_interval,
+            gauges: gauges.clone(),
+            post,
+            stop: stop.clone(),
+            abandon: abandon.clone(),
+        });
+        lanes.push(batching::Lane::new(batch.clone(), mailbox));
+        let name = format!("replica {}", target.host());
+        let thread = thread::Builder::new().name(name).spawn(move || replica.run())?;
+        replicas.push((target, thread));
+    }
+    drop(notices);
+
+    let capturing = {
+        let stop = stop.clone();
+        thread::Builder::new().name("capture".to_owned()).spawn(move || {
+            let result = capture.run(&mut |captured| entrance.push(captured), &stop);
+            // Without capture nothing more will be seen: the run ends.
+            stop.request();
+            result
+        })?
+    };
+    let batching = {
+        let (gauges, tree, stop, abandon) =
+            (gauges.clone(), Arc::clone(&tree), stop.clone(), abandon.clone());
+        let work = move || {
+            batching::run(
+                lanes,
+                &exit,
+                &noticed,
+                &tree,
+                &gauges,
+                (&stop, &abandon),
+                FLUSH_MAX,
+            )
+        };
+        thread::Builder::new().name("batch".to_owned()).spawn(work)?
+    };
+
+    let mut unsent = joined(batching.join());
+    abandon_after(&abandon, FLUSH_MAX, || {
+        replicas.iter().all(|(_, replica)| replica.is_finished())
+    });
+    let mut failure = None;
+    for (target, replica) in replicas {
+        match joined(replica.join()) {
+            Ok(left) => unsent += left,
+            Err(cause) => failure = Some(Error::Target { target, cause }),
+        }
+    }
+    joined(capturing.join())?;
+    failure.map_or(Ok(Ended { unsent }), Err)
+}
+
+/// Requests `abandon` when `finished` is not true in time.
+fn abandon_after(abandon: &Stop, limit: Duration, finished: impl Fn() -> bool) {
+    let end = clock::now().plus(limit);
+    while !finished() && clock::now() < end {
+        thread::sleep(Duration::from_millis(5));
+    }
+    abandon.request();
+}
+
+/// The value of a thread that ended; its panic is this thread's panic.
+fn joined<T>(result: thread::Result<T>) -> T {
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

@@ -1,0 +1,200 @@
+//! Looks at the source wherever a batch says, and sees what the plan has to compare.
+
+use std::collections::BTreeMap;
+
+use crate::clock;
+use crate::ledger::{Ledger, Links};
+use crate::model::{Batch, Depth, Entry, FileKind, Look, Move, Problem, TreePath, Version};
+use crate::plan::{Hashed, Observed, State, worth_hashing};
+use crate::tree::{Seen, Tree};
+
+/// What was seen, and what could not be.
+#[derive(Debug, Default)]
+pub(super) struct Observation {
+    pub(super) seen: BTreeMap<TreePath, Observed>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// What each name in the batch's renames holds by now.
+pub(super) fn names_of_moves(moves: &[Move], tree: &Tree) -> BTreeMap<TreePath, Version> {
+    let names = moves.iter().flat_map(|Move { from, to }| [from, to]);
+    names
+        .filter_map(|name| Some((name.clone(), present(tree, name)?.version)))
+        .collect()
+}
+
+/// What `path` holds now, if it is replicated at all.
+pub(super) fn present(tree: &Tree, path: &TreePath) -> Option<Entry> {
+    match tree.look(path) {
+        Seen::Present(entry) => Some(entry),
+        Seen::Absent | Seen::Ignored | Seen::Unreadable(_) => None,
+    }
+}
+
+/// Sees every path that `batch` asks for, and what else has to be known to replicate it: the
+/// inside of directories that the target does not have, the directories above, and the other
+/// names of a file that changed.
+pub(super) fn observe(batch: &Batch, tree: &Tree, ledger: &Ledger, links: &mut Links) -> Observation {
+    let mut observer = Observer {
+        tree,
+        ledger,
+        links,
+        observation: Observation::default(),
+    };
+    for (path, look) in &batch.looks {
+        observer.look(path, *look);
+    }
+    observer.observation
+}
+
+struct Observer<'a> {
+    tree: &'a Tree,
+    ledger: &'a Ledger,
+    links: &'a mut Links,
+    observation: Observation,
+}
+
+impl Observer<'_> {
+    fn look(&mut self, path: &TreePath, look: Look) {
+        if look.depth == Depth::Below {
+            self.below(path);
+        }
+        if path.is_root() {
+            return;
+        }
+        match self.tree.look(path) {
+            Seen::Present(entry) => {
+                if let Some(top) = self.topmost_unknown_directory(path) {
+                    self.below(&top);
+                }
+                let new_directory =
+                    entry.version.kind == FileKind::Directory && !self.ledger.is_directory(path);
+                if new_directory && look.depth == Depth::Entry {
+                    self.below(path);
+                }
+                self.present(path, entry, look.content);
+            }
+            Seen::Absent => self.add(path, State::Absent),
+            Seen::Ignored => self.add(path, State::Unknown),
+            Seen::Unreadable(cause) => self.unreadable(path, cause),
+        }
+    }
+
+    /// The highest directory above `path` that the target is not known to have.
+    fn topmost_unknown_directory(&self, path: &TreePath) -> Option<TreePath> {
+        let above = std::iter::successors(path.parent(), TreePath::parent);
+        above
+            .filter(|directory| !self.ledger.is_directory(directory))
+            .last()
+    }
+
+    fn below(&mut self, place: &TreePath) {
+        let scan = self.tree.scan(place);
+        let known = self.ledger.below(place).map(|(path, _)| path);
+        let gone: Vec<TreePath> = known
+            .filter(|path| !scan.entries.contains_key(path.as_bytes()))
+            // Nothing is known of what lies below a place that could not be read (I3).
+            .filter(|path| {
+                !scan
+                    .unreadable
+                    .iter()
+                    .any(|unreadable| path.is_at_or_below(&unreadable.place))
+            })
+            .filter(|path| !self.tree.excludes(path))
+            .cloned()
+            .collect();
+        for path in gone {
+            self.add(&path, State::Absent);
+        }
+        for unreadable in scan.unreadable {
+            self.unreadable(&unreadable.place, unreadable.cause);
+        }
+        for (path, entry) in scan.entries {
+            if !path.is_root() {
+                self.present(&path, entry, false);
+            }
+        }
+    }
+
+    fn present(&mut self, path: &TreePath, entry: Entry, asked: bool) {
+        if self
+            .observation
+            .seen
+            .get(path)
+            .is_some_and(|before| before.content.is_some() || (before.asked && !asked))
+        {
+            return;
+        }
+        let several = entry.links > 1 && entry.version.kind == FileKind::File;
+        if entry.version.kind == FileKind::File {
+            self.links.note(entry.inode, entry.links, path);
+        }
+        let content = worth_hashing(&entry, self.ledger.held(path), asked)
+            .then(|| self.hash(path, &entry))
+            .flatten();
+        let inode = entry.inode;
+        self.observation.seen.insert(
+            path.clone(),
+            Observed {
+                state: State::Present(entry),
+                content,
+                asked,
+            },
+        );
+        if several && asked {
+            let others: Vec<TreePath> = self.links.others(inode, path).cloned().collect();
+            for other in others {
+                self.other_name(&other);
+            }
+        }
+    }
+
+    /// A file changed under one of its names: it did so under this one.
+    fn other_name(&mut self, path: &TreePath) {
+        if self.observation.seen.contains_key(path) {
+            return;
+        }
+        if let (Seen::Present(entry), None) = (self.tree.look(path), self.topmost_unknown_directory(path)) {
+            let content = worth_hashing(&entry, self.ledger.held(path), true)
+                .then(|| self.hash(path, &entry))
+                .flatten();
+            self.observation.seen.insert(
+                path.clone(),
+                Observed {
+                    state: State::Present(entry),
+                    content,
+                    asked: true,
+                },
+            );
+        }
+    }
+
+    /// `None` when the content is not that of `entry`, and has to be sent.
+    fn hash(&self, path: &TreePath, entry: &Entry) -> Option<Hashed> {
+        let read_at = clock::wall();
+        let (version, content) = self.tree.hash(path).ok()?;
+        (version == entry.version).then(|| Hashed {
+            content,
+            settled: version.mtime.settled(read_at),
+        })
+    }
+
+    fn unreadable(&mut self, path: &TreePath, cause: String) {
+        self.add(path, State::Unknown);
+        self.observation.problems.push(Problem {
+            path: path.clone(),
+            what: format!("read it: {cause}"),
+        });
+    }
+
+    fn add(&mut self, path: &TreePath, state: State) {
+        self.observation.seen.insert(
+            path.clone(),
+            Observed {
+                state,
+                content: None,
+                asked: false,
+            },
+        );
+    }
+}

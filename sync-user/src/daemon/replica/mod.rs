@@ -1,0 +1,337 @@
+//! Keeps one target equal to the source: one thread, one connection at a time.
+//!
+//! It connects, compares everything once, and then turns each batch into steps. What the target
+//! refuses, and what was on its way when a connection was lost, is looked at again: nothing is
+//! taken for done that was not acknowledged (I4).
+
+mod answers;
+mod comparison;
+mod flights;
+mod retries;
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use super::Gauges;
+use super::mailbox::{Delivery, Post};
+use super::observe::{names_of_moves, observe, present};
+use crate::batch::Room;
+use crate::clock;
+use crate::ledger::{Ledger, Links};
+use crate::model::{Batch, Depth, Look, Problem, Stamp, Step, TreePath};
+use crate::plan;
+use crate::ship::{Access, Backoff, ConnectError, Event, Session, SessionError, TargetAddress, connect};
+use crate::shutdown::Stop;
+use crate::tree::Tree;
+use flights::{Flight, Flights};
+use retries::Retries;
+
+/// How long a receiver may take to say hello once its preamble has come.
+const HELLO_MAX: Duration = Duration::from_secs(20);
+
+/// How long a replica sleeps at most without looking up.
+const NAP: Duration = Duration::from_secs(1);
+
+/// How soon the source is looked at again when it was not the directory that was opened.
+const IDENTITY_RETRY: Duration = Duration::from_secs(1);
+
+/// What a replica is made of.
+pub(super) struct Setup {
+    pub(super) target: TargetAddress,
+    pub(super) access: Access,
+    pub(super) receiver: Arc<[u8]>,
+    pub(super) tree: Arc<Tree>,
+    pub(super) open_file_interval: Duration,
+    pub(super) gauges: Gauges,
+    pub(super) post: Post,
+    /// The run shall end, once everything is replicated.
+    pub(super) stop: Stop,
+    /// The run shall end now.
+    pub(super) abandon: Stop,
+}
+
+/// One target and what is known of it.
+pub(super) struct Replica {
+    setup: Setup,
+    ledger: Ledger,
+    links: Links,
+    flights: Flights,
+    retries: Retries,
+    backoff: Backoff,
+    /// Whether a connection has ever worked: from then on trouble is temporary.
+    acquainted: bool,
+    /// Whether the root of the source was lost, so that it is told once.
+    root_lost: bool,
+}
+
+/// Why a connection ended.
+enum Parting {
+    /// All is done, and nothing will follow.
+    Done,
+    Lost(SessionError),
+    /// The run is abandoned.
+    Abandoned,
+}
+
+impl Replica {
+    pub(super) fn new(setup: Setup) -> Self {
+        let backoff = Backoff::default();
+        Self {
+            setup,
+            ledger: Ledger::default(),
+            links: Links::default(),
+            flights: Flights::default(),
+            retries: Retries::default(),
+            backoff,
+            acquainted: false,
+            root_lost: false,
+        }
+    }
+
+    /// Replicates until everything is done after a stop; returns how many paths were left. An
+    /// error means that this target cannot be reached until a person has done something.
+    pub(super) fn run(mut self) -> Result<usize, ConnectError> {
+        loop {
+            match connect(&self.setup.target, &self.setup.access, &self.setup.receiver) {
+                Ok(link) => {
+                    let session = Session::new(link, Arc::clone(&self.setup.tree), clock::now());
+                    match self.serve(session) {
+                        Parting::Done => return Ok(0),
+                        Parting::Abandoned => break,
+                        Parting::Lost(SessionError::Fatal { what, remedy }) if !self.acquainted => {
+                            return Err(ConnectError::Receiver { what, remedy });
+                        }
+                        Parting::Lost(cause) => {
+                            let on_the_way = self.flights.len();
+                            warn!(target = %self.setup.target, on_the_way, "{cause}; connecting again");
+                        }
+                    }
+                    self.doubt_flights();
+                }
+                Err(cause) if cause.retry() => {
+                    warn!(target = %self.setup.target, "{cause}; trying again ({})", cause.remedy());
+                }
+                Err(cause) => {
+                    error!(target = %self.setup.target, "{cause} ({}); this target is given up", cause.remedy());
+                    return Err(cause);
+                }
+            }
+            self.setup.gauges.counters.reconnects.add(1);
+            self.setup.post.offer(Room::Full);
+            if self.setup.stop.requested() {
+                break;
+            }
+            self.pause();
+        }
+        Ok(self.flights.len() + self.retries.len())
+    }
+
+    /// Sleeps before the next attempt, unless the run is to end.
+    fn pause(&mut self) {
+        let end = clock::now().plus(self.backoff.next(fastrand::f64()));
+        while clock::now() < end && !self.setup.stop.requested() {
+            std::thread::sleep(Duration::from_millis(20).min(end.since(clock::now())));
+        }
+    }
+
+    fn serve(&mut self, mut session: Session) -> Parting {
+        match self.serve_until_lost(&mut session) {
+            Ok(parting) => parting,
+            Err(cause) => Parting::Lost(cause),
+        }
+    }
+
+    fn serve_until_lost(&mut self, session: &mut Session) -> Result<Parting, SessionError> {
+        if !self.greet(session)? {
+            return Ok(Parting::Abandoned);
+        }
+        let Some(listing) = self.list(session)? else {
+            return Ok(Parting::Abandoned);
+        };
+        self.compare(session, listing);
+        self.acquainted = true;
+        self.backoff.reset();
+        loop {
+            self.pump(session)?;
+            if self.setup.abandon.requested() {
+                return Ok(Parting::Abandoned);
+            }
+            let mut closed = false;
+            if session.unsent() == 0 {
+                let now = clock::now();
+                if let Some(batch) = self.retries.due(now) {
+                    self.execute(session, batch);
+                    continue;
+                }
+                match self.setup.post.take() {
+                    Delivery::Batch(batch) => {
+                        self.execute(session, batch);
+                        continue;
+                    }
+                    Delivery::Nothing => {}
+                    Delivery::Closed => closed = true,
+                }
+            }
+            if closed && session.idle() && self.retries.is_empty() {
+                session.goodbye();
+                // The receiver ends by itself; what it had to say is said.
+                let _gone = self.pump(session);
+                return Ok(Parting::Done);
+            }
+            self.setup.post.offer(match (session.unsent(), session.idle()) {
+                (0, true) => Room::Idle,
+                (0, false) => Room::Busy,
+                (_, _) => Room::Full,
+            });
+            let nap = self
+                .retries
+                .first_due()
+                .map_or(NAP, |due| due.since(clock::now()).min(NAP));
+            let bells = [self.setup.post.as_fd(), self.setup.abandon.as_fd()];
+            session.wait(&bells, nap)?;
+        }
+    }
+
+    /// Waits for the receiver's hello; `false` when the run is abandoned meanwhile.
+    fn greet(&mut self, session: &mut Session) -> Result<bool, SessionError> {
+        let end = clock::now().plus(HELLO_MAX);
+        while session.hello().is_none() {
+            if self.setup.abandon.requested() {
+                return Ok(false);
+            }
+            if clock::now() > end {
+                return Err(SessionError::Silent);
+            }
+            self.pump(session)?;
+            if session.hello().is_none() {
+                session.wait(&[self.setup.abandon.as_fd()], NAP)?;
+            }
+        }
+        if let Some(hello) = session.hello() {
+            info!(target = %self.setup.target, receiver = hello.program, process = hello.process, "connected");
+        }
+        Ok(true)
+    }
+
+    fn pump(&mut self, session: &mut Session) -> Result<(), SessionError> {
+        let mut events = Vec::new();
+        let result = session.pump(clock::now(), &mut events);
+        for event in events {
+            self.handle(event);
+        }
+        result
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Sent {
+                ticket,
+                version,
+                content,
+                settled,
+                torn,
+            } => {
+                self.sent(ticket, version, content, settled, torn);
+            }
+            Event::Unsent { ticket, failure } => self.unsent(ticket, failure),
+            Event::Answered { ticket, receipt } => self.answered(ticket, receipt),
+            // A listing that was not asked for says nothing new.
+            Event::Listing(_) | Event::ListingEnd(_) => {}
+        }
+    }
+
+    /// Looks, plans and submits.
+    fn execute(&mut self, session: &mut Session, batch: Batch) {
+        // What is seen counts only if the root is the one that was opened, before and after (I3).
+        if !self.root_holds() {
+            return self.put_off(batch);
+        }
+        let tree = Arc::clone(&self.setup.tree);
+        let names = names_of_moves(&batch.moves, &tree);
+        let mut steps = plan::moves(&batch.moves, &names, &mut self.ledger);
+        let observation = observe(&batch, &tree, &self.ledger, &mut self.links);
+        if self.root_holds() {
+            steps.extend(plan::differences(&observation.seen, &mut self.ledger));
+        } else {
+            self.put_off(batch.clone());
+        }
+        let at_source = |path: &TreePath| Some(present(&tree, path)?.version);
+        let times = plan::directory_times(&steps, at_source, &mut self.ledger);
+        steps.extend(times);
+        for problem in observation.problems {
+            self.problem(problem);
+        }
+        self.submit(session, steps, &batch.looks, batch.closed);
+    }
+
+    fn submit(
+        &mut self,
+        session: &mut Session,
+        steps: Vec<Step>,
+        looks: &BTreeMap<TreePath, Look>,
+        closed: Stamp,
+    ) {
+        debug!(target = %self.setup.target, steps = steps.len(), "planned");
+        for flight in flights::attribute(steps, looks, closed) {
+            let step = flight.step.clone();
+            let ticket = self.flights.add(flight);
+            session.submit(ticket, step);
+        }
+    }
+
+    fn root_holds(&mut self) -> bool {
+        match self.setup.tree.identity_holds() {
+            Ok(()) => {
+                if std::mem::take(&mut self.root_lost) {
+                    info!("the source's root is back; going on");
+                }
+                true
+            }
+            Err(cause) => {
+                if !std::mem::replace(&mut self.root_lost, true) {
+                    error!("{cause}; nothing is replicated, and nothing removed, until it is back");
+                }
+                false
+            }
+        }
+    }
+
+    fn put_off(&mut self, batch: Batch) {
+        let due = clock::now().plus(IDENTITY_RETRY);
+        for (path, look) in batch.looks {
+            self.retries.put_off(path, look, due);
+        }
+    }
+
+    /// Tells of one path that could not be replicated, and looks at it again later.
+    fn problem(&mut self, problem: Problem) {
+        let Problem { path, what } = &problem;
+        let (attempt, due) = self.retries.failed(path, clock::now());
+        self.setup.gauges.counters.problems.add(1);
+        let again = due.since(clock::now()).as_secs();
+        if attempt == 1 {
+            warn!(target = %self.setup.target, path = %path, "cannot {what}; it is tried again");
+        } else {
+            debug!(target = %self.setup.target, path = %path, attempt, again, "cannot {what}");
+        }
+    }
+
+    /// After a lost connection nothing on its way counts as held, and all of it is compared.
+    fn doubt_flights(&mut self) {
+        for Flight { step, stamps, .. } in self.flights.drain_latest_first() {
+            if let Some(stamps) = stamps {
+                let look = Look {
+                    depth: Depth::Entry,
+                    content: true,
+                    stamps: Some(stamps),
+                };
+                self.retries.put_off(step.path().clone(), look, clock::now());
+            }
+            answers::doubt(&step, &mut self.ledger);
+        }
+    }
+}

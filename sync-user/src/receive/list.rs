@@ -1,0 +1,92 @@
+//! Lists the whole tree of a target.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, OFlags};
+use rustix::io::Errno;
+
+use super::Root;
+use super::attributes::version;
+use super::confine::{STAGE, open_directory};
+use crate::model::{FileKind, TreePath};
+use crate::wire::{Listed, Unreadable};
+
+/// Entries of one part: some 40 KiB of usual names, and under a frame's limit even if every
+/// name and link is as long as can be.
+const PART_ENTRIES_MAX: usize = 100;
+
+/// Gives the tree to `part`, piece by piece and parents first, and says what could not be read.
+/// Directories are opened one at a time, so their depth costs no descriptors.
+pub fn list<E>(
+    root: &Root,
+    mut part: impl FnMut(Vec<Listed>) -> Result<(), E>,
+) -> Result<Vec<Unreadable>, E> {
+    let mut unreadable = Vec::new();
+    let mut waiting = vec![TreePath::root()];
+    let mut listed = Vec::new();
+    while let Some(directory) = waiting.pop() {
+        let mut fail = |path: &TreePath, cause: &dyn ToString| {
+            unreadable.push(Unreadable {
+                path: path.as_bytes().to_vec(),
+                cause: cause.to_string(),
+            });
+        };
+        let entries = open_directory(root, &directory, OFlags::RDONLY)
+            .and_then(|descriptor| Ok((Dir::read_from(&descriptor)?, descriptor)));
+        let (entries, descriptor) = match entries {
+            Ok(opened) => opened,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+            Err(error) => {
+                fail(&directory, &error);
+                continue;
+            }
+        };
+        for entry in entries {
+            let name = match entry {
+                Ok(entry) => entry.file_name().to_bytes().to_vec(),
+                Err(error) => {
+                    fail(&directory, &error);
+                    break;
+                }
+            };
+            let own = directory.is_root() && name == STAGE.as_bytes();
+            let Ok(path) = directory.join(&name) else { continue };
+            if own {
+                continue;
+            }
+            let leaf = Path::new(std::ffi::OsStr::from_bytes(&name));
+            let version = match rustix::fs::statat(&descriptor, leaf, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => version(&stat),
+                Err(Errno::NOENT) => continue,
+                Err(error) => {
+                    fail(&path, &error);
+                    continue;
+                }
+            };
+            let Some(version) = version else { continue };
+            let destination = match version.kind {
+                FileKind::Symlink => match rustix::fs::readlinkat(&descriptor, leaf, Vec::new()) {
+                    Ok(destination) => Some(destination.into_bytes()),
+                    Err(_) => continue,
+                },
+                FileKind::File | FileKind::Directory => None,
+            };
+            listed.push(Listed {
+                path: path.as_bytes().to_vec(),
+                version,
+                destination,
+            });
+            if version.kind == FileKind::Directory {
+                waiting.push(path);
+            }
+            if listed.len() == PART_ENTRIES_MAX {
+                part(std::mem::take(&mut listed))?;
+            }
+        }
+    }
+    if !listed.is_empty() {
+        part(listed)?;
+    }
+    Ok(unreadable)
+}

@@ -1,0 +1,301 @@
+//! Builds files and links out of sight, until they are whole.
+//!
+//! They are made in a directory of this receiver's own inside `.ksyncd` at the root, which no
+//! web server shows and no source replicates, and then renamed into place. A receiver that died
+//! leaves its directory behind; the next one removes it, knowing by the lock that nobody uses it.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode as RawMode, OFlags};
+use rustix::io::Errno;
+
+use super::attributes::{raw_mode, times};
+use super::confine::{Leaf, STAGE};
+use super::failure::{Failure, OpenError};
+use crate::model::{Content, Mode, Refusal, Time};
+
+/// Names in the stage that one start tries before it gives up.
+const ATTEMPTS_MAX: u32 = 1_000;
+
+/// The stage of one receiver; dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Stage {
+    /// `.ksyncd`.
+    home: OwnedFd,
+    /// This receiver's directory in it, locked for as long as it is open.
+    own: OwnedFd,
+    own_name: String,
+    device: u64,
+    count: u64,
+}
+
+impl Stage {
+    pub(super) fn open(root: &OwnedFd, root_path: &Path) -> Result<Self, OpenError> {
+        Self::try_open(root).map_err(|error| {
+            let remedy = match error {
+                Errno::NOSPC | Errno::DQUOT => "free some space on the target's disk".to_owned(),
+                Errno::ROFS => "mount the target's file system read-write".to_owned(),
+                _ => format!(
+                    "let the receiving user write there, for example by `chown {} {}`",
+                    user(),
+                    root_path.display()
+                ),
+            };
+            OpenError {
+                what: format!("the target {} cannot be written: {error}", root_path.display()),
+                remedy,
+            }
+        })
+    }
+
+    fn try_open(root: &OwnedFd) -> Result<Self, Errno> {
+        match rustix::fs::mkdirat(root, STAGE, RawMode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+        let home = open_directory(root, Path::new(STAGE))?;
+        remove_stale(&home);
+        let process = std::process::id();
+        for attempt in 0..ATTEMPTS_MAX {
+            let own_name = format!("stage-{process}-{attempt}");
+            match rustix::fs::mkdirat(&home, &own_name, RawMode::RWXU) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
+                Err(error) => return Err(error),
+            }
+            let own = open_directory(&home, Path::new(&own_name))?;
+            match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {
+                    let device = rustix::fs::fstat(&own)?.st_dev;
+                    return Ok(Self {
+                        home,
+                        own,
+                        own_name,
+                        device,
+                        count: 0,
+                    });
+                }
+                // Another receiver took it for stale between the two calls.
+                Err(_) => continue,
+            }
+        }
+        Err(Errno::EXIST)
+    }
+
+    /// Where something for `leaf` is built: in the stage, or beside the leaf when that is on
+    /// another file system, to which nothing can be renamed.
+    fn place(&mut self, leaf: &Leaf) -> Result<(OwnedFd, PathBuf), Failure> {
+        self.count += 1;
+        let here = rustix::fs::fstat(&leaf.directory)
+            .map_err(|error| Failure::of("examine its directory", error))?;
+        let (directory, name) = if here.st_dev == self.device {
+            (&self.own, self.count.to_string())
+        } else {
+            (
+                &leaf.directory,
+                format!("{STAGE}.{}.{}", std::process::id(), self.count),
+            )
+        };
+        let directory =
+            rustix::io::fcntl_dupfd_cloexec(directory, 0).map_err(|error| Failure::of("stage it", error))?;
+        Ok((directory, PathBuf::from(name)))
+    }
+
+    /// Begins a file.
+    pub(super) fn file(&mut self, leaf: &Leaf) -> Result<StagedFile, Failure> {
+        let (directory, name) = self.place(leaf)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&directory, &name, flags, RawMode::RUSR | RawMode::WUSR)
+            .map_err(|error| Failure::of("stage it", error))?;
+        let staged = Staged {
+            directory,
+            name,
+            kept: false,
+        };
+        Ok(StagedFile {
+            file: File::from(file),
+            hasher: blake3::Hasher::new(),
+            written: 0,
+            staged,
+        })
+    }
+
+    /// Makes a symbolic link.
+    pub(super) fn symlink(
+        &mut self,
+        leaf: &Leaf,
+        destination: &Path,
+        mtime: Time,
+    ) -> Result<Staged, Failure> {
+        let (directory, name) = self.place(leaf)?;
+        rustix::fs::symlinkat(destination, &directory, &name)
+            .map_err(|error| Failure::of("make the link", error))?;
+        let staged = Staged {
+            directory,
+            name,
+            kept: false,
+        };
+        rustix::fs::utimensat(
+            &staged.directory,
+            &staged.name,
+            &times(mtime),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .map_err(|error| Failure::of("set its time", error))?;
+        Ok(staged)
+    }
+
+    /// Makes a directory.
+    pub(super) fn directory(&mut self, leaf: &Leaf, mode: Mode) -> Result<Staged, Failure> {
+        let (directory, name) = self.place(leaf)?;
+        rustix::fs::mkdirat(&directory, &name, RawMode::RWXU)
+            .map_err(|error| Failure::of("make the directory", error))?;
+        let staged = Staged {
+            directory,
+            name,
+            kept: false,
+        };
+        rustix::fs::chmodat(&staged.directory, &staged.name, raw_mode(mode), AtFlags::empty())
+            .map_err(|error| Failure::of("set its mode", error))?;
+        Ok(staged)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        empty(&self.own);
+        // Whatever stays is removed by the next receiver.
+        let _stale = rustix::fs::unlinkat(&self.home, &self.own_name, AtFlags::REMOVEDIR);
+    }
+}
+
+/// A file that is being written, out of sight.
+#[derive(Debug)]
+pub(super) struct StagedFile {
+    file: File,
+    hasher: blake3::Hasher,
+    written: u64,
+    staged: Staged,
+}
+
+impl StagedFile {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.file.write_all(bytes).map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            Failure::of("write its content", errno)
+        })?;
+        self.hasher.update(bytes);
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Checks that all content came as the source had it, and finishes the file.
+    pub(super) fn finish(
+        self,
+        size: u64,
+        content: Content,
+        mode: Mode,
+        mtime: Time,
+    ) -> Result<Staged, Failure> {
+        let Self {
+            file,
+            hasher,
+            written,
+            staged,
+        } = self;
+        if written != size || Content(hasher.finalize().into()) != content {
+            return Err(Failure::new(
+                Refusal::Damaged,
+                format!("{written} of {size} bytes came, or their hash differs"),
+            ));
+        }
+        rustix::fs::fchmod(&file, raw_mode(mode)).map_err(|error| Failure::of("set its mode", error))?;
+        rustix::fs::futimens(&file, &times(mtime)).map_err(|error| Failure::of("set its time", error))?;
+        Ok(staged)
+    }
+}
+
+/// Something whole that waits to be put into place; dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Staged {
+    directory: OwnedFd,
+    name: PathBuf,
+    kept: bool,
+}
+
+impl Staged {
+    /// Puts it into place, over whatever is there, in one act.
+    pub(super) fn replace(mut self, leaf: &Leaf) -> Result<(), Errno> {
+        rustix::fs::renameat(&self.directory, &self.name, &leaf.directory, leaf.name())?;
+        self.kept = true;
+        Ok(())
+    }
+
+    /// Swaps it with what is there, in one act; what was there is removed with the stage.
+    pub(super) fn exchange(self, leaf: &Leaf) -> Result<(), Errno> {
+        let flags = rustix::fs::RenameFlags::EXCHANGE;
+        rustix::fs::renameat_with(&self.directory, &self.name, &leaf.directory, leaf.name(), flags)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What cannot be removed now is removed with the stage.
+            let _kind = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty())
+                .or_else(|_| rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::REMOVEDIR));
+        }
+    }
+}
+
+fn open_directory(at: impl AsFd, name: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(at, name, flags, RawMode::empty())
+}
+
+/// Removes the stages of receivers that died.
+fn remove_stale(home: &OwnedFd) {
+    for name in names(home) {
+        let Ok(stage) = open_directory(home, &name) else {
+            continue;
+        };
+        if rustix::fs::flock(&stage, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            empty(&stage);
+            let _in_use = rustix::fs::unlinkat(home, &name, AtFlags::REMOVEDIR);
+        }
+    }
+}
+
+/// Removes what a stage holds: files, links and empty directories.
+fn empty(stage: &OwnedFd) {
+    for name in names(stage) {
+        let _kind = rustix::fs::unlinkat(stage, &name, AtFlags::empty())
+            .or_else(|_| rustix::fs::unlinkat(stage, &name, AtFlags::REMOVEDIR));
+    }
+}
+
+fn names(directory: &OwnedFd) -> Vec<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(entries) = Dir::read_from(directory) else {
+        return Vec::new();
+    };
+    let names = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.file_name().to_bytes().to_vec());
+    names
+        .filter(|name| name != b"." && name != b"..")
+        .map(|name| PathBuf::from(std::ffi::OsStr::from_bytes(&name)))
+        .collect()
+}
+
+/// The receiving user, for advice.
+fn user() -> String {
+    let id = nix::unistd::geteuid();
+    nix::unistd::User::from_uid(id)
+        .ok()
+        .flatten()
+        .map_or_else(|| id.to_string(), |user| user.name)
+}

@@ -1,0 +1,143 @@
+//! Gets from a target's address to a link on which its receiver speaks.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address::TargetAddress;
+use super::deploy;
+use super::link::Link;
+use super::ssh::Connection;
+
+/// How to get into the targets of a run.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The private key; without one the agent and the usual files are tried.
+    pub identity: Option<PathBuf>,
+    /// The only file of known host keys; without one the user's and the machine's.
+    pub known_hosts: Option<PathBuf>,
+    /// The port of targets that do not name one.
+    pub port: u16,
+    /// How long the network, and each answer of the server, may take.
+    pub patience: Duration,
+}
+
+/// Why a target could not be reached.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    #[error("the host {host} cannot be found: {cause}")]
+    Unresolved { host: String, cause: String },
+    #[error("{host} port {port} cannot be reached: {cause}")]
+    Unreachable { host: String, port: u16, cause: String },
+    #[error("SSH with {host} port {port} failed: {cause}")]
+    Handshake { host: String, port: u16, cause: String },
+    #[error("the host key of {name} is unknown: {kind} {fingerprint}")]
+    UnknownKey {
+        name: String,
+        kind: String,
+        fingerprint: String,
+        accept: String,
+    },
+    #[error("the host key of {name} has changed: it shows {kind} {fingerprint}, but {} line {line} says otherwise", file.display())]
+    ChangedKey {
+        name: String,
+        lookup: String,
+        kind: String,
+        fingerprint: String,
+        file: PathBuf,
+        line: usize,
+    },
+    #[error("the host key of {name} is revoked by {} line {line}", file.display())]
+    RevokedKey {
+        name: String,
+        file: PathBuf,
+        line: usize,
+    },
+    #[error("the known hosts cannot be read: {cause}")]
+    KnownHosts { cause: String },
+    #[error("{name} refused to let {user} in; tried {tried}")]
+    Refused {
+        name: String,
+        user: String,
+        tried: String,
+    },
+    #[error("the key {} cannot be used: {cause}", file.display())]
+    Identity { file: PathBuf, cause: String },
+    #[error("the receiver could not be installed on {name}: {cause}")]
+    Deploy {
+        name: String,
+        cause: String,
+        remedy: String,
+    },
+    #[error("the receiver on {name} did not start: {cause}")]
+    Start { name: String, cause: String },
+    /// The receiver started, and said that it cannot work.
+    #[error("{what}")]
+    Receiver { what: String, remedy: String },
+}
+
+impl ConnectError {
+    /// Whether another attempt may work without anybody doing anything.
+    pub fn retry(&self) -> bool {
+        match self {
+            Self::Unresolved { .. }
+            | Self::Unreachable { .. }
+            | Self::Handshake { .. }
+            | Self::Start { .. } => true,
+            Self::UnknownKey { .. }
+            | Self::ChangedKey { .. }
+            | Self::RevokedKey { .. }
+            | Self::KnownHosts { .. }
+            | Self::Refused { .. }
+            | Self::Identity { .. }
+            | Self::Deploy { .. }
+            | Self::Receiver { .. } => false,
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Unresolved { .. } => "check the host's name, and the resolver of this machine".to_owned(),
+            Self::Unreachable { .. } => {
+                "check that the host is up, that sshd listens on that port, and that no firewall is between"
+                    .to_owned()
+            }
+            Self::Handshake { .. } => "check that an SSH server of this decade listens there".to_owned(),
+            Self::UnknownKey { accept, .. } => {
+                format!(
+                    "compare the fingerprint with the one that the server's console shows, then accept it by: {accept}"
+                )
+            }
+            Self::ChangedKey { lookup, file, .. } => format!(
+                "somebody may be listening in; only if the server was set up anew: ssh-keygen -R '{lookup}' -f {}, then accept the new key",
+                file.display()
+            ),
+            Self::RevokedKey { .. } => "do not connect to it: its key was declared stolen".to_owned(),
+            Self::KnownHosts { .. } => {
+                "let this user read the file, or name another by --known-hosts".to_owned()
+            }
+            Self::Refused { user, .. } => format!(
+                "add the public key to ~{user}/.ssh/authorized_keys on the target, or name another key by --identity"
+            ),
+            Self::Identity { .. } => {
+                "name a private key that is readable and not encrypted, or load it into the SSH agent"
+                    .to_owned()
+            }
+            Self::Deploy { remedy, .. } | Self::Receiver { remedy, .. } => remedy.clone(),
+            Self::Start { .. } => {
+                "log in by ssh with the same user and key, and see what it prints".to_owned()
+            }
+        }
+    }
+}
+
+/// Connects, and brings the receiver along if the target has not this one. The link stands
+/// behind the receiver's preamble.
+pub fn connect(
+    target: &TargetAddress,
+    access: &Access,
+    receiver: &[u8],
+) -> Result<Box<dyn Link>, ConnectError> {
+    let connection = Connection::open(target, access)?;
+    deploy::start(connection, target, receiver)
+}

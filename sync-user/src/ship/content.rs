@@ -1,0 +1,142 @@
+//! Reads the content of files, as late as possible, and notices when they change meanwhile.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use crate::clock;
+use crate::model::{Content, FileKind, TreePath, Version};
+use crate::tree::{Tree, version_of};
+
+/// How often a file that changes while it is read is read again before it is sent as it is: a
+/// busy log would never be sent otherwise, and its next change sends it again.
+const READS_MAX: u32 = 3;
+
+/// A file that fits into one frame.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) version: Version,
+    pub(super) bytes: Vec<u8>,
+    pub(super) content: Content,
+    pub(super) settled: bool,
+    /// It changed while it was read, and has to be looked at again.
+    pub(super) torn: bool,
+}
+
+/// What a path turned out to be when its content was wanted.
+#[derive(Debug)]
+pub(super) enum Opened {
+    Small(Loaded),
+    Large(Reading),
+    /// No regular file is there any more: a later change tells what is.
+    Vanished,
+}
+
+/// Opens `path`; what is no larger than `inline_max` is read at once.
+pub(super) fn open(tree: &Tree, path: &TreePath, inline_max: usize) -> io::Result<Opened> {
+    for attempt in 1.. {
+        let mut file = match tree.open_file(path) {
+            Ok(file) => file,
+            Err(error) if vanished(&error) => return Ok(Opened::Vanished),
+            Err(error) => return Err(error),
+        };
+        let version = version_of(&file)?;
+        if version.kind != FileKind::File {
+            return Ok(Opened::Vanished);
+        }
+        let settled = version.mtime.settled(clock::wall());
+        if version.size > inline_max as u64 {
+            let hasher = blake3::Hasher::new();
+            return Ok(Opened::Large(Reading {
+                file,
+                version,
+                settled,
+                left: version.size,
+                hasher,
+            }));
+        }
+        let mut bytes = Vec::with_capacity(version.size as usize + 1);
+        // One byte more than expected, to notice growth; no more, to stay within a frame.
+        file.by_ref().take(version.size + 1).read_to_end(&mut bytes)?;
+        let torn = bytes.len() as u64 != version.size || version_of(&file)? != version;
+        if torn && attempt < READS_MAX {
+            continue;
+        }
+        bytes.truncate(version.size as usize);
+        let content = Content::of(&bytes);
+        let version = Version {
+            size: bytes.len() as u64,
+            ..version
+        };
+        return Ok(Opened::Small(Loaded {
+            version,
+            bytes,
+            content,
+            settled: settled && !torn,
+            torn,
+        }));
+    }
+    unreachable!("the last attempt returns")
+}
+
+/// Whether an error says that the file is no longer under that name.
+fn vanished(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ENOENT
+                | libc::ENOTDIR
+                | libc::ELOOP
+                | libc::EXDEV
+                | libc::EISDIR
+                | libc::ENXIO
+                | libc::ESTALE
+        )
+    )
+}
+
+/// A file too large for one frame, while it is read in pieces.
+#[derive(Debug)]
+pub(super) struct Reading {
+    file: File,
+    pub(super) version: Version,
+    pub(super) settled: bool,
+    left: u64,
+    hasher: blake3::Hasher,
+}
+
+/// How a reading ended.
+#[derive(Debug)]
+pub(super) enum Finished {
+    Whole(Content),
+    /// The file changed meanwhile; the hash is of what was sent, if that has the promised size.
+    Torn(Option<Content>),
+}
+
+impl Reading {
+    /// The next piece; empty at the end, or when the file has become shorter.
+    pub(super) fn next(&mut self, bytes_max: usize) -> io::Result<Vec<u8>> {
+        let wanted = self.left.min(bytes_max as u64);
+        let mut piece = Vec::with_capacity(wanted as usize);
+        self.file.by_ref().take(wanted).read_to_end(&mut piece)?;
+        self.left -= piece.len() as u64;
+        self.hasher.update(&piece);
+        Ok(piece)
+    }
+
+    pub(super) fn finish(self) -> io::Result<Finished> {
+        let Self {
+            file,
+            version,
+            settled: _,
+            left,
+            hasher,
+        } = self;
+        let content = Content(hasher.finalize().into());
+        let unchanged = version_of(&file)? == version;
+        Ok(match (left, unchanged) {
+            (0, true) => Finished::Whole(content),
+            (0, false) => Finished::Torn(Some(content)),
+            (_, _) => Finished::Torn(None),
+        })
+    }
+}

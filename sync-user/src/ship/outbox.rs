@@ -1,0 +1,46 @@
+//! Keeps the bytes that the link has not taken yet, in the order in which they must go.
+
+use serde::Serialize;
+
+use super::link::{Link, LinkError};
+use crate::wire;
+
+/// Encoded frames. New ones go to the end only: SSH may have encrypted the head already.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Outbox {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds a frame, and says how many bytes it has.
+    pub(super) fn push<M: Serialize>(&mut self, message: &M) -> usize {
+        if self.taken > 0 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        let before = self.bytes.len();
+        wire::encode(message, &mut self.bytes);
+        self.bytes.len() - before
+    }
+
+    /// Writes as much as the link takes, and says how much that was.
+    pub(super) fn write_to(&mut self, link: &mut dyn Link) -> Result<usize, LinkError> {
+        let before = self.taken;
+        while !self.is_empty() {
+            match link.write(&self.bytes[self.taken..])? {
+                0 => break,
+                count => self.taken += count,
+            }
+        }
+        Ok(self.taken - before)
+    }
+}

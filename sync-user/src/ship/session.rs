@@ -1,0 +1,456 @@
+//! Speaks the protocol with one receiver: the state of one connection.
+//!
+//! The caller submits steps and calls [`Session::pump`] whenever the link may be ready; nothing
+//! here waits. Steps are encoded only while little is staged before them, so that content is
+//! read late and memory stays bounded (I6).
+
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::content::{self, Finished, Opened, Reading};
+use super::link::{Link, LinkError, Received};
+use super::outbox::Outbox;
+use crate::model::{Content, Mode, Receipt, Sequence, Stamp, Step, TreePath, Version};
+use crate::tree::Tree;
+use crate::wire::{self, Body, Listed, ReceiverHello, SourceHello, ToReceiver, ToSource, Unreadable};
+
+/// Bytes that are encoded ahead of the link. Enough to keep SSH busy, little enough that the
+/// next step waits a few milliseconds at most behind them.
+const STAGED_BYTES_MAX: usize = 256 << 10;
+
+/// Content of small files that waits for receipts: four times SSH's channel window of 2 MiB.
+const FLYING_BYTES_MAX: usize = 8 << 20;
+
+/// Steps that wait for receipts.
+const FLYING_STEPS_MAX: usize = 16_384;
+
+/// After this time without a word from us the receiver is asked for a sign of life.
+const QUIET_MAX: Duration = Duration::from_secs(15);
+
+/// After this time without an answer the connection counts as lost.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// The caller's number for a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What happened on the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Content was read and sent; this is what the target will hold, once the step is applied.
+    /// `torn` says that the file changed meanwhile, and has to be looked at again.
+    Sent {
+        ticket: Ticket,
+        version: Version,
+        content: Content,
+        settled: bool,
+        torn: bool,
+    },
+    /// The file was gone, or could not be read, when its content was wanted: nothing was sent.
+    Unsent {
+        ticket: Ticket,
+        failure: Option<String>,
+    },
+    Answered {
+        ticket: Ticket,
+        receipt: Receipt,
+    },
+    Listing(Vec<Listed>),
+    ListingEnd(Vec<Unreadable>),
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("the receiver ended{}", quoted(complaints))]
+    Ended { complaints: String },
+    #[error("the receiver was silent for {} s", SILENCE_MAX.as_secs())]
+    Silent,
+    #[error("the receiver does not keep to the protocol: {0}")]
+    Protocol(String),
+    /// The receiver said that it cannot go on.
+    #[error("{what}")]
+    Fatal { what: String, remedy: String },
+}
+
+fn quoted(complaints: &str) -> String {
+    if complaints.is_empty() {
+        String::new()
+    } else {
+        format!(": {complaints}")
+    }
+}
+
+/// One connection, from the receiver's hello on.
+pub struct Session {
+    link: Box<dyn Link>,
+    tree: Arc<Tree>,
+    decoder: wire::Decoder,
+    outbox: Outbox,
+    queue: VecDeque<(Ticket, Step)>,
+    stream: Option<Stream>,
+    flying: VecDeque<Flight>,
+    flying_bytes: usize,
+    sequence: Sequence,
+    hello: Option<ReceiverHello>,
+    said: Stamp,
+    heard: Stamp,
+    /// When a sign of life was asked for that has not come.
+    asked: Option<Stamp>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    ticket: Ticket,
+    sequence: Sequence,
+    reading: Reading,
+}
+
+#[derive(Debug)]
+struct Flight {
+    ticket: Ticket,
+    sequence: Sequence,
+    bytes: usize,
+}
+
+impl Session {
+    /// Begins on a link that stands behind the receiver's preamble.
+    pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, now: Stamp) -> Self {
+        let mut outbox = Outbox::default();
+        outbox.push(&ToReceiver::Hello(SourceHello {
+            version: wire::VERSION,
+        }));
+        Self {
+            link,
+            tree,
+            decoder: wire::Decoder::default(),
+            outbox,
+            queue: VecDeque::new(),
+            stream: None,
+            flying: VecDeque::new(),
+            flying_bytes: 0,
+            sequence: Sequence(0),
+            hello: None,
+            said: now,
+            heard: now,
+            asked: None,
+        }
+    }
+
+    /// The receiver's hello, once it has come.
+    pub fn hello(&self) -> Option<&ReceiverHello> {
+        self.hello.as_ref()
+    }
+
+    /// Asks for the listing of the whole target.
+    pub fn list(&mut self) {
+        self.outbox.push(&ToReceiver::List);
+    }
+
+    /// Adds a step behind all others.
+    pub fn submit(&mut self, ticket: Ticket, step: Step) {
+        self.queue.push_back((ticket, step));
+    }
+
+    /// Says that nothing follows.
+    pub fn goodbye(&mut self) {
+        self.outbox.push(&ToReceiver::Goodbye);
+    }
+
+    /// Steps that were submitted and are not encoded yet.
+    pub fn unsent(&self) -> usize {
+        self.queue.len() + usize::from(self.stream.is_some())
+    }
+
+    /// Whether all that was submitted was answered.
+    pub fn idle(&self) -> bool {
+        self.unsent() == 0 && self.flying.is_empty() && self.outbox.is_empty()
+    }
+
+    /// Sleeps until there may be something to do; see [`Link::wait`].
+    pub fn wait(&mut self, bells: &[BorrowedFd<'_>], timeout: Duration) -> Result<(), SessionError> {
+        let writing = !self.outbox.is_empty();
+        Ok(self.link.wait(writing, bells, Some(timeout.min(QUIET_MAX)))?)
+    }
+
+    /// Writes and reads what can be, and adds what happened to `events`.
+    pub fn pump(&mut self, now: Stamp, events: &mut Vec<Event>) -> Result<(), SessionError> {
+        loop {
+            self.fill(events)?;
+            if self.outbox.write_to(self.link.as_mut())? > 0 {
+                self.said = now;
+            }
+            // A full link takes no more, an empty outbox has no more.
+            if !self.outbox.is_empty() || !self.can_fill() {
+                break;
+            }
+        }
+        self.read(now, events)?;
+        self.keep_alive(now)
+    }
+
+    fn can_fill(&self) -> bool {
+        self.stream.is_some()
+            || (!self.queue.is_empty()
+                && self.flying.len() < FLYING_STEPS_MAX
+                && self.flying_bytes < FLYING_BYTES_MAX)
+    }
+
+    fn fill(&mut self, events: &mut Vec<Event>) -> Result<(), SessionError> {
+        while self.outbox.len() < STAGED_BYTES_MAX && self.can_fill() {
+            if let Some(stream) = self.stream.take() {
+                self.continue_stream(stream, events);
+            } else if let Some((ticket, step)) = self.queue.pop_front() {
+                self.send(ticket, step, events)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, ticket: Ticket, step: Step, events: &mut Vec<Event>) -> Result<(), SessionError> {
+        let bytes = |path: &TreePath| path.as_bytes().to_vec();
+        let step = match step {
+            Step::PutFile { path, entry: _ } => return self.put_file(ticket, &path, events),
+            Step::MakeDirectory { path, entry } => wire::Step::MakeDirectory {
+                path: bytes(&path),
+                mode: entry.version.mode,
+            },
+            Step::PutSymlink { path, entry } => wire::Step::PutSymlink {
+                path: bytes(&path),
+                destination: entry.destination.unwrap_or_default(),
+                mtime: entry.version.mtime,
+            },
+            Step::SetAttributes { path, version } => wire::Step::SetAttributes {
+                path: bytes(&path),
+                version,
+            },
+            Step::SetDirectoryTime { path, mtime } => wire::Step::SetDirectoryTime {
+                path: bytes(&path),
+                mtime,
+            },
+            Step::RemoveFile { path } => wire::Step::RemoveFile { path: bytes(&path) },
+            Step::RemoveDirectory { path } => wire::Step::RemoveDirectory { path: bytes(&path) },
+            Step::Rename { from, to, expects } => wire::Step::Rename {
+                from: bytes(&from),
+                to: bytes(&to),
+                expects,
+            },
+            Step::Exchange {
+                one,
+                other,
+                expects_one,
+                expects_other,
+            } => wire::Step::Exchange {
+                one: bytes(&one),
+                other: bytes(&other),
+                expects_one,
+                expects_other,
+            },
+        };
+        self.fly(ticket, step);
+        Ok(())
+    }
+
+    fn put_file(
+        &mut self,
+        ticket: Ticket,
+        path: &TreePath,
+        events: &mut Vec<Event>,
+    ) -> Result<(), SessionError> {
+        let put = |version: Version, body| wire::Step::PutFile {
+            path: path.as_bytes().to_vec(),
+            size: version.size,
+            mode: Mode(version.mode.0),
+            mtime: version.mtime,
+            body,
+        };
+        match content::open(&self.tree, path, wire::INLINE_BYTES_MAX) {
+            Ok(Opened::Small(loaded)) => {
+                let content::Loaded {
+                    version,
+                    bytes,
+                    content,
+                    settled,
+                    torn,
+                } = loaded;
+                self.fly(ticket, put(version, Body::Inline { bytes, content }));
+                events.push(Event::Sent {
+                    ticket,
+                    version,
+                    content,
+                    settled,
+                    torn,
+                });
+            }
+            Ok(Opened::Large(reading)) => {
+                let sequence = self.fly(ticket, put(reading.version, Body::Streamed));
+                self.stream = Some(Stream {
+                    ticket,
+                    sequence,
+                    reading,
+                });
+            }
+            Ok(Opened::Vanished) => events.push(Event::Unsent {
+                ticket,
+                failure: None,
+            }),
+            Err(error) => events.push(Event::Unsent {
+                ticket,
+                failure: Some(format!("read it: {error}")),
+            }),
+        }
+        Ok(())
+    }
+
+    fn fly(&mut self, ticket: Ticket, step: wire::Step) -> Sequence {
+        self.sequence.0 += 1;
+        let sequence = self.sequence;
+        let bytes = self.outbox.push(&ToReceiver::Step { sequence, step });
+        self.flying.push_back(Flight {
+            ticket,
+            sequence,
+            bytes,
+        });
+        self.flying_bytes += bytes;
+        sequence
+    }
+
+    /// Sends the next piece of a large file. A file that changes meanwhile, or cannot be read,
+    /// is taken back: the receiver answers so, and nothing of it becomes visible (I2).
+    fn continue_stream(&mut self, mut stream: Stream, events: &mut Vec<Event>) {
+        let sequence = stream.sequence;
+        match stream.reading.next(wire::CONTENT_BYTES_MAX) {
+            Ok(bytes) if !bytes.is_empty() => {
+                self.outbox.push(&ToReceiver::Content { sequence, bytes });
+                self.stream = Some(stream);
+            }
+            Ok(_) => {
+                let Stream {
+                    ticket,
+                    sequence,
+                    reading,
+                } = stream;
+                let (version, settled) = (reading.version, reading.settled);
+                match reading.finish() {
+                    Ok(Finished::Whole(content)) => {
+                        self.outbox.push(&ToReceiver::ContentEnd { sequence, content });
+                        events.push(Event::Sent {
+                            ticket,
+                            version,
+                            content,
+                            settled,
+                            torn: false,
+                        });
+                    }
+                    Ok(Finished::Torn(Some(content))) => {
+                        self.outbox.push(&ToReceiver::ContentEnd { sequence, content });
+                        events.push(Event::Sent {
+                            ticket,
+                            version,
+                            content,
+                            settled: false,
+                            torn: true,
+                        });
+                    }
+                    Ok(Finished::Torn(None)) | Err(_) => {
+                        self.outbox.push(&ToReceiver::ContentAbort { sequence });
+                    }
+                }
+            }
+            Err(_) => {
+                self.outbox.push(&ToReceiver::ContentAbort { sequence });
+            }
+        }
+    }
+
+    fn read(&mut self, now: Stamp, events: &mut Vec<Event>) -> Result<(), SessionError> {
+        let mut buffer = [0; 32 << 10];
+        loop {
+            match self.link.read(&mut buffer)? {
+                Received::Nothing => return Ok(()),
+                Received::Bytes(count) => {
+                    self.heard = now;
+                    self.asked = None;
+                    self.decoder.extend(&buffer[..count]);
+                    while let Some(message) = self
+                        .decoder
+                        .next()
+                        .map_err(|error| SessionError::Protocol(error.to_string()))?
+                    {
+                        self.receive(message, events)?;
+                    }
+                }
+                Received::Ended => {
+                    return Err(SessionError::Ended {
+                        complaints: self.link.complaints(),
+                    });
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, message: ToSource, events: &mut Vec<Event>) -> Result<(), SessionError> {
+        match message {
+            ToSource::Hello(hello) if self.hello.is_some() => {
+                return Err(SessionError::Protocol(format!(
+                    "a second hello from {}",
+                    hello.program
+                )));
+            }
+            ToSource::Hello(hello) if hello.version != wire::VERSION => {
+                let (theirs, ours) = (hello.version, wire::VERSION);
+                return Err(SessionError::Protocol(format!(
+                    "it speaks version {theirs}, this is version {ours}"
+                )));
+            }
+            ToSource::Hello(hello) => self.hello = Some(hello),
+            ToSource::Listing(entries) => events.push(Event::Listing(entries)),
+            ToSource::ListingEnd { unreadable } => events.push(Event::ListingEnd(unreadable)),
+            ToSource::Receipts(receipts) => {
+                for receipt in receipts {
+                    events.push(self.answered(receipt)?);
+                }
+            }
+            ToSource::Pong { token: _ } => {}
+            ToSource::Fatal { what, remedy } => return Err(SessionError::Fatal { what, remedy }),
+        }
+        Ok(())
+    }
+
+    /// Receipts come in the order of the steps, so the first flight is the one answered.
+    fn answered(&mut self, receipt: Receipt) -> Result<Event, SessionError> {
+        match self.flying.pop_front() {
+            Some(Flight {
+                ticket,
+                sequence,
+                bytes,
+            }) if sequence == receipt.sequence => {
+                self.flying_bytes -= bytes;
+                Ok(Event::Answered { ticket, receipt })
+            }
+            _ => Err(SessionError::Protocol(format!(
+                "an answer to step {} came out of turn",
+                receipt.sequence.0
+            ))),
+        }
+    }
+
+    fn keep_alive(&mut self, now: Stamp) -> Result<(), SessionError> {
+        if self.asked.is_some_and(|asked| now.since(asked) > SILENCE_MAX) {
+            return Err(SessionError::Silent);
+        }
+        let waiting =
+            self.asked.is_none() && (now.since(self.said) >= QUIET_MAX || now.since(self.heard) >= QUIET_MAX);
+        if waiting && self.stream.is_none() {
+            self.outbox.push(&ToReceiver::Ping { token: now.0 });
+            self.outbox.write_to(self.link.as_mut())?;
+            self.asked = Some(now);
+            self.said = now;
+        }
+        Ok(())
+    }
+}
