@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::metrics::{Counters, Latency};
 use crate::ship::{Access, ConnectError, TargetAddress};
+use crate::model::Stamp;
 use crate::shutdown::Stop;
 use crate::tree::{Excludes, OpenError, Tree};
 use crate::{batch, capture, clock, queue};
@@ -82,6 +83,7 @@ pub struct Started {
     pub backend: &'static str,
     pub reason: String,
     pub stamps_in_kernel: bool,
+    pub at: Stamp,
 }
 
 /// Replicates until `stop` is requested, or until no target is left that can ever be reached.
@@ -109,7 +111,7 @@ pub fn run(
     started(&Started {
         backend: capture.name(),
         reason,
-        stamps_in_kernel: capture.stamps_in_kernel(),
+        stamps_in_kernel: capture.stamps_in_kernel(), at: clock::now(),
     });
 
     let (entrance, exit) = queue::bounded(QUEUE_CAPACITY);

@@ -14,7 +14,7 @@ use sha2::Digest as _;
 
 /// What the files say of a host's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     Known,
     Unknown,
     /// The host is known by another key of the same type, in this line.
@@ -30,7 +30,7 @@ pub enum Verdict {
 
 /// One host, as all known_hosts files describe it.
 #[derive(Debug, Default)]
-pub struct KnownKeys {
+pub(super) struct KnownKeys {
     keys: Vec<KnownKey>,
 }
 
@@ -45,7 +45,7 @@ struct KnownKey {
 
 impl KnownKeys {
     /// Reads what `files` say of `host` at `port`. Files that are not there say nothing.
-    pub fn read(files: &[PathBuf], host: &str, port: u16) -> std::io::Result<Self> {
+    pub(super) fn read(files: &[PathBuf], host: &str, port: u16) -> std::io::Result<Self> {
         let mut known = Self::default();
         for file in files {
             match std::fs::read(file) {
@@ -98,7 +98,7 @@ impl KnownKeys {
     }
 
     /// What to think of a host that shows `blob`, a key in SSH's own format.
-    pub fn judge(&self, blob: &[u8]) -> Verdict {
+    pub(super) fn judge(&self, blob: &[u8]) -> Verdict {
         let place = |key: &KnownKey| (key.file.clone(), key.line);
         if let Some((file, line)) = self
             .keys
@@ -128,7 +128,7 @@ impl KnownKeys {
 
     /// The host key algorithms to ask the server for: those of the keys that are known. A
     /// server would else show a key of another type, and look like another server.
-    pub fn algorithms(&self) -> Option<String> {
+    pub(super) fn algorithms(&self) -> Option<String> {
         let mut algorithms: Vec<&str> = Vec::new();
         for key in self.keys.iter().filter(|key| !key.revoked) {
             let names: &[&str] = match key.kind.as_str() {
@@ -152,12 +152,12 @@ impl KnownKeys {
 }
 
 /// The fingerprint as OpenSSH prints it: `SHA256:` and base64 without padding.
-pub fn fingerprint(blob: &[u8]) -> String {
+pub(super) fn fingerprint(blob: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(sha2::Sha256::digest(blob)))
 }
 
 /// The type that a key in SSH's format names at its beginning.
-pub fn kind_of(blob: &[u8]) -> String {
+pub(super) fn kind_of(blob: &[u8]) -> String {
     let length = blob
         .first_chunk()
         .map_or(0, |bytes| u32::from_be_bytes(*bytes) as usize);
