@@ -18,8 +18,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::metrics::{Counters, Latency};
-use crate::ship::{Access, ConnectError, TargetAddress};
 use crate::model::Stamp;
+use crate::ship::{Access, ConnectError, TargetAddress};
 use crate::shutdown::Stop;
 use crate::tree::{Excludes, OpenError, Tree};
 use crate::{batch, capture, clock, queue};
@@ -111,7 +111,8 @@ pub fn run(
     started(&Started {
         backend: capture.name(),
         reason,
-        stamps_in_kernel: capture.stamps_in_kernel(), at: clock::now(),
+        stamps_in_kernel: capture.stamps_in_kernel(),
+        at: clock::now(),
     });
 
     let (entrance, exit) = queue::bounded(QUEUE_CAPACITY);

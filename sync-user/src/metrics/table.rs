@@ -54,7 +54,12 @@ pub fn render(snapshot: &Snapshot, counters: &Counters, facts: &Facts) -> String
 fn write_head(out: &mut String, snapshot: &Snapshot, counters: &Counters, facts: &Facts) -> std::fmt::Result {
     let changes = snapshot.of(Stage::EndToEnd).len();
     let seconds = facts.running.as_secs_f64().max(0.001);
-    writeln!(out, "ksyncd latency  {} -> {}", facts.source, facts.targets.join(" "))?;
+    writeln!(
+        out,
+        "ksyncd latency  {} -> {}",
+        facts.source,
+        facts.targets.join(" ")
+    )?;
     writeln!(
         out,
         "{} changes in {}  {:.1}/s  {} captured  {} of content  {} renames repeated",
@@ -65,7 +70,11 @@ fn write_head(out: &mut String, snapshot: &Snapshot, counters: &Counters, facts:
         bytesize::ByteSize(counters.bytes_shipped.get()),
         counters.renames_repeated.get(),
     )?;
-    let timed = if facts.stamps_in_kernel { "" } else { ", timed from read" };
+    let timed = if facts.stamps_in_kernel {
+        ""
+    } else {
+        ", timed from read"
+    };
     writeln!(
         out,
         "capture {}{timed}  batch {}/{}/{}  lost {}  gaps {}  retried {}",
@@ -81,7 +90,10 @@ fn write_head(out: &mut String, snapshot: &Snapshot, counters: &Counters, facts:
 
 fn write_stages(out: &mut String, snapshot: &Snapshot, facts: &Facts) -> std::fmt::Result {
     writeln!(out)?;
-    writeln!(out, "stage           p50      p90      p99    p99.9      max  10us  1ms   .1s   10s")?;
+    writeln!(
+        out,
+        "stage           p50      p90      p99    p99.9      max  10us  1ms   .1s   10s"
+    )?;
     for stage in Stage::ALL {
         let histogram = snapshot.of(stage);
         let measured = stage != Stage::Capture || facts.stamps_in_kernel;
@@ -98,7 +110,10 @@ fn write_stages(out: &mut String, snapshot: &Snapshot, facts: &Facts) -> std::fm
         let bar = if measured { bar(histogram) } else { String::new() };
         writeln!(out, "  {}", bar.trim_end())?;
     }
-    writeln!(out, "percentiles of stages do not add up               # p50  = p99  - p99.9  . max")
+    writeln!(
+        out,
+        "percentiles of stages do not add up               # p50  = p99  - p99.9  . max"
+    )
 }
 
 /// Marks how far each percentile reaches on the common scale.
@@ -123,22 +138,34 @@ fn bar(histogram: &Histogram<u64>) -> String {
 /// Buckets of 1, 1.5, 2, 3, 4, 6, 8 … milliseconds, or microseconds where that is the scale.
 fn write_histogram(out: &mut String, histogram: &Histogram<u64>) -> std::fmt::Result {
     writeln!(out)?;
-    writeln!(out, "end to end: seen by the kernel to acknowledged by the target")?;
+    writeln!(
+        out,
+        "end to end: seen by the kernel to acknowledged by the target"
+    )?;
     let edges = edges(histogram.value_at_quantile(0.001), histogram.max());
     let mut counts = vec![0; edges.len() - 1];
     for value in histogram.iter_recorded() {
-        let bucket = edges.partition_point(|edge| *edge <= value.value_iterated_to()).saturating_sub(1).min(counts.len() - 1);
+        let bucket = edges
+            .partition_point(|edge| *edge <= value.value_iterated_to())
+            .saturating_sub(1)
+            .min(counts.len() - 1);
         counts[bucket] += value.count_at_value();
     }
     let tallest = counts.iter().copied().max().unwrap_or(1).max(1);
     let mut seen = 0;
-    let mut tags = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9")].into_iter().peekable();
+    let mut tags = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9")]
+        .into_iter()
+        .peekable();
     for (bucket, count) in counts.iter().enumerate() {
         seen += count;
         let share = seen as f64 / histogram.len() as f64;
         let bar = "#".repeat((count * HASHES_MAX).div_ceil(tallest) as usize);
         let to = time(edges[bucket + 1] as f64);
-        let mut line = format!("{:>9} - {to:>8}{count:>9} {:>8.3}% {bar}", time(edges[bucket] as f64), share * 100.0);
+        let mut line = format!(
+            "{:>9} - {to:>8}{count:>9} {:>8.3}% {bar}",
+            time(edges[bucket] as f64),
+            share * 100.0
+        );
         let mut reached = Vec::new();
         while let Some((_, tag)) = tags.next_if(|(quantile, _)| share >= *quantile) {
             if tag != "p99.9" || histogram.len() >= SAMPLES_FOR_P999 {
@@ -186,7 +213,10 @@ fn diagnosis(snapshot: &Snapshot, counters: &Counters, facts: &Facts) -> String 
         return "no change has been acknowledged yet".to_owned();
     }
     if at(Stage::Queue, 0.99) > 10e6 {
-        return format!("the batcher cannot keep up: queue p99 is {}", time(at(Stage::Queue, 0.99)));
+        return format!(
+            "the batcher cannot keep up: queue p99 is {}",
+            time(at(Stage::Queue, 0.99))
+        );
     }
     let (slowest, value) = [Stage::Capture, Stage::Batch, Stage::Ship, Stage::Apply]
         .into_iter()
@@ -195,13 +225,20 @@ fn diagnosis(snapshot: &Snapshot, counters: &Counters, facts: &Facts) -> String 
         .unwrap_or((Stage::Ship, 0.0));
     let share = 100.0 * value / end_to_end.max(1.0);
     let advice = match slowest {
-        Stage::Batch if !facts.batch_delay.is_zero() => "changes wait for company: try a smaller --batch-delay",
-        Stage::Batch => "changes gather while the target is busy: try a smaller --batch-max-delay, if it is idle often",
+        Stage::Batch if !facts.batch_delay.is_zero() => {
+            "changes wait for company: try a smaller --batch-delay"
+        }
+        Stage::Batch => {
+            "changes gather while the target is busy: try a smaller --batch-max-delay, if it is idle often"
+        }
         Stage::Ship => "the network and the far end's scheduling",
         Stage::Apply => "the target's disk",
         _ => "this machine is too busy to read events at once",
     };
-    format!("most of the time goes to {} ({share:.0}% of the median): {advice}", slowest.name())
+    format!(
+        "most of the time goes to {} ({share:.0}% of the median): {advice}",
+        slowest.name()
+    )
 }
 
 /// Three significant digits with a unit.
@@ -220,7 +257,11 @@ fn time(nanoseconds: f64) -> String {
         _ => 2,
     };
     let text = format!("{value:.digits$}");
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    let text = if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        &text
+    };
     format!("{text} {unit}")
 }
 
@@ -248,9 +289,13 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..changes {
             let mut total = Duration::ZERO;
-            for (stage, typical) in
-                [(Stage::Capture, 12e3), (Stage::Queue, 90e3), (Stage::Batch, 400e3), (Stage::Ship, 21e6), (Stage::Apply, 300e3)]
-            {
+            for (stage, typical) in [
+                (Stage::Capture, 12e3),
+                (Stage::Queue, 90e3),
+                (Stage::Batch, 400e3),
+                (Stage::Ship, 21e6),
+                (Stage::Apply, 300e3),
+            ] {
                 let took = Duration::from_nanos((typical / (1.0 - 0.9 * random.f64())) as u64);
                 latency.record(stage, took);
                 total += took;
@@ -313,7 +358,11 @@ most of the time goes to ship (95% of the median): the network and the far end's
         let counters = Counters::default();
         counters.lost_events.add(7);
         counters.gaps.add(1);
-        let facts = Facts { backend: "fanotify", stamps_in_kernel: false, ..facts() };
+        let facts = Facts {
+            backend: "fanotify",
+            stamps_in_kernel: false,
+            ..facts()
+        };
         insta::assert_snapshot!(render(&simulated(10), &counters, &facts), @r"
 ksyncd latency  /srv/www -> ams:/srv/www
 10 changes in 1.67 min  0.1/s  0 captured  0 B of content  0 renames repeated
@@ -342,7 +391,14 @@ end to end: seen by the kernel to acknowledged by the target
 
     #[test]
     fn prints_three_digits_and_a_unit() {
-        for (nanoseconds, text) in [(5.0, "5 ns"), (1_234.0, "1.23 us"), (12_340_000.0, "12.3 ms"), (2e9, "2 s"), (90e9, "1.5 min"), (100e6, "100 ms")] {
+        for (nanoseconds, text) in [
+            (5.0, "5 ns"),
+            (1_234.0, "1.23 us"),
+            (12_340_000.0, "12.3 ms"),
+            (2e9, "2 s"),
+            (90e9, "1.5 min"),
+            (100e6, "100 ms"),
+        ] {
             assert_eq!(time(nanoseconds), text);
         }
     }
