@@ -1,1 +1,133 @@
+//! Defines what the eBPF programs and user space share: the settings that go into the kernel,
+//! and the records that come out.
+//!
+//! Nothing here depends on anything. Every struct has the same layout on both sides, which the
+//! assertions at its end hold on to; there is no padding, since the verifier would refuse to
+//! pass its bytes on, and no `bool`, which not every byte is.
 #![no_std]
+
+/// What the programs have to know of the running kernel: where its structs have their fields,
+/// in bytes, as its BTF says. Read-only once the programs are loaded.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settings {
+    pub dentry_parent: u32,
+    /// `d_name.name`.
+    pub dentry_name: u32,
+    pub dentry_inode: u32,
+    pub dentry_superblock: u32,
+    /// The list entry by which an inode finds its dentries (`d_u.d_alias`).
+    pub dentry_alias: u32,
+    pub inode_number: u32,
+    pub inode_superblock: u32,
+    pub inode_mode: u32,
+    pub inode_links: u32,
+    pub inode_generation: u32,
+    /// The head of an inode's dentries (`i_dentry.first`).
+    pub inode_dentries: u32,
+    pub superblock_device: u32,
+    /// `f_path.dentry`.
+    pub file_dentry: u32,
+    pub path_dentry: u32,
+    /// `qstr.name`.
+    pub name_bytes: u32,
+    /// `fsnotify_rename_data.moved`, where the kernel has that struct; else [`Settings::NONE`].
+    pub rename_moved: u32,
+    /// Values of `enum fsnotify_data_type`.
+    pub data_path: u32,
+    pub data_inode: u32,
+    pub data_dentry: u32,
+    /// `FSNOTIFY_EVENT_RENAME`, where the kernel has it; else [`Settings::NONE`].
+    pub data_rename: u32,
+}
+
+impl Settings {
+    /// Stands for a field or value that this kernel does not have.
+    pub const NONE: u32 = u32::MAX;
+}
+
+const _: () = assert!(size_of::<Settings>() == 20 * 4);
+
+/// How user space and the programs agree on the root: the directory that the thread with this
+/// name opens while it is armed. The last to be opened counts.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Handshake {
+    /// The thread's name, as `prctl(PR_SET_NAME)` has set it.
+    pub name: [u8; 16],
+    /// 1 while the next open counts.
+    pub armed: u64,
+    /// The root's dentry in the kernel; 0 until it is known.
+    pub dentry: u64,
+    pub superblock: u64,
+    /// The root's inode number, for user space to check.
+    pub inode: u64,
+}
+
+const _: () = assert!(size_of::<Handshake>() == 48);
+
+/// What happened. The numbers are those on the wire between kernel and user space.
+pub mod kind {
+    pub const CREATED: u8 = 1;
+    pub const WRITING: u8 = 2;
+    pub const WRITTEN: u8 = 3;
+    pub const ATTRIBUTES: u8 = 4;
+    pub const REMOVED: u8 = 5;
+    pub const RENAMED: u8 = 6;
+    /// Something happened below a path that is deeper than the walk goes.
+    pub const TOO_DEEP: u8 = 7;
+}
+
+/// Facts about a record.
+pub mod flag {
+    /// It is about a directory.
+    pub const DIRECTORY: u8 = 1;
+    /// It is about a regular file.
+    pub const REGULAR: u8 = 2;
+    /// The inode has more than one name.
+    pub const SEVERAL_NAMES: u8 = 4;
+    /// Of a rename: the old name was outside of the root.
+    pub const FROM_OUTSIDE: u8 = 8;
+    /// Of a rename: the new name is outside of the root.
+    pub const TO_OUTSIDE: u8 = 16;
+}
+
+/// The beginning of every record. Behind it come the names on the way from the changed path up
+/// to the root, each with a final NUL: `file`, `directory`, `directory above`. Of a rename the
+/// names of the old path come first, and then those of the new one.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Head {
+    /// `bpf_ktime_get_ns`, before the path was walked.
+    pub time: u64,
+    pub inode: u64,
+    pub tgid: u32,
+    pub device: u32,
+    /// Bytes of the (old) path.
+    pub first: u16,
+    /// Bytes of a rename's new path.
+    pub second: u16,
+    /// One of [`kind`].
+    pub kind: u8,
+    /// Of [`flag`].
+    pub flags: u8,
+    pub reserved: u16,
+}
+
+/// Size of [`Head`] in a record.
+pub const HEAD_BYTES: usize = 32;
+
+const _: () = assert!(size_of::<Head>() == HEAD_BYTES);
+
+/// How many directories a path may have. Deeper ones are reported as too deep, and rescanned.
+pub const DEPTH_MAX: usize = 64;
+
+/// A name with its NUL.
+pub const NAME_BYTES_MAX: usize = 256;
+
+/// All names of a record: two of the longest paths.
+pub const NAMES_BYTES_MAX: usize = 8192;
+
+/// Repeated writes to one file are told once in this time, in nanoseconds. User space looks at
+/// a file that is being written a second after it was told, so the last write is in time.
+pub const QUIET_NS: u64 = 500_000_000;

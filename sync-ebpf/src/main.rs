@@ -1,2 +1,27 @@
+//! Sees every change below the root, in the kernel, and tells user space.
+//!
+//! Three functions of the kernel's own notification layer are all it takes: each completed
+//! operation passes through one of them, whatever system call it came by. The modules in the
+//! order in which an event meets them: `hooks` takes the kernel's arguments apart, `walk` finds
+//! the path and whether it is ours, `emit` tells.
 #![no_std]
 #![no_main]
+// Built only for the kernel: elsewhere there is nothing to build.
+#![cfg(target_arch = "bpf")]
+
+mod emit;
+mod hooks;
+mod kernel;
+mod maps;
+mod walk;
+
+/// The helpers that are used may be called by programs of this licence alone.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// Never reached: nothing here can panic, or the verifier would not take it.
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

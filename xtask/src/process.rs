@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 /// Runs `command` with this process's standard streams; an exit status other than 0 is an error.
-pub fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command
         .status()
         .with_context(|| format!("start {}", quoted(command)))?;
@@ -16,7 +16,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Runs `command` and gives its standard output as text; an exit status other than 0 is an error.
-pub fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -29,13 +29,19 @@ pub fn output(command: &mut Command) -> Result<String> {
 }
 
 /// Whether `command` runs and ends with 0; its output is dropped.
-pub fn succeeds(command: &mut Command) -> bool {
+pub(crate) fn succeeds(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// `words` as a shell reads them back.
+pub(crate) fn quote(words: &[String]) -> String {
+    let quoted = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// The command as one would type it.

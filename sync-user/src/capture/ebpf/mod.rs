@@ -1,5 +1,124 @@
 //! Sees changes by eBPF programs on the kernel's notification functions.
+//!
+//! The programs tell each change with its path and the time at which the kernel saw it; this is
+//! the reading end. What the kernel could not tell is counted there, and becomes a gap here.
+
+mod btf;
+mod decode;
+mod load;
+mod object;
+mod settings;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::{Config, Error, Source};
-pub fn open(_config: &Config) -> Result<Box<dyn Source>, Error> {
-    Err(Error::new("stub", &"stub", "stub"))
+use crate::clock;
+use crate::model::{Captured, Gap, Reason, Stamp, TreePath};
+use crate::shutdown::Stop;
+use load::Loaded;
+
+/// A drain of this many records means load.
+const BUSY_RECORDS: usize = 32;
+
+/// Under load the next drain waits this long: while records wait, the kernel wakes nobody, which
+/// is what costs the writers most.
+const LINGER: Duration = Duration::from_millis(1);
+
+/// How often the kernel's counters of lost records are read.
+const LOSS_CHECK: Duration = Duration::from_secs(1);
+
+/// Attaches to the kernel; from then on nothing that changes below the root goes unseen.
+pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
+    Ok(Box::new(Capture { loaded: load::load(&config.root)?, lost: 0, checked: clock::now() }))
+}
+
+/// Whether this kernel takes our programs from this process. Nothing is attached.
+pub fn probe() -> Result<(), Error> {
+    load::probe()
+}
+
+/// Whether the programs are in this build.
+pub fn is_embedded() -> bool {
+    !object::OBJECT.is_empty()
+}
+
+/// Attached programs, and what they have lost.
+struct Capture {
+    loaded: Loaded,
+    /// Records that were lost when last asked.
+    lost: u64,
+    checked: Stamp,
+}
+
+impl Source for Capture {
+    fn name(&self) -> &'static str {
+        "ebpf"
+    }
+
+    fn stamps_in_kernel(&self) -> bool {
+        true
+    }
+
+    fn run(mut self: Box<Self>, deliver: &mut dyn FnMut(Captured), stop: &Stop) -> Result<(), Error> {
+        let failed = |what: &str, error: Errno| Error::new(what, &error, "start ksyncd again");
+        loop {
+            // SAFETY: the ring is owned by `self`, and stays open meanwhile.
+            let ring = unsafe { BorrowedFd::borrow_raw(self.loaded.ring.as_raw_fd()) };
+            let mut ready = [PollFd::new(ring, PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut ready, PollTimeout::try_from(LOSS_CHECK.as_millis()).unwrap_or(PollTimeout::MAX)) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(failed("wait for eBPF records", error)),
+            }
+            // Asked before the drain, so that the last drain comes after the request.
+            let last = stop.requested();
+            let records = self.drain(deliver);
+            if last || clock::now().since(self.checked) >= LOSS_CHECK {
+                self.count_losses(deliver);
+            }
+            if last {
+                return Ok(());
+            }
+            if records >= BUSY_RECORDS {
+                std::thread::sleep(LINGER);
+            }
+        }
+    }
+}
+
+impl Capture {
+    /// Delivers all that is in the ring; says how many records that were.
+    fn drain(&mut self, deliver: &mut dyn FnMut(Captured)) -> usize {
+        let mut records = 0;
+        while let Some(record) = self.loaded.ring.next() {
+            records += 1;
+            let read = clock::now();
+            match decode::decode(&record, read) {
+                Ok(captured) => deliver(captured),
+                Err(decode::Damaged) => deliver(gap(Reason::Unresolved, 1)),
+            }
+        }
+        records
+    }
+
+    /// Turns what the kernel has lost since the last time into a gap.
+    fn count_losses(&mut self, deliver: &mut dyn FnMut(Captured)) {
+        self.checked = clock::now();
+        let lost = match self.loaded.lost.get(&0, 0) {
+            Ok(by_processor) => by_processor.iter().sum(),
+            // A counter that cannot be read may hide a loss.
+            Err(_) => self.lost + 1,
+        };
+        if lost > self.lost {
+            deliver(gap(Reason::RingFull, lost - self.lost));
+            self.lost = lost;
+        }
+    }
+}
+
+fn gap(reason: Reason, lost: u64) -> Captured {
+    Captured::Gap(Gap { place: TreePath::root(), reason, lost, seen: clock::now() })
 }

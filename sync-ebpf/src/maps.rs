@@ -1,0 +1,76 @@
+//! Holds every map in one place, each with why it has its size.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
+use sync_ebpf::{Handshake, Head, NAME_BYTES_MAX, NAMES_BYTES_MAX, Settings};
+
+/// Set before loading.
+#[unsafe(no_mangle)]
+pub(crate) static SETTINGS: Settings = Settings {
+    dentry_parent: 0,
+    dentry_name: 0,
+    dentry_inode: 0,
+    dentry_superblock: 0,
+    dentry_alias: 0,
+    inode_number: 0,
+    inode_superblock: 0,
+    inode_mode: 0,
+    inode_links: 0,
+    inode_generation: 0,
+    inode_dentries: 0,
+    superblock_device: 0,
+    file_dentry: 0,
+    path_dentry: 0,
+    name_bytes: 0,
+    rename_moved: 0,
+    data_path: 0,
+    data_inode: 0,
+    data_dentry: 0,
+    data_rename: 0,
+};
+
+/// Records on their way to user space, in one order for all processors. User space sets the
+/// size; this is the smallest that a ring may have.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// The root.
+#[map]
+pub(crate) static ROOT: Array<Handshake> = Array::with_max_entries(1, 0);
+
+/// Records that did not fit into the ring, by processor.
+#[map]
+pub(crate) static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where a record is put together. A program is not interrupted by another of ours on the same
+/// processor, so one each is enough.
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// When a write to a file was last told. As many files as are written at the same time on a busy
+/// server; beyond that a write is told more often than need be.
+#[map]
+pub(crate) static WRITES: LruHashMap<WriteKey, u64> = LruHashMap::with_max_entries(16_384, 0);
+
+/// A name of a file: the dentry tells names apart, inode and generation tell whether the
+/// kernel's memory was used again.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct WriteKey {
+    pub(crate) dentry: u64,
+    pub(crate) inode: u64,
+    pub(crate) generation: u64,
+}
+
+/// A record that grows. The walk keeps its state here and not in registers: the verifier then
+/// looks at each round of its loop once, and not at every way to get there.
+#[repr(C)]
+pub(crate) struct Scratch {
+    pub(crate) head: Head,
+    pub(crate) names: [u8; NAMES_BYTES_MAX + NAME_BYTES_MAX],
+    /// Bytes of `names` that are used.
+    pub(crate) used: u32,
+    pub(crate) unused: u32,
+    /// The dentry that the walk has reached.
+    pub(crate) at: u64,
+}

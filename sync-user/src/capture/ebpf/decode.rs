@@ -1,0 +1,117 @@
+//! Turns records of the eBPF programs into changes, trusting nothing in them.
+
+use sync_ebpf::{HEAD_BYTES, flag, kind};
+
+use crate::model::{Captured, Change, Gap, Kind, Origin, Reason, Stamp, TreePath};
+
+/// A record is not one that our programs write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Damaged;
+
+/// What a record says.
+pub(super) fn decode(record: &[u8], read: Stamp) -> Result<Captured, Damaged> {
+    let (head, names) = record.split_at_checked(HEAD_BYTES).ok_or(Damaged)?;
+    let number = |at: usize| u16::from_ne_bytes([head[at], head[at + 1]]) as usize;
+    let seen = Stamp(u64::from_ne_bytes(*head.first_chunk().ok_or(Damaged)?));
+    let tgid = u32::from_ne_bytes([head[16], head[17], head[18], head[19]]);
+    let (first, second, happened, flags) = (number(24), number(26), head[28], head[29]);
+    let old = names.get(..first).ok_or(Damaged)?;
+    let new = names.get(first..first + second).ok_or(Damaged)?;
+    let has = |bit: u8| flags & bit != 0;
+    let change = |kind, path| {
+        let origin = Origin { tgid };
+        // A stamp from the future would be a clock that runs backwards.
+        Captured::Change(Change { kind, path, origin, seen: seen.min(read), read })
+    };
+    Ok(match happened {
+        kind::CREATED => {
+            let complete = !has(flag::REGULAR) || has(flag::SEVERAL_NAMES);
+            change(if complete { Kind::Named } else { Kind::Created }, path(old)?)
+        }
+        kind::WRITING => change(Kind::Writing, path(old)?),
+        kind::WRITTEN => change(Kind::Written, path(old)?),
+        kind::ATTRIBUTES => change(Kind::Attributes, path(old)?),
+        kind::REMOVED => change(Kind::Removed, path(old)?),
+        kind::RENAMED if has(flag::TO_OUTSIDE) => change(Kind::Removed, path(old)?),
+        kind::RENAMED if has(flag::FROM_OUTSIDE) => change(Kind::MovedIn, path(new)?),
+        kind::RENAMED => change(Kind::Moved { from: path(old)?, directory: has(flag::DIRECTORY) }, path(new)?),
+        kind::TOO_DEEP => {
+            Captured::Gap(Gap { place: TreePath::root(), reason: Reason::PathTooDeep, lost: 0, seen: read })
+        }
+        _ => return Err(Damaged),
+    })
+}
+
+/// Names with NULs, from the leaf up, as a path.
+fn path(names: &[u8]) -> Result<TreePath, Damaged> {
+    let Some(names) = names.strip_suffix(b"\0") else {
+        return if names.is_empty() { Ok(TreePath::root()) } else { Err(Damaged) };
+    };
+    let parts: Vec<&[u8]> = names.split(|byte| *byte == 0).rev().collect();
+    TreePath::new(&parts.join(&b'/')).map_err(|_| Damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record(happened: u8, flags: u8, old: &[u8], new: &[u8]) -> Vec<u8> {
+        let mut record = 7_u64.to_ne_bytes().to_vec();
+        record.extend(0_u64.to_ne_bytes());
+        record.extend(42_u32.to_ne_bytes());
+        record.extend(0_u32.to_ne_bytes());
+        record.extend((old.len() as u16).to_ne_bytes());
+        record.extend((new.len() as u16).to_ne_bytes());
+        record.extend([happened, flags, 0, 0]);
+        record.extend(old);
+        record.extend(new);
+        record
+    }
+
+    fn decoded(record: &[u8]) -> Change {
+        match decode(record, Stamp(9)) {
+            Ok(Captured::Change(change)) => change,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn paths_are_put_together_from_the_leaf_up() {
+        let change = decoded(&record(kind::WRITTEN, flag::REGULAR, b"f\0b\0a\0", b""));
+        assert_eq!((change.kind, change.path.to_string(), change.origin.tgid), (Kind::Written, "a/b/f".to_owned(), 42));
+        assert_eq!((change.seen, change.read), (Stamp(7), Stamp(9)));
+    }
+
+    #[test]
+    fn renames_across_the_root_are_arrivals_and_removals() {
+        let moved = decoded(&record(kind::RENAMED, flag::DIRECTORY, b"x\0", b"y\0d\0"));
+        assert_eq!(moved.path.to_string(), "d/y");
+        assert_eq!(moved.kind, Kind::Moved { from: TreePath::new(b"x").unwrap(), directory: true });
+        assert_eq!(decoded(&record(kind::RENAMED, flag::FROM_OUTSIDE, b"", b"y\0")).kind, Kind::MovedIn);
+        assert_eq!(decoded(&record(kind::RENAMED, flag::TO_OUTSIDE, b"x\0", b"")).kind, Kind::Removed);
+    }
+
+    #[test]
+    fn only_a_new_regular_file_with_one_name_may_still_be_written() {
+        assert_eq!(decoded(&record(kind::CREATED, flag::REGULAR, b"f\0", b"")).kind, Kind::Created);
+        assert_eq!(decoded(&record(kind::CREATED, flag::DIRECTORY, b"f\0", b"")).kind, Kind::Named);
+        assert_eq!(decoded(&record(kind::CREATED, flag::REGULAR | flag::SEVERAL_NAMES, b"f\0", b"")).kind, Kind::Named);
+    }
+
+    proptest! {
+        #[test]
+        fn survives_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _any = decode(&bytes, Stamp(1));
+        }
+
+        #[test]
+        fn survives_damaged_records(at in 0..40_usize, byte: u8) {
+            let mut bytes = record(kind::RENAMED, 0, b"x\0", b"y\0d\0");
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _any = decode(&bytes, Stamp(1));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Finds out what the programs have to know of this kernel.
+
+use sync_ebpf::Settings;
+
+use super::btf::Btf;
+
+/// The first field that this kernel does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the kernel has no `{0}`")]
+pub(super) struct Missing(String);
+
+/// The functions that are hooked, with the number of arguments that the programs rely on.
+pub(super) const HOOKS: [(&str, usize); 3] = [("fsnotify", 7), ("__fsnotify_parent", 4), ("file_update_time", 1)];
+
+/// Reads the settings from the kernel's type information.
+pub(super) fn settings(btf: &Btf) -> Result<Settings, Missing> {
+    for (function, arguments) in HOOKS {
+        if btf.arguments(function) != Some(arguments) {
+            return Err(Missing(format!("{function}() with {arguments} arguments")));
+        }
+    }
+    let field = |structure: &str, name: &str| {
+        btf.offset(structure, name).ok_or_else(|| Missing(format!("struct {structure}.{name}")))
+    };
+    let value = |name: &str| {
+        btf.enumerator("fsnotify_data_type", name).ok_or_else(|| Missing(format!("fsnotify_data_type.{name}")))
+    };
+    Ok(Settings {
+        dentry_parent: field("dentry", "d_parent")?,
+        dentry_name: field("dentry", "d_name.name")?,
+        dentry_inode: field("dentry", "d_inode")?,
+        dentry_superblock: field("dentry", "d_sb")?,
+        // It left its union in Linux 7.
+        dentry_alias: field("dentry", "d_u.d_alias").or_else(|_| field("dentry", "d_alias"))?,
+        inode_number: field("inode", "i_ino")?,
+        inode_superblock: field("inode", "i_sb")?,
+        inode_mode: field("inode", "i_mode")?,
+        inode_links: field("inode", "i_nlink")?,
+        inode_generation: field("inode", "i_generation")?,
+        inode_dentries: field("inode", "i_dentry.first")?,
+        superblock_device: field("super_block", "s_dev")?,
+        file_dentry: field("file", "f_path.dentry")?,
+        path_dentry: field("path", "dentry")?,
+        name_bytes: field("qstr", "name")?,
+        // Renames pass a struct of their own in Linux 7; before, the dentry.
+        rename_moved: field("fsnotify_rename_data", "moved").unwrap_or(Settings::NONE),
+        data_path: value("FSNOTIFY_EVENT_PATH")?,
+        data_inode: value("FSNOTIFY_EVENT_INODE")?,
+        data_dentry: value("FSNOTIFY_EVENT_DENTRY")?,
+        data_rename: value("FSNOTIFY_EVENT_RENAME").unwrap_or(Settings::NONE),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_every_field_in_the_running_kernel() {
+        let Ok(bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else {
+            println!("skipped: this kernel has no type information");
+            return;
+        };
+        let settings = settings(&Btf::parse(bytes).unwrap()).unwrap();
+        assert_ne!(settings.dentry_parent, settings.dentry_name);
+    }
+}

@@ -1,0 +1,82 @@
+//! Installs the Debian packages that a command needs, after saying which and why.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::process::{run, succeeds};
+
+/// What is needed for a purpose.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Need {
+    pub purpose: &'static str,
+    pub packages: &'static [&'static str],
+}
+
+/// libssh2 is compiled from its source, against the system's OpenSSL and zlib.
+pub(crate) const BUILD: &[Need] =
+    &[Need { purpose: "to build", packages: &["gcc", "libc6-dev", "libssl-dev", "pkg-config", "zlib1g-dev"] }];
+
+/// What compiles eBPF from Rust where no rustup can bring a nightly toolchain with its source.
+pub(crate) const BPF: &[Need] = &[Need {
+    purpose: "to build the eBPF programs",
+    packages: &["rustc-web", "rust-web-src", "llvm-22-dev", "libzstd-dev", "zlib1g-dev", "libxml2-dev", "g++"],
+}];
+
+pub(crate) const RUN: &[Need] =
+    &[Need { purpose: "for the demonstration's SSH server", packages: &["openssh-server", "openssh-client"] }];
+
+pub(crate) const VM: &[Need] = &[Need {
+    purpose: "for virtual machines",
+    packages: &["qemu-system-x86", "busybox-static", "cpio", "e2fsprogs", "xz-utils", "debian-archive-keyring"],
+}];
+
+pub(crate) const BENCH: &[Need] = &[Need { purpose: "to compare with", packages: &["lsyncd", "rsync"] }];
+
+/// Installs what is missing.
+pub(crate) fn install(needs: &[Need]) -> Result<()> {
+    for Need { purpose, packages } in needs {
+        let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_installed(package)).collect();
+        if missing.is_empty() {
+            continue;
+        }
+        if !Path::new("/usr/bin/apt-get").exists() {
+            bail!("these programs are needed {purpose}, by their Debian names: {}", missing.join(" "));
+        }
+        let command = format!("apt-get install --yes --no-install-recommends {}", missing.join(" "));
+        if !succeeds(Command::new("test").args(["-w", "/var/lib/dpkg/lock"])) {
+            bail!("packages are missing {purpose}; install them by: sudo {command}");
+        }
+        eprintln!("xtask: installing {purpose}: {}", missing.join(" "));
+        let apt = || {
+            let mut apt = Command::new("apt-get");
+            apt.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq");
+            apt
+        };
+        run(apt().arg("update"))?;
+        run(apt().args(["install", "--yes", "--no-install-recommends"]).args(&missing))?;
+    }
+    Ok(())
+}
+
+/// Whether a package, or what it brings, is there. On other systems the same files are.
+fn is_installed(package: &str) -> bool {
+    let file = match package {
+        "gcc" => "/usr/bin/gcc",
+        "g++" => "/usr/bin/g++",
+        "openssh-server" => "/usr/sbin/sshd",
+        "openssh-client" => "/usr/bin/ssh-keygen",
+        "pkg-config" => "/usr/bin/pkg-config",
+        "qemu-system-x86" => "/usr/bin/qemu-system-x86_64",
+        "busybox-static" => "/bin/busybox",
+        "lsyncd" => "/usr/bin/lsyncd",
+        "rsync" => "/usr/bin/rsync",
+        _ => {
+            let status = ["-W", "-f", "${db:Status-Status}", package];
+            let output = Command::new("dpkg-query").args(status).output();
+            return output.is_ok_and(|output| output.stdout == b"installed");
+        }
+    };
+    Path::new(file).exists()
+}

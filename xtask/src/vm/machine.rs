@@ -1,0 +1,98 @@
+//! Starts QEMU, shows the console, and reads there how the command ended.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::image::Image;
+use super::kernel::Kernel;
+
+/// A machine whose console says nothing for so long hangs.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
+
+/// Boots that are tried before giving up: without acceleration, QEMU 7.2 fails one boot in
+/// sixty by itself, before `init` is reached.
+const BOOTS_MAX: usize = 3;
+
+/// How a boot went.
+enum Ended {
+    /// The command has run, and ended with this status.
+    Command(i32),
+    /// The kernel never reached the command.
+    Early,
+}
+
+/// Runs the machine until its command has ended.
+pub(super) fn run(kernel: &Kernel, image: &Image, append: &str) -> Result<()> {
+    for _ in 0..BOOTS_MAX {
+        match boot(kernel, image, append)? {
+            Ended::Command(0) => return Ok(()),
+            Ended::Command(status) => bail!("the command in the machine ended with {status}"),
+            Ended::Early => eprintln!("xtask: the machine did not come up"),
+        }
+    }
+    bail!("the machine did not come up in {BOOTS_MAX} boots");
+}
+
+fn boot(kernel: &Kernel, image: &Image, append: &str) -> Result<Ended> {
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "2048", "-M", "q35", "-nic", "none"])
+        // With cmpxchg16b, QEMU 7.2 makes Linux 6.12 fault in one boot of five.
+        .args(["-cpu", "max,cx16=off", "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"])
+        .arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(&image.archive)
+        .arg("-drive")
+        .arg(format!("file={},if=virtio,format=raw,cache=unsafe", image.disk.display()))
+        .arg("-append")
+        .arg(format!("console=ttyS0 quiet panic=-1 {append}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut machine = Machine(qemu.spawn().context("start qemu-system-x86_64")?);
+    let console = machine.0.stdout.take().context("read the machine's console")?;
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let (mut ready, mut status) = (false, None);
+    loop {
+        let line = match lines.recv_timeout(SILENCE_MAX) {
+            Ok(line) => String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned(),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) if ready => bail!("the machine was silent for {} s", SILENCE_MAX.as_secs()),
+            Err(RecvTimeoutError::Timeout) => return Ok(Ended::Early),
+        };
+        if let Some(number) = line.strip_prefix("init: status ") {
+            status = number.trim().parse().ok();
+        } else if line == "init: ready" {
+            ready = true;
+        } else {
+            writeln!(std::io::stdout().lock(), "{line}").context("write to standard output")?;
+        }
+    }
+    machine.0.wait().context("wait for qemu-system-x86_64")?;
+    match (ready, status) {
+        (_, Some(status)) => Ok(Ended::Command(status)),
+        (true, None) => bail!("the machine stopped in the middle of the command"),
+        (false, None) => Ok(Ended::Early),
+    }
+}
+
+/// A machine that does not outlive us.
+struct Machine(Child);
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
