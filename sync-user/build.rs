@@ -11,11 +11,7 @@ fn main() {
     if env::var_os("CARGO_FEATURE_SOURCE").is_none() {
         return;
     }
-    embed(
-        "KSYNCD_BPF_OBJECT",
-        "capture.bpf.o",
-        "there is no eBPF object: only fanotify is in",
-    );
+    embed("KSYNCD_BPF_OBJECT", "capture.bpf.o", "there is no eBPF object: only fanotify is in");
     embed(
         "KSYNCD_RECEIVER",
         "receiver",

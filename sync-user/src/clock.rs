@@ -11,8 +11,5 @@ pub fn now() -> Stamp {
 /// Now, as file systems stamp their files (`CLOCK_REALTIME`).
 pub fn wall() -> Time {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    Time {
-        seconds: time.tv_sec,
-        nanoseconds: time.tv_nsec as u32,
-    }
+    Time { seconds: time.tv_sec, nanoseconds: time.tv_nsec as u32 }
 }

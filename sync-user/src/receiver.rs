@@ -56,10 +56,7 @@ pub fn serve(root: &Path, reader: impl Read, writer: impl Write) -> Result<(), E
             _ => "see the log of the source".to_owned(),
         };
         // The source may be gone, which is then the reason for ending.
-        let _gone = receiver.say(&ToSource::Fatal {
-            what: error.to_string(),
-            remedy,
-        });
+        let _gone = receiver.say(&ToSource::Fatal { what: error.to_string(), remedy });
     }
     result
 }
@@ -126,44 +123,23 @@ impl<R: Read, W: Write> Receiver<R, W> {
                 (_, Some(_)) => return Err(Error::Protocol("something else came within a file".to_owned())),
             }
         }
-        if stream.is_some() {
-            Err(Error::Cut("a file"))
-        } else {
-            Ok(())
-        }
+        if stream.is_some() { Err(Error::Cut("a file")) } else { Ok(()) }
     }
 
     fn step(&mut self, root: &mut Root, sequence: Sequence, step: Step) -> Result<Option<Stream>, Error> {
         if sequence.0 != self.next {
-            return Err(Error::Protocol(format!(
-                "step {} came where {} was due",
-                sequence.0, self.next
-            )));
+            return Err(Error::Protocol(format!("step {} came where {} was due", sequence.0, self.next)));
         }
         self.next += 1;
         let since = clock::now();
-        let streamed = matches!(
-            step,
-            Step::PutFile {
-                body: wire::Body::Streamed,
-                ..
-            }
-        );
+        let streamed = matches!(step, Step::PutFile { body: wire::Body::Streamed, .. });
         match root.apply(step) {
             Ok(Progress::Done) => self.answer(sequence, since, Ok(()))?,
             Ok(Progress::Wants(incoming)) => {
-                return Ok(Some(Stream {
-                    sequence,
-                    since,
-                    incoming: Ok(incoming),
-                }));
+                return Ok(Some(Stream { sequence, since, incoming: Ok(incoming) }));
             }
             Err(failure) if streamed => {
-                return Ok(Some(Stream {
-                    sequence,
-                    since,
-                    incoming: Err(failure),
-                }));
+                return Ok(Some(Stream { sequence, since, incoming: Err(failure) }));
             }
             Err(failure) => self.answer(sequence, since, Err(failure))?,
         }
@@ -189,35 +165,22 @@ impl<R: Read, W: Write> Receiver<R, W> {
         content: Content,
     ) -> Result<(), Error> {
         check_turn(&stream, sequence)?;
-        let Stream {
-            sequence,
-            since,
-            incoming,
-        } = stream;
+        let Stream { sequence, since, incoming } = stream;
         let result = incoming.and_then(|incoming| root.finish(incoming, content));
         self.answer(sequence, since, result)
     }
 
     fn content_abort(&mut self, stream: Stream, sequence: Sequence) -> Result<(), Error> {
         check_turn(&stream, sequence)?;
-        let Stream {
-            sequence,
-            since,
-            incoming,
-        } = stream;
-        let withdrawn = Failure {
-            refusal: Refusal::Withdrawn,
-            detail: "the source took it back".to_owned(),
-        };
+        let Stream { sequence, since, incoming } = stream;
+        let withdrawn = Failure { refusal: Refusal::Withdrawn, detail: "the source took it back".to_owned() };
         self.answer(sequence, since, Err(incoming.err().unwrap_or(withdrawn)))
     }
 
     fn list(&mut self, root: &Root) -> Result<(), Error> {
         self.flush()?;
         let unreadable = receive::list(root, |part| self.say(&ToSource::Listing(part)))?;
-        self.say(&ToSource::ListingEnd {
-            unreadable: bounded(unreadable),
-        })
+        self.say(&ToSource::ListingEnd { unreadable: bounded(unreadable) })
     }
 
     fn answer(&mut self, sequence: Sequence, since: Stamp, result: Result<(), Failure>) -> Result<(), Error> {
@@ -225,16 +188,8 @@ impl<R: Read, W: Write> Receiver<R, W> {
             Ok(()) => Outcome::Applied,
             Err(Failure { refusal, detail }) => Outcome::Refused { refusal, detail },
         };
-        self.receipts.push(Receipt {
-            sequence,
-            outcome,
-            took: clock::now().since(since),
-        });
-        if self.receipts.len() >= RECEIPTS_MAX {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        self.receipts.push(Receipt { sequence, outcome, took: clock::now().since(since) });
+        if self.receipts.len() >= RECEIPTS_MAX { self.flush() } else { Ok(()) }
     }
 
     /// The next message; `None` at the end of the stream. Receipts leave before a wait.
@@ -265,10 +220,7 @@ impl<R: Read, W: Write> Receiver<R, W> {
     fn say(&mut self, message: &ToSource) -> Result<(), Error> {
         let mut bytes = Vec::new();
         wire::encode(message, &mut bytes);
-        self.writer
-            .write_all(&bytes)
-            .and_then(|()| self.writer.flush())
-            .map_err(Error::Write)
+        self.writer.write_all(&bytes).and_then(|()| self.writer.flush()).map_err(Error::Write)
     }
 }
 
@@ -276,10 +228,7 @@ fn check_turn(stream: &Stream, sequence: Sequence) -> Result<(), Error> {
     if stream.sequence == sequence {
         return Ok(());
     }
-    Err(Error::Protocol(format!(
-        "content for step {} came within step {}",
-        sequence.0, stream.sequence.0
-    )))
+    Err(Error::Protocol(format!("content for step {} came within step {}", sequence.0, stream.sequence.0)))
 }
 
 /// What fits into one frame: past it the rest is told as one place, the root.
@@ -288,10 +237,7 @@ fn bounded(mut unreadable: Vec<wire::Unreadable>) -> Vec<wire::Unreadable> {
     if unreadable.len() > PLACES_MAX {
         let rest = unreadable.len() - PLACES_MAX;
         unreadable.truncate(PLACES_MAX);
-        unreadable.push(wire::Unreadable {
-            path: Vec::new(),
-            cause: format!("{rest} more places"),
-        });
+        unreadable.push(wire::Unreadable { path: Vec::new(), cause: format!("{rest} more places") });
     }
     unreadable
 }

@@ -19,10 +19,7 @@ struct Inner {
 impl Stop {
     pub fn new() -> nix::Result<Self> {
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self(Arc::new(Inner {
-            requested: AtomicBool::new(false),
-            bell,
-        })))
+        Ok(Self(Arc::new(Inner { requested: AtomicBool::new(false), bell })))
     }
 
     /// Asks all holders to end. May be called often, from any thread.

@@ -77,7 +77,8 @@ fn install() -> Result<Toolchain> {
     packages::install(packages::BPF)?;
     if !succeeds(Command::new("bpf-linker").arg("--version")) {
         eprintln!("xtask: installing bpf-linker (takes some minutes)");
-        let linker = ["install", "bpf-linker", "--version", "^0.13", "--no-default-features", "--features", "llvm-22"];
+        let linker =
+            ["install", "bpf-linker", "--version", "^0.13", "--no-default-features", "--features", "llvm-22"];
         run(build::cargo().args(linker).env("LLVM_PREFIX", "/usr/lib/llvm-22"))?;
     }
     match find() {

@@ -15,21 +15,40 @@ pub(crate) struct Need {
 }
 
 /// libssh2 is compiled from its source, against the system's OpenSSL and zlib.
-pub(crate) const BUILD: &[Need] =
-    &[Need { purpose: "to build", packages: &["gcc", "libc6-dev", "libssl-dev", "pkg-config", "zlib1g-dev"] }];
+pub(crate) const BUILD: &[Need] = &[Need {
+    purpose: "to build",
+    packages: &["gcc", "libc6-dev", "libssl-dev", "pkg-config", "zlib1g-dev"],
+}];
 
 /// What compiles eBPF from Rust where no rustup can bring a nightly toolchain with its source.
 pub(crate) const BPF: &[Need] = &[Need {
     purpose: "to build the eBPF programs",
-    packages: &["rustc-web", "rust-web-src", "llvm-22-dev", "libzstd-dev", "zlib1g-dev", "libxml2-dev", "g++"],
+    packages: &[
+        "rustc-web",
+        "rust-web-src",
+        "llvm-22-dev",
+        "libzstd-dev",
+        "zlib1g-dev",
+        "libxml2-dev",
+        "g++",
+    ],
 }];
 
-pub(crate) const RUN: &[Need] =
-    &[Need { purpose: "for the demonstration's SSH server", packages: &["openssh-server", "openssh-client"] }];
+pub(crate) const RUN: &[Need] = &[Need {
+    purpose: "for the demonstration's SSH server",
+    packages: &["openssh-server", "openssh-client"],
+}];
 
 pub(crate) const VM: &[Need] = &[Need {
     purpose: "for virtual machines",
-    packages: &["qemu-system-x86", "busybox-static", "cpio", "e2fsprogs", "xz-utils", "debian-archive-keyring"],
+    packages: &[
+        "qemu-system-x86",
+        "busybox-static",
+        "cpio",
+        "e2fsprogs",
+        "xz-utils",
+        "debian-archive-keyring",
+    ],
 }];
 
 pub(crate) const BENCH: &[Need] = &[Need { purpose: "to compare with", packages: &["lsyncd", "rsync"] }];

@@ -6,9 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 /// Runs `command` with this process's standard streams; an exit status other than 0 is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("start {}", quoted(command)))?;
+    let status = command.status().with_context(|| format!("start {}", quoted(command)))?;
     if !status.success() {
         bail!("{} ended with {status}", quoted(command));
     }
@@ -47,11 +45,5 @@ pub(crate) fn quote(words: &[String]) -> String {
 /// The command as one would type it.
 fn quoted(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    format!(
-        "`{}`",
-        words
-            .map(|word| word.to_string_lossy())
-            .collect::<Vec<_>>()
-            .join(" ")
-    )
+    format!("`{}`", words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "))
 }

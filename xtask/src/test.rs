@@ -57,12 +57,15 @@ pub(crate) fn test(only: &[Part]) -> Result<()> {
 
 fn run_part(part: Part) -> Result<()> {
     match part {
-        Part::Format => run(build::cargo().args(["fmt", "--all", "--check"])).context("`cargo fmt --all` mends it"),
+        Part::Format => {
+            run(build::cargo().args(["fmt", "--all", "--check"])).context("`cargo fmt --all` mends it")
+        }
         Part::Tidy => tidy::check(),
         Part::Build => build::embedded(),
         Part::Lint => {
             run(build::cargo().args(["clippy", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
-            let receiver = ["clippy", "--package", "sync-user", "--no-default-features", "--lib", "--bins", "--quiet"];
+            let receiver =
+                ["clippy", "--package", "sync-user", "--no-default-features", "--lib", "--bins", "--quiet"];
             run(build::cargo().args(receiver).args(["--", "--deny", "warnings"]))
         }
         Part::Tests => {

@@ -23,26 +23,14 @@ impl Batcher {
     /// Adds a change that was taken from the queue at `taken`. `bytes` is the size of the file
     /// behind it, 0 where that does not matter.
     pub fn push(&mut self, change: Change, bytes: u64, taken: Stamp) {
-        let Change {
-            kind,
-            path,
-            origin: _,
-            seen,
-            read,
-        } = change;
+        let Change { kind, path, origin: _, seen, read } = change;
         let stamps = Stamps { seen, read, taken };
         self.look_again_after_overtaken_rename(seen, taken);
         self.ready_bytes = self.ready_bytes.saturating_add(bytes);
         match kind {
             Kind::Created | Kind::Writing => {
                 let due = taken.plus(self.config.open_file_interval);
-                self.open.insert(
-                    path,
-                    Waiting {
-                        due,
-                        stamps: Some(stamps),
-                    },
-                );
+                self.open.insert(path, Waiting { due, stamps: Some(stamps) });
             }
             Kind::Written => {
                 // The wait until the close was meant: it is not latency.
@@ -80,15 +68,7 @@ impl Batcher {
 
     fn ready(&mut self, path: TreePath, depth: Depth, content: bool, stamps: Option<Stamps>, taken: Stamp) {
         self.ready_since.get_or_insert(taken);
-        merge(
-            &mut self.ready,
-            path,
-            Look {
-                depth,
-                content,
-                stamps,
-            },
-        );
+        merge(&mut self.ready, path, Look { depth, content, stamps });
     }
 
     fn moved(&mut self, from: TreePath, to: TreePath, directory: bool, stamps: Stamps) {
@@ -122,12 +102,8 @@ impl Batcher {
     /// event that comes after a rename with an older stamp may name a path that the rename has
     /// changed: then everything under the new name is looked at once more.
     fn look_again_after_overtaken_rename(&mut self, seen: Stamp, taken: Stamp) {
-        let overtaken: Vec<TreePath> = self
-            .renamed
-            .iter()
-            .filter(|(renamed, _)| seen < *renamed)
-            .map(|(_, to)| to.clone())
-            .collect();
+        let overtaken: Vec<TreePath> =
+            self.renamed.iter().filter(|(renamed, _)| seen < *renamed).map(|(_, to)| to.clone()).collect();
         for to in overtaken {
             self.ready(to, Depth::Below, false, None, taken);
         }
@@ -153,11 +129,7 @@ impl Batcher {
     /// Moves files that have been open for long to the next batch.
     pub(super) fn promote_due(&mut self, now: Stamp) {
         while let Some((path, Waiting { due: _, stamps })) = self.open.pop_due(now) {
-            let depth = if path.is_root() {
-                Depth::Below
-            } else {
-                Depth::Entry
-            };
+            let depth = if path.is_root() { Depth::Below } else { Depth::Entry };
             self.ready(path, depth, true, stamps, now);
         }
     }
@@ -183,7 +155,5 @@ fn at_or_below(ready: &BTreeMap<TreePath, Look>, top: &TreePath) -> Vec<(TreePat
     let (first, end) = top.below_bounds();
     let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
     let below = ready.range::<[u8], _>((Bound::Included(first.as_slice()), end));
-    at.chain(below)
-        .map(|(path, look)| (path.clone(), *look))
-        .collect()
+    at.chain(below).map(|(path, look)| (path.clone(), *look)).collect()
 }

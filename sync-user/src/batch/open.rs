@@ -51,12 +51,8 @@ impl OpenFiles {
         let at = self.by_path.get_key_value(top.as_bytes()).into_iter();
         let (first, end) = top.below_bounds();
         let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let below = self
-            .by_path
-            .range::<[u8], _>((Bound::Included(first.as_slice()), end));
-        at.chain(below)
-            .map(|(path, waiting)| (path.clone(), *waiting))
-            .collect()
+        let below = self.by_path.range::<[u8], _>((Bound::Included(first.as_slice()), end));
+        at.chain(below).map(|(path, waiting)| (path.clone(), *waiting)).collect()
     }
 
     pub(super) fn first_due(&self) -> Option<Stamp> {

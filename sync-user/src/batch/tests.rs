@@ -22,13 +22,7 @@ fn config() -> Config {
 }
 
 fn change(kind: Kind, at: &str, seen: u64) -> Change {
-    Change {
-        kind,
-        path: path(at),
-        origin: Origin::default(),
-        seen: Stamp(seen),
-        read: Stamp(seen + 1),
-    }
+    Change { kind, path: path(at), origin: Origin::default(), seen: Stamp(seen), read: Stamp(seen + 1) }
 }
 
 fn looks(batch: &Batch) -> Vec<String> {
@@ -40,9 +34,7 @@ fn a_change_leaves_at_once_when_the_target_is_idle() {
     let mut batcher = Batcher::new(config());
     batcher.push(change(Kind::Written, "a", 10), 0, Stamp(20));
     assert_eq!(batcher.deadline(Room::Idle), Some(Stamp(20)));
-    let batch = batcher
-        .close(Room::Idle, Stamp(20))
-        .expect("no delay was asked for");
+    let batch = batcher.close(Room::Idle, Stamp(20)).expect("no delay was asked for");
     assert_eq!(looks(&batch), ["a"]);
     assert_eq!(batcher.close(Room::Idle, Stamp(30)), None);
 }
@@ -52,31 +44,16 @@ fn changes_gather_while_batches_are_on_their_way() {
     let mut batcher = Batcher::new(config());
     let start = Stamp(1_000_000_000);
     batcher.push(change(Kind::Written, "a", 10), 0, start);
-    assert_eq!(
-        batcher.close(Room::Full, start.plus(Duration::from_secs(9))),
-        None
-    );
-    assert_eq!(
-        batcher.close(Room::Busy, start.plus(Duration::from_millis(49))),
-        None
-    );
-    batcher.push(
-        change(Kind::Written, "b", 11),
-        0,
-        start.plus(Duration::from_millis(40)),
-    );
-    let batch = batcher
-        .close(Room::Busy, start.plus(Duration::from_millis(50)))
-        .expect("the age limit");
+    assert_eq!(batcher.close(Room::Full, start.plus(Duration::from_secs(9))), None);
+    assert_eq!(batcher.close(Room::Busy, start.plus(Duration::from_millis(49))), None);
+    batcher.push(change(Kind::Written, "b", 11), 0, start.plus(Duration::from_millis(40)));
+    let batch = batcher.close(Room::Busy, start.plus(Duration::from_millis(50))).expect("the age limit");
     assert_eq!(looks(&batch), ["a", "b"]);
 }
 
 #[test]
 fn enough_changes_close_a_batch_before_its_time() {
-    let mut batcher = Batcher::new(Config {
-        max_changes: 3,
-        ..config()
-    });
+    let mut batcher = Batcher::new(Config { max_changes: 3, ..config() });
     for name in ["a", "b", "c"] {
         batcher.push(change(Kind::Written, name, 10), 0, Stamp(20));
     }
@@ -116,9 +93,7 @@ fn a_file_that_stays_open_is_sent_once_an_interval() {
         Some(Stamp(1_000_000_000)),
         "steady writing does not put it off"
     );
-    let batch = batcher
-        .close(Room::Idle, Stamp(1_000_000_000))
-        .expect("the interval is over");
+    let batch = batcher.close(Room::Idle, Stamp(1_000_000_000)).expect("the interval is over");
     assert!(batch.looks[&path("log")].content, "times may not tell");
 }
 
@@ -129,10 +104,7 @@ fn the_oldest_stamp_of_merged_changes_stays() {
         batcher.push(change(Kind::Written, "a", seen), 0, Stamp(50));
     }
     let batch = batcher.close(Room::Idle, Stamp(60)).unwrap();
-    assert_eq!(
-        batch.looks[&path("a")].stamps.map(|stamps| stamps.seen),
-        Some(Stamp(10))
-    );
+    assert_eq!(batch.looks[&path("a")].stamps.map(|stamps| stamps.seen), Some(Stamp(10)));
 }
 
 #[test]
@@ -140,18 +112,7 @@ fn what_waits_below_a_renamed_directory_is_looked_at_under_its_new_name() {
     let mut batcher = Batcher::new(config());
     batcher.push(change(Kind::Written, "d/f", 10), 0, Stamp(20));
     batcher.push(change(Kind::Writing, "d/log", 10), 0, Stamp(20));
-    batcher.push(
-        change(
-            Kind::Moved {
-                from: path("d"),
-                directory: true,
-            },
-            "e",
-            11,
-        ),
-        0,
-        Stamp(21),
-    );
+    batcher.push(change(Kind::Moved { from: path("d"), directory: true }, "e", 11), 0, Stamp(21));
     let batch = batcher.close(Room::Idle, Stamp(22)).unwrap();
     assert_eq!(looks(&batch), ["d", "d/f", "e", "e/f"]);
     assert_eq!(batch.looks[&path("e")].depth, Depth::Below);
@@ -163,18 +124,7 @@ fn what_waits_below_a_renamed_directory_is_looked_at_under_its_new_name() {
 #[test]
 fn an_event_that_a_rename_overtook_makes_the_renamed_directory_be_looked_at_again() {
     let mut batcher = Batcher::new(config());
-    batcher.push(
-        change(
-            Kind::Moved {
-                from: path("d"),
-                directory: true,
-            },
-            "e",
-            100,
-        ),
-        0,
-        Stamp(110),
-    );
+    batcher.push(change(Kind::Moved { from: path("d"), directory: true }, "e", 100), 0, Stamp(110));
     assert!(batcher.close(Room::Idle, Stamp(111)).is_some());
     batcher.push(change(Kind::Written, "d/f", 99), 0, Stamp(112));
     let batch = batcher.close(Room::Idle, Stamp(113)).unwrap();
@@ -183,10 +133,7 @@ fn an_event_that_a_rename_overtook_makes_the_renamed_directory_be_looked_at_agai
 
 #[test]
 fn a_backlog_past_its_bound_becomes_a_look_at_everything() {
-    let mut batcher = Batcher::new(Config {
-        backlog_max: 10,
-        ..config()
-    });
+    let mut batcher = Batcher::new(Config { backlog_max: 10, ..config() });
     for number in 0..11 {
         batcher.push(change(Kind::Written, &format!("f{number}"), 10), 0, Stamp(20));
     }
@@ -194,24 +141,13 @@ fn a_backlog_past_its_bound_becomes_a_look_at_everything() {
     let batch = batcher.close(Room::Idle, Stamp(21)).unwrap();
     assert_eq!(batch.looks.len(), 1);
     assert_eq!(batch.looks[&TreePath::root()].depth, Depth::Below);
-    assert!(
-        batcher.flush(Stamp(22)).is_some(),
-        "files that were open are looked at once more"
-    );
+    assert!(batcher.flush(Stamp(22)).is_some(), "files that were open are looked at once more");
 }
 
 #[test]
 fn a_gap_is_rescanned() {
     let mut batcher = Batcher::new(config());
-    batcher.push_gap(
-        Gap {
-            place: path("d"),
-            reason: Reason::RingFull,
-            lost: 3,
-            seen: Stamp(1),
-        },
-        Stamp(2),
-    );
+    batcher.push_gap(Gap { place: path("d"), reason: Reason::RingFull, lost: 3, seen: Stamp(1) }, Stamp(2));
     let batch = batcher.close(Room::Idle, Stamp(3)).unwrap();
     assert_eq!(batch.looks[&path("d")].depth, Depth::Below);
 }
@@ -244,24 +180,17 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 fn take_below(tree: &mut Model, top: &TreePath) -> Model {
-    let (taken, kept) = std::mem::take(tree)
-        .into_iter()
-        .partition(|(path, _)| path.is_at_or_below(top));
+    let (taken, kept) = std::mem::take(tree).into_iter().partition(|(path, _)| path.is_at_or_below(top));
     *tree = kept;
     taken
 }
 
 fn put_below(tree: &mut Model, taken: Model, from: &TreePath, to: &TreePath) {
-    tree.extend(
-        taken
-            .into_iter()
-            .map(|(path, content)| (path.moved(from, to).unwrap(), content)),
-    );
+    tree.extend(taken.into_iter().map(|(path, content)| (path.moved(from, to).unwrap(), content)));
 }
 
 fn parent_is_directory(tree: &Model, at: &TreePath) -> bool {
-    at.parent()
-        .is_some_and(|parent| parent.is_root() || tree.get(&parent) == Some(&None))
+    at.parent().is_some_and(|parent| parent.is_root() || tree.get(&parent) == Some(&None))
 }
 
 /// Does to the tree what the kernel would do, and tells the batcher what the kernel would tell.
@@ -303,11 +232,7 @@ fn operate(operation: &Operation, tree: &mut Model, batcher: &mut Batcher, now: 
             if replaceable {
                 let taken = take_below(tree, &from);
                 put_below(tree, taken, &from, &to);
-                batcher.push(
-                    change(Kind::Moved { from, directory }, &to.to_string(), now),
-                    0,
-                    Stamp(now),
-                );
+                batcher.push(change(Kind::Moved { from, directory }, &to.to_string(), now), 0, Stamp(now));
             }
         }
         Operation::Exchange(one, other) => {
@@ -319,20 +244,9 @@ fn operate(operation: &Operation, tree: &mut Model, batcher: &mut Batcher, now: 
                 let (taken_one, taken_other) = (take_below(tree, &one), take_below(tree, &other));
                 put_below(tree, taken_one, &one, &other);
                 put_below(tree, taken_other, &other, &one);
-                let moved = |from: &TreePath, directory| Kind::Moved {
-                    from: from.clone(),
-                    directory,
-                };
-                batcher.push(
-                    change(moved(&one, first.is_none()), &other.to_string(), now),
-                    0,
-                    Stamp(now),
-                );
-                batcher.push(
-                    change(moved(&other, second.is_none()), &one.to_string(), now),
-                    0,
-                    Stamp(now),
-                );
+                let moved = |from: &TreePath, directory| Kind::Moved { from: from.clone(), directory };
+                batcher.push(change(moved(&one, first.is_none()), &other.to_string(), now), 0, Stamp(now));
+                batcher.push(change(moved(&other, second.is_none()), &one.to_string(), now), 0, Stamp(now));
             }
         }
         Operation::CloseBatch => {}

@@ -58,9 +58,6 @@ pub struct Error {
 
 impl Error {
     pub(crate) fn new(what: &str, cause: &dyn std::fmt::Display, remedy: &str) -> Self {
-        Self {
-            what: format!("{what}: {cause}"),
-            remedy: remedy.to_owned(),
-        }
+        Self { what: format!("{what}: {cause}"), remedy: remedy.to_owned() }
     }
 }

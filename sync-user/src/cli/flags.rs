@@ -1,5 +1,6 @@
 //! Defines the flags of `ksyncd run`: each once, with its documentation and its default.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::{Args, ValueEnum};
 use tracing::Level;
 
 use crate::capture::Backend;
+use crate::demo;
 use crate::ship::TargetAddress;
 
 /// What was typed, as it was typed.
@@ -64,6 +66,32 @@ pub(super) struct Run {
     /// What to log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(super) log_level: Level,
+}
+
+/// Flags of `ksyncd demo`.
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// How to see changes
+    #[arg(long, value_name = "BACKEND", value_enum, default_value_t = CaptureFlag::Auto)]
+    capture: CaptureFlag,
+
+    /// How long four writers change the same files at random, to try this machine harder
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    writers: Duration,
+}
+
+impl From<Demo> for demo::Options {
+    fn from(flags: Demo) -> Self {
+        Self {
+            capture: match flags.capture {
+                CaptureFlag::Auto => "auto",
+                CaptureFlag::Ebpf => "ebpf",
+                CaptureFlag::Fanotify => "fanotify",
+            },
+            writers: flags.writers,
+            interactive: std::io::stdin().is_terminal(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -48,7 +48,7 @@ enum Command {
     },
     /// Show ksyncd at work on this machine alone: a sample web root, a throw-away SSH server, a replica
     #[cfg(feature = "source")]
-    Demo,
+    Demo(flags::Demo),
 }
 
 /// Runs the program, and says how it ended.
@@ -64,7 +64,7 @@ pub fn main() -> Exit {
             Err(error) => fail(Exit::Failure, &format!("write to standard output: {error}"), None),
         },
         #[cfg(feature = "source")]
-        Command::Demo => match crate::demo::run(std::io::IsTerminal::is_terminal(&std::io::stdin())) {
+        Command::Demo(flags) => match crate::demo::run(flags.into()) {
             Ok(()) => Exit::Success,
             Err(error) => fail(Exit::Failure, &format!("{error:#}"), None),
         },

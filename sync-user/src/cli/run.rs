@@ -28,10 +28,7 @@ pub(super) fn run(flags: Run) -> Exit {
         Ok(excludes) => excludes,
         Err(error) => return fail(Exit::Usage, &error, None),
     };
-    let gauges = Gauges {
-        latency: Arc::new(Latency::new()),
-        counters: Arc::new(Counters::default()),
-    };
+    let gauges = Gauges { latency: Arc::new(Latency::new()), counters: Arc::new(Counters::default()) };
     let started: Arc<OnceLock<Started>> = Arc::default();
     let flags = Arc::new(flags);
 
@@ -65,12 +62,7 @@ pub(super) fn run(flags: Run) -> Exit {
         },
     };
     let greet = |now: &Started| {
-        let targets = flags
-            .targets
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(" ");
+        let targets = flags.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         info!(source = %flags.source.display(), targets, capture = now.backend, "{}", now.reason);
         // Set once: a run starts once.
         let _first = started.set(now.clone());
@@ -106,11 +98,9 @@ fn conclude(result: Result<Ended, Error>) -> Exit {
         }
         Err(Error::Source(error)) => fail(Exit::NoSource, &error, Some(&error.remedy)),
         Err(Error::Capture(error)) => fail(Exit::NoCapture, &error, Some(&error.remedy)),
-        Err(Error::Target { target, cause }) => fail(
-            Exit::NoTarget,
-            &format!("{target}: {cause}"),
-            Some(&cause.remedy()),
-        ),
+        Err(Error::Target { target, cause }) => {
+            fail(Exit::NoTarget, &format!("{target}: {cause}"), Some(&cause.remedy()))
+        }
         Err(error @ (Error::Thread(_) | Error::Descriptor(_))) => fail(Exit::Failure, &error, None),
     }
 }

@@ -9,9 +9,7 @@ use crate::shutdown::Stop;
 /// Blocks the signals that [`serve`] waits for, in this thread and all that it starts later: to
 /// be called before any other thread exists.
 pub(super) fn block() -> nix::Result<SigSet> {
-    let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1]
-        .into_iter()
-        .collect();
+    let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1].into_iter().collect();
     signals.thread_block()?;
     Ok(signals)
 }

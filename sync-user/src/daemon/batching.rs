@@ -30,11 +30,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(config: batch::Config, mailbox: Mailbox) -> Self {
-        Self {
-            batcher: Batcher::new(config),
-            mailbox,
-            overflows: 0,
-        }
+        Self { batcher: Batcher::new(config), mailbox, overflows: 0 }
     }
 }
 
@@ -81,11 +77,7 @@ pub(super) fn run(
 
 fn close(lane: &mut Lane, now: Stamp) {
     if let Some(batch) = lane.batcher.close(lane.mailbox.room(), now) {
-        debug!(
-            looks = batch.looks.len(),
-            moves = batch.moves.len(),
-            "closed a batch"
-        );
+        debug!(looks = batch.looks.len(), moves = batch.moves.len(), "closed a batch");
         // There was room a moment ago and only this thread fills it: the replica has ended.
         let _ended = lane.mailbox.leave(batch);
     }
@@ -108,9 +100,7 @@ fn push(change: &Change, lanes: &mut [Lane], tree: &Tree, gauges: &Gauges, taken
         return;
     }
     gauges.counters.changes_captured.add(1);
-    gauges
-        .latency
-        .record(Stage::Capture, change.read.since(change.seen));
+    gauges.latency.record(Stage::Capture, change.read.since(change.seen));
     gauges.latency.record(Stage::Queue, taken.since(change.read));
     // Only complete files count towards the size of a batch: the others wait in any case.
     let bytes = match (&change.kind, lanes.len()) {

@@ -16,24 +16,10 @@ use crate::model::Batch;
 /// Both ends of a new mailbox; `notices` is told whenever the room grows.
 pub(super) fn mailbox(notices: Sender<()>) -> nix::Result<(Mailbox, Post)> {
     let (sender, receiver) = bounded(1);
-    let bell = Arc::new(EventFd::from_flags(
-        EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
-    )?);
+    let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
     let room = Arc::new(AtomicU8::new(Room::Full as u8));
-    let mailbox = Mailbox {
-        batches: sender,
-        bell: Arc::clone(&bell),
-        room: Arc::clone(&room),
-    };
-    Ok((
-        mailbox,
-        Post {
-            batches: receiver,
-            bell,
-            room,
-            notices,
-        },
-    ))
+    let mailbox = Mailbox { batches: sender, bell: Arc::clone(&bell), room: Arc::clone(&room) };
+    Ok((mailbox, Post { batches: receiver, bell, room, notices }))
 }
 
 /// The batching thread's end.

@@ -59,10 +59,7 @@ pub enum Error {
     #[error(transparent)]
     Capture(#[from] capture::Error),
     #[error("{target}: {cause}")]
-    Target {
-        target: TargetAddress,
-        cause: ConnectError,
-    },
+    Target { target: TargetAddress, cause: ConnectError },
     #[error("start a thread: {0}")]
     Thread(#[from] std::io::Error),
     #[error("make an event descriptor: {0}")]
@@ -93,20 +90,9 @@ pub fn run(
     stop: &Stop,
     started: impl FnOnce(&Started),
 ) -> Result<Ended, Error> {
-    let Config {
-        source,
-        excludes,
-        targets,
-        access,
-        receiver,
-        backend,
-        batch,
-    } = config;
+    let Config { source, excludes, targets, access, receiver, backend, batch } = config;
     let tree = Arc::new(Tree::open(&source, excludes)?);
-    let capture_config = capture::Config {
-        root: tree.root().to_path_buf(),
-        backend,
-    };
+    let capture_config = capture::Config { root: tree.root().to_path_buf(), backend };
     let (capture, reason) = capture::open(&capture_config)?;
     started(&Started {
         backend: capture.name(),
@@ -152,24 +138,13 @@ pub fn run(
     let batching = {
         let (gauges, tree, stop, abandon) =
             (gauges.clone(), Arc::clone(&tree), stop.clone(), abandon.clone());
-        let work = move || {
-            batching::run(
-                lanes,
-                &exit,
-                &noticed,
-                &tree,
-                &gauges,
-                (&stop, &abandon),
-                FLUSH_MAX,
-            )
-        };
+        let work =
+            move || batching::run(lanes, &exit, &noticed, &tree, &gauges, (&stop, &abandon), FLUSH_MAX);
         thread::Builder::new().name("batch".to_owned()).spawn(work)?
     };
 
     let mut unsent = joined(batching.join());
-    abandon_after(&abandon, FLUSH_MAX, || {
-        replicas.iter().all(|(_, replica)| replica.is_finished())
-    });
+    abandon_after(&abandon, FLUSH_MAX, || replicas.iter().all(|(_, replica)| replica.is_finished()));
     let mut failure = None;
     for (target, replica) in replicas {
         match joined(replica.join()) {

@@ -18,9 +18,7 @@ pub(super) struct Observation {
 /// What each name in the batch's renames holds by now.
 pub(super) fn names_of_moves(moves: &[Move], tree: &Tree) -> BTreeMap<TreePath, Version> {
     let names = moves.iter().flat_map(|Move { from, to }| [from, to]);
-    names
-        .filter_map(|name| Some((name.clone(), present(tree, name)?.version)))
-        .collect()
+    names.filter_map(|name| Some((name.clone(), present(tree, name)?.version))).collect()
 }
 
 /// What `path` holds now, if it is replicated at all.
@@ -35,12 +33,7 @@ pub(super) fn present(tree: &Tree, path: &TreePath) -> Option<Entry> {
 /// inside of directories that the target does not have, the directories above, and the other
 /// names of a file that changed.
 pub(super) fn observe(batch: &Batch, tree: &Tree, ledger: &Ledger, links: &mut Links) -> Observation {
-    let mut observer = Observer {
-        tree,
-        ledger,
-        links,
-        observation: Observation::default(),
-    };
+    let mut observer = Observer { tree, ledger, links, observation: Observation::default() };
     for (path, look) in &batch.looks {
         observer.look(path, *look);
     }
@@ -83,9 +76,7 @@ impl Observer<'_> {
     /// The highest directory above `path` that the target is not known to have.
     fn topmost_unknown_directory(&self, path: &TreePath) -> Option<TreePath> {
         let above = std::iter::successors(path.parent(), TreePath::parent);
-        above
-            .filter(|directory| !self.ledger.is_directory(directory))
-            .last()
+        above.filter(|directory| !self.ledger.is_directory(directory)).last()
     }
 
     fn below(&mut self, place: &TreePath) {
@@ -94,12 +85,7 @@ impl Observer<'_> {
         let gone: Vec<TreePath> = known
             .filter(|path| !scan.entries.contains_key(path.as_bytes()))
             // Nothing is known of what lies below a place that could not be read (I3).
-            .filter(|path| {
-                !scan
-                    .unreadable
-                    .iter()
-                    .any(|unreadable| path.is_at_or_below(&unreadable.place))
-            })
+            .filter(|path| !scan.unreadable.iter().any(|unreadable| path.is_at_or_below(&unreadable.place)))
             .filter(|path| !self.tree.excludes(path))
             .cloned()
             .collect();
@@ -129,18 +115,10 @@ impl Observer<'_> {
         if entry.version.kind == FileKind::File {
             self.links.note(entry.inode, entry.links, path);
         }
-        let content = worth_hashing(&entry, self.ledger.held(path), asked)
-            .then(|| self.hash(path, &entry))
-            .flatten();
+        let content =
+            worth_hashing(&entry, self.ledger.held(path), asked).then(|| self.hash(path, &entry)).flatten();
         let inode = entry.inode;
-        self.observation.seen.insert(
-            path.clone(),
-            Observed {
-                state: State::Present(entry),
-                content,
-                asked,
-            },
-        );
+        self.observation.seen.insert(path.clone(), Observed { state: State::Present(entry), content, asked });
         if several && asked {
             let others: Vec<TreePath> = self.links.others(inode, path).cloned().collect();
             for other in others {
@@ -158,14 +136,9 @@ impl Observer<'_> {
             let content = worth_hashing(&entry, self.ledger.held(path), true)
                 .then(|| self.hash(path, &entry))
                 .flatten();
-            self.observation.seen.insert(
-                path.clone(),
-                Observed {
-                    state: State::Present(entry),
-                    content,
-                    asked: true,
-                },
-            );
+            self.observation
+                .seen
+                .insert(path.clone(), Observed { state: State::Present(entry), content, asked: true });
         }
     }
 
@@ -173,28 +146,15 @@ impl Observer<'_> {
     fn hash(&self, path: &TreePath, entry: &Entry) -> Option<Hashed> {
         let read_at = clock::wall();
         let (version, content) = self.tree.hash(path).ok()?;
-        (version == entry.version).then(|| Hashed {
-            content,
-            settled: version.mtime.settled(read_at),
-        })
+        (version == entry.version).then(|| Hashed { content, settled: version.mtime.settled(read_at) })
     }
 
     fn unreadable(&mut self, path: &TreePath, cause: String) {
         self.add(path, State::Unknown);
-        self.observation.problems.push(Problem {
-            path: path.clone(),
-            what: format!("read it: {cause}"),
-        });
+        self.observation.problems.push(Problem { path: path.clone(), what: format!("read it: {cause}") });
     }
 
     fn add(&mut self, path: &TreePath, state: State) {
-        self.observation.seen.insert(
-            path.clone(),
-            Observed {
-                state,
-                content: None,
-                asked: false,
-            },
-        );
+        self.observation.seen.insert(path.clone(), Observed { state, content: None, asked: false });
     }
 }

@@ -13,19 +13,9 @@ const STAGE: &str = ".ksyncd";
 /// What an entry is, as far as replicas have to agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Entry {
-    Directory {
-        mode: u32,
-        mtime: (i64, i64),
-    },
-    File {
-        mode: u32,
-        mtime: (i64, i64),
-        content: blake3::Hash,
-        size: u64,
-    },
-    Symlink {
-        destination: PathBuf,
-    },
+    Directory { mode: u32, mtime: (i64, i64) },
+    File { mode: u32, mtime: (i64, i64), content: blake3::Hash, size: u64 },
+    Symlink { destination: PathBuf },
 }
 
 /// One path in which two trees differ.
@@ -52,16 +42,10 @@ pub fn differences(source: &Path, target: &Path) -> io::Result<Vec<Difference>> 
             Some(other) if other != entry => format!("{entry:?} at the source, {other:?} at the target"),
             Some(_) => continue,
         };
-        differences.push(Difference {
-            path: path.clone(),
-            what,
-        });
+        differences.push(Difference { path: path.clone(), what });
     }
     for path in target.keys().filter(|path| !source.contains_key(*path)) {
-        differences.push(Difference {
-            path: path.clone(),
-            what: "only at the target".to_owned(),
-        });
+        differences.push(Difference { path: path.clone(), what: "only at the target".to_owned() });
     }
     Ok(differences)
 }
@@ -105,25 +89,15 @@ fn read(root: &Path) -> io::Result<BTreeMap<PathBuf, Entry>> {
 
 fn entry_at(path: &Path) -> io::Result<Option<Entry>> {
     let metadata = fs::symlink_metadata(path)?;
-    let (mode, mtime) = (
-        metadata.mode() & 0o7777,
-        (metadata.mtime(), metadata.mtime_nsec()),
-    );
+    let (mode, mtime) = (metadata.mode() & 0o7777, (metadata.mtime(), metadata.mtime_nsec()));
     let kind = metadata.file_type();
     Ok(if kind.is_dir() {
         Some(Entry::Directory { mode, mtime })
     } else if kind.is_symlink() {
-        Some(Entry::Symlink {
-            destination: fs::read_link(path)?,
-        })
+        Some(Entry::Symlink { destination: fs::read_link(path)? })
     } else if kind.is_file() {
         let bytes = fs::read(path)?;
-        Some(Entry::File {
-            mode,
-            mtime,
-            content: blake3::hash(&bytes),
-            size: bytes.len() as u64,
-        })
+        Some(Entry::File { mode, mtime, content: blake3::hash(&bytes), size: bytes.len() as u64 })
     } else {
         None
     })

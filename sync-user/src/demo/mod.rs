@@ -26,8 +26,22 @@ const EQUAL_MAX: Duration = Duration::from_secs(120);
 /// Small files of the burst.
 const BURST_FILES: usize = 2_000;
 
-/// Runs the demonstration. If `interactive`, it goes on after the changes until Ctrl-C.
-pub fn run(interactive: bool) -> Result<()> {
+/// Writers that collide, of their own or with each other.
+const WRITERS: u64 = 4;
+
+/// What the demonstration shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How changes are seen: a value of `--capture`.
+    pub capture: &'static str,
+    /// How long four writers shall change the same names at random.
+    pub writers: Duration,
+    /// Whether it goes on after the changes until Ctrl-C.
+    pub interactive: bool,
+}
+
+/// Runs the demonstration.
+pub fn run(options: Options) -> Result<()> {
     let place = Place::new()?;
     let (source, target) = (place.path().join("www"), place.path().join("replica"));
     say("1. a sample web root, and an SSH server with throw-away keys on loopback");
@@ -42,16 +56,11 @@ pub fn run(interactive: bool) -> Result<()> {
     ));
 
     say("2. ksyncd run: the existing tree is compared, and sent");
-    let mut daemon = Daemon::start(&source, &target, &server)?;
+    let mut daemon = Daemon::start(&source, &target, &server, options.capture)?;
     wait_until_equal(&source, &target, &mut daemon)?;
-    say(&format!(
-        "   equal: {} files and directories",
-        compare::count(&target)?
-    ));
+    say(&format!("   equal: {} files and directories", compare::count(&target)?));
 
-    say(&format!(
-        "3. changes: {BURST_FILES} new files, edits, renames, removals, links, attributes"
-    ));
+    say(&format!("3. changes: {BURST_FILES} new files, edits, renames, removals, links, attributes"));
     let began = clock::now();
     change(&source)?;
     let written = clock::now();
@@ -63,9 +72,14 @@ pub fn run(interactive: bool) -> Result<()> {
         writing.as_secs_f64(),
         rest.as_secs_f64(),
     ));
-    if interactive {
+    if !options.writers.is_zero() {
+        collide(&source, options.writers)?;
+        wait_until_equal(&source, &target, &mut daemon)?;
+        say(&format!("   equal again: {} files and directories", compare::count(&target)?));
+    }
+    if options.interactive {
         say(&format!(
-            "4. it goes on: change something in\n     {}\n   and see it in\n     {}\n   Ctrl-C ends it",
+            "it goes on: change something in\n     {}\n   and see it in\n     {}\n   Ctrl-C ends it",
             source.display(),
             target.display()
         ));
@@ -100,6 +114,22 @@ fn change(source: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Lets several writers change the same names at once.
+fn collide(source: &Path, span: Duration) -> Result<()> {
+    say(&format!("4. {WRITERS} writers that collide, for {} s", span.as_secs_f64()));
+    let place = source.join("contested");
+    fs::create_dir(&place)?;
+    let writer = |seed| {
+        let place = place.clone();
+        std::thread::spawn(move || workload::random(&place, seed, span))
+    };
+    let writers: Vec<_> = (0..WRITERS).map(writer).collect();
+    let done: Vec<_> = writers.into_iter().filter_map(|writer| writer.join().ok()).collect();
+    let (done, refused) = done.iter().fold((0, 0), |sum, one| (sum.0 + one.done, sum.1 + one.refused));
+    say(&format!("   {done} operations, and {refused} that another writer had made impossible"));
+    Ok(())
+}
+
 fn wait_until_equal(source: &Path, target: &Path, daemon: &mut Daemon) -> Result<()> {
     let deadline = clock::now().plus(EQUAL_MAX);
     let mut pause = Duration::from_millis(20);
@@ -113,17 +143,9 @@ fn wait_until_equal(source: &Path, target: &Path, daemon: &mut Daemon) -> Result
         }
         daemon.check()?;
         if clock::now() > deadline {
-            let first: Vec<String> = differences
-                .unwrap_or_default()
-                .iter()
-                .take(5)
-                .map(ToString::to_string)
-                .collect();
-            bail!(
-                "the replica is not equal after {} s:\n  {}",
-                EQUAL_MAX.as_secs(),
-                first.join("\n  ")
-            );
+            let first: Vec<String> =
+                differences.unwrap_or_default().iter().take(5).map(ToString::to_string).collect();
+            bail!("the replica is not equal after {} s:\n  {}", EQUAL_MAX.as_secs(), first.join("\n  "));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(200));
@@ -164,7 +186,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(source: &Path, target: &Path, server: &Sshd) -> Result<Self> {
+    fn start(source: &Path, target: &Path, server: &Sshd, capture: &str) -> Result<Self> {
         let program = std::env::current_exe().context("find this program")?;
         let child = Command::new(program)
             .arg("run")
@@ -178,6 +200,7 @@ impl Daemon {
             .arg(server.identity())
             .arg("--known-hosts")
             .arg(server.known_hosts())
+            .args(["--capture", capture])
             .stdin(Stdio::null())
             .spawn()
             .context("start ksyncd run")?;

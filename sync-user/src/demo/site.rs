@@ -12,20 +12,11 @@ pub fn make(root: &Path, seed: u64) -> io::Result<()> {
         fs::create_dir_all(root.join(directory))?;
     }
     fs::write(root.join("index.html"), page("Welcome", 20))?;
-    fs::write(
-        root.join("css/site.css"),
-        "body { margin: 2em auto; max-width: 40em }\n".repeat(40),
-    )?;
-    fs::write(
-        root.join("js/site.js"),
-        "document.body.dataset.ready = 'yes';\n".repeat(60),
-    )?;
+    fs::write(root.join("css/site.css"), "body { margin: 2em auto; max-width: 40em }\n".repeat(40))?;
+    fs::write(root.join("js/site.js"), "document.body.dataset.ready = 'yes';\n".repeat(60))?;
     for number in 0..60 {
         let year = 2025 + number % 2;
-        fs::write(
-            root.join(format!("blog/{year}/post-{number}.html")),
-            page(&format!("Post {number}"), 30),
-        )?;
+        fs::write(root.join(format!("blog/{year}/post-{number}.html")), page(&format!("Post {number}"), 30))?;
     }
     for number in 0..20 {
         let mut image = vec![0; random.usize(2_000..60_000)];

@@ -38,16 +38,7 @@ impl Sshd {
             .with_context(|| format!("make {}", directory.display()))?;
         for key in ["host_key", "client_key"] {
             let status = Command::new("ssh-keygen")
-                .args([
-                    "-q",
-                    "-t",
-                    "ed25519",
-                    "-N",
-                    "",
-                    "-C",
-                    "ksyncd demonstration",
-                    "-f",
-                ])
+                .args(["-q", "-t", "ed25519", "-N", "", "-C", "ksyncd demonstration", "-f"])
                 .arg(directory.join(key))
                 .stdin(Stdio::null())
                 .status()
@@ -62,15 +53,9 @@ impl Sshd {
             .and_then(|socket| socket.local_addr())
             .context("find a free port")?
             .port();
-        fs::copy(
-            directory.join("client_key.pub"),
-            directory.join("authorized_keys"),
-        )?;
+        fs::copy(directory.join("client_key.pub"), directory.join("authorized_keys"))?;
         let host_key = fs::read_to_string(directory.join("host_key.pub"))?;
-        fs::write(
-            directory.join("known_hosts"),
-            format!("[127.0.0.1]:{port} {host_key}"),
-        )?;
+        fs::write(directory.join("known_hosts"), format!("[127.0.0.1]:{port} {host_key}"))?;
         let at = directory.display();
         let configuration = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host_key\nAuthorizedKeysFile {at}/authorized_keys\n\
@@ -78,11 +63,7 @@ impl Sshd {
              PermitRootLogin prohibit-password\nMaxStartups 100\nSubsystem sftp internal-sftp\n{extra}\n"
         );
         fs::write(directory.join("config"), configuration)?;
-        let mut server = Self {
-            directory,
-            port,
-            child: None,
-        };
+        let mut server = Self { directory, port, child: None };
         server.restart()?;
         Ok(server)
     }
@@ -167,10 +148,7 @@ impl Drop for Sshd {
 fn descendants(parent: u32) -> Vec<nix::unistd::Pid> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
     let mut all = Vec::new();
-    for child in children
-        .split_whitespace()
-        .filter_map(|child| child.parse::<u32>().ok())
-    {
+    for child in children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()) {
         all.push(nix::unistd::Pid::from_raw(child.cast_signed()));
         all.extend(descendants(child));
     }

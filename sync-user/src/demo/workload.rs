@@ -20,10 +20,7 @@ pub fn scripted(root: &Path) -> io::Result<()> {
     fs::write(at("pages/deep/er/c.html"), "ccc")?;
     File::create(at("empty"))?;
     append(&at("index.html"), b"<p>appended</p>")?;
-    OpenOptions::new()
-        .write(true)
-        .open(at("pages/b.html"))?
-        .set_len(1)?;
+    OpenOptions::new().write(true).open(at("pages/b.html"))?.set_len(1)?;
     truncate(&at("pages/a.html"), 0)?;
     fs::write(at("mapped"), [b'.'; 8192])?;
     write_mapped(&at("mapped"), 4097, b"through a memory map")?;
@@ -106,20 +103,13 @@ fn one_operation(root: &Path, random: &mut fastrand::Rng) -> io::Result<()> {
         85..88 => symlink(random.choice(FILES).unwrap_or_default(), path),
         88..91 => fs::hard_link(path, file(random)),
         91..95 => fs::set_permissions(path, PermissionsExt::from_mode(0o600 | random.u32(0..0o200))),
-        95..98 => set_mtime(
-            &path,
-            Duration::new(random.u64(0..2_000_000_000), random.u32(0..1_000_000_000)),
-        ),
+        95..98 => set_mtime(&path, Duration::new(random.u64(0..2_000_000_000), random.u32(0..1_000_000_000))),
         _ => replace(&path, &[random.u8(..); 300]),
     }
 }
 
 fn remove_directory(root: &Path, directory: &Path) -> io::Result<()> {
-    if directory == root {
-        Ok(())
-    } else {
-        fs::remove_dir_all(directory)
-    }
+    if directory == root { Ok(()) } else { fs::remove_dir_all(directory) }
 }
 
 /// Writes a new file and renames it over the old one, as deployments do.
@@ -174,13 +164,7 @@ fn write_mapped(path: &Path, at: usize, bytes: &[u8]) -> io::Result<()> {
 /// Swaps two names in one act.
 pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     let here = rustix::fs::CWD;
-    Ok(rustix::fs::renameat_with(
-        here,
-        one,
-        here,
-        other,
-        rustix::fs::RenameFlags::EXCHANGE,
-    )?)
+    Ok(rustix::fs::renameat_with(here, one, here, other, rustix::fs::RenameFlags::EXCHANGE)?)
 }
 
 fn set_mtime(path: &Path, since_1970: Duration) -> io::Result<()> {

@@ -26,11 +26,7 @@ impl Links {
 
     /// The other names that `inode` had when they were last seen.
     pub fn others<'a>(&'a self, inode: Inode, path: &'a TreePath) -> impl Iterator<Item = &'a TreePath> {
-        self.names
-            .get(&inode)
-            .into_iter()
-            .flatten()
-            .filter(move |name| *name != path)
+        self.names.get(&inode).into_iter().flatten().filter(move |name| *name != path)
     }
 
     /// Forgets `path`, which no longer names `inode`.

@@ -65,10 +65,7 @@ impl Ledger {
 
     /// Whether the path is known to be a directory; the root always is.
     pub fn is_directory(&self, path: &TreePath) -> bool {
-        path.is_root()
-            || self
-                .held(path)
-                .is_some_and(|held| held.version.kind == FileKind::Directory)
+        path.is_root() || self.held(path).is_some_and(|held| held.version.kind == FileKind::Directory)
     }
 
     pub fn set(&mut self, path: TreePath, known: Known) {
@@ -83,8 +80,7 @@ impl Ledger {
     pub fn below(&self, top: &TreePath) -> impl DoubleEndedIterator<Item = (&TreePath, &Known)> {
         let (first, end) = top.below_bounds();
         let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        self.known
-            .range::<[u8], _>((Bound::Included(first.as_slice()), end))
+        self.known.range::<[u8], _>((Bound::Included(first.as_slice()), end))
     }
 
     pub fn has_below(&self, top: &TreePath) -> bool {
@@ -100,10 +96,7 @@ impl Ledger {
             .into_iter()
             .chain(self.below(top).map(|(path, _)| path.clone()))
             .collect();
-        paths
-            .into_iter()
-            .filter_map(|path| self.known.remove_entry(&path))
-            .collect()
+        paths.into_iter().filter_map(|path| self.known.remove_entry(&path)).collect()
     }
 
     /// Follows a rename, which replaces whatever `to` was.
@@ -133,11 +126,8 @@ impl Ledger {
     /// Doubts what a rename that may not have happened would have left: everything may be under
     /// either name.
     pub fn doubt_rename(&mut self, from: &TreePath, to: &TreePath) {
-        let doubtful: Vec<TreePath> = self
-            .below(to)
-            .filter_map(|(path, _)| path.moved(to, from))
-            .chain([from.clone()])
-            .collect();
+        let doubtful: Vec<TreePath> =
+            self.below(to).filter_map(|(path, _)| path.moved(to, from)).chain([from.clone()]).collect();
         for path in doubtful {
             self.known.insert(path, Known::Unsure);
         }
@@ -168,9 +158,7 @@ impl Ledger {
     }
 
     fn put_moved(&mut self, moved: Vec<(TreePath, Known)>, from: &TreePath, to: &TreePath) {
-        let renamed = moved
-            .into_iter()
-            .filter_map(|(path, known)| Some((path.moved(from, to)?, known)));
+        let renamed = moved.into_iter().filter_map(|(path, known)| Some((path.moved(from, to)?, known)));
         self.known.extend(renamed);
     }
 }

@@ -27,14 +27,8 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Self; 6] = [
-        Self::Capture,
-        Self::Queue,
-        Self::Batch,
-        Self::Ship,
-        Self::Apply,
-        Self::EndToEnd,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Capture, Self::Queue, Self::Batch, Self::Ship, Self::Apply, Self::EndToEnd];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -66,9 +60,7 @@ pub struct Snapshot {
 impl Default for Latency {
     fn default() -> Self {
         let new = || Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are constants that fit");
-        Self {
-            stages: std::array::from_fn(|_| Mutex::new(new())),
-        }
+        Self { stages: std::array::from_fn(|_| Mutex::new(new())) }
     }
 }
 
@@ -79,18 +71,14 @@ impl Latency {
 
     pub fn record(&self, stage: Stage, took: Duration) {
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let mut histogram = self.stages[stage as usize]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut histogram = self.stages[stage as usize].lock().unwrap_or_else(PoisonError::into_inner);
         histogram.saturating_record(nanoseconds);
     }
 
     pub fn snapshot(&self) -> Snapshot {
         let copy =
             |stage: &Mutex<Histogram<u64>>| stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Snapshot {
-            stages: self.stages.iter().map(copy).collect(),
-        }
+        Snapshot { stages: self.stages.iter().map(copy).collect() }
     }
 }
 

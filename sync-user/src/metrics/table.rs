@@ -54,12 +54,7 @@ pub fn render(snapshot: &Snapshot, counters: &Counters, facts: &Facts) -> String
 fn write_head(out: &mut String, snapshot: &Snapshot, counters: &Counters, facts: &Facts) -> std::fmt::Result {
     let changes = snapshot.of(Stage::EndToEnd).len();
     let seconds = facts.running.as_secs_f64().max(0.001);
-    writeln!(
-        out,
-        "ksyncd latency  {} -> {}",
-        facts.source,
-        facts.targets.join(" ")
-    )?;
+    writeln!(out, "ksyncd latency  {} -> {}", facts.source, facts.targets.join(" "))?;
     writeln!(
         out,
         "{} changes in {}  {:.1}/s  {} captured  {} of content  {} renames repeated",
@@ -70,11 +65,7 @@ fn write_head(out: &mut String, snapshot: &Snapshot, counters: &Counters, facts:
         bytesize::ByteSize(counters.bytes_shipped.get()),
         counters.renames_repeated.get(),
     )?;
-    let timed = if facts.stamps_in_kernel {
-        ""
-    } else {
-        ", timed from read"
-    };
+    let timed = if facts.stamps_in_kernel { "" } else { ", timed from read" };
     writeln!(
         out,
         "capture {}{timed}  batch {}/{}/{}  lost {}  gaps {}  retried {}",
@@ -90,10 +81,7 @@ fn write_head(out: &mut String, snapshot: &Snapshot, counters: &Counters, facts:
 
 fn write_stages(out: &mut String, snapshot: &Snapshot, facts: &Facts) -> std::fmt::Result {
     writeln!(out)?;
-    writeln!(
-        out,
-        "stage           p50      p90      p99    p99.9      max  10us  1ms   .1s   10s"
-    )?;
+    writeln!(out, "stage           p50      p90      p99    p99.9      max  10us  1ms   .1s   10s")?;
     for stage in Stage::ALL {
         let histogram = snapshot.of(stage);
         let measured = stage != Stage::Capture || facts.stamps_in_kernel;
@@ -110,10 +98,7 @@ fn write_stages(out: &mut String, snapshot: &Snapshot, facts: &Facts) -> std::fm
         let bar = if measured { bar(histogram) } else { String::new() };
         writeln!(out, "  {}", bar.trim_end())?;
     }
-    writeln!(
-        out,
-        "percentiles of stages do not add up               # p50  = p99  - p99.9  . max"
-    )
+    writeln!(out, "percentiles of stages do not add up               # p50  = p99  - p99.9  . max")
 }
 
 /// Marks how far each percentile reaches on the common scale.
@@ -138,10 +123,7 @@ fn bar(histogram: &Histogram<u64>) -> String {
 /// Buckets of 1, 1.5, 2, 3, 4, 6, 8 … milliseconds, or microseconds where that is the scale.
 fn write_histogram(out: &mut String, histogram: &Histogram<u64>) -> std::fmt::Result {
     writeln!(out)?;
-    writeln!(
-        out,
-        "end to end: seen by the kernel to acknowledged by the target"
-    )?;
+    writeln!(out, "end to end: seen by the kernel to acknowledged by the target")?;
     let edges = edges(histogram.value_at_quantile(0.001), histogram.max());
     let mut counts = vec![0; edges.len() - 1];
     for value in histogram.iter_recorded() {
@@ -153,19 +135,14 @@ fn write_histogram(out: &mut String, histogram: &Histogram<u64>) -> std::fmt::Re
     }
     let tallest = counts.iter().copied().max().unwrap_or(1).max(1);
     let mut seen = 0;
-    let mut tags = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9")]
-        .into_iter()
-        .peekable();
+    let mut tags = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9")].into_iter().peekable();
     for (bucket, count) in counts.iter().enumerate() {
         seen += count;
         let share = seen as f64 / histogram.len() as f64;
         let bar = "#".repeat((count * HASHES_MAX).div_ceil(tallest) as usize);
         let to = time(edges[bucket + 1] as f64);
-        let mut line = format!(
-            "{:>9} - {to:>8}{count:>9} {:>8.3}% {bar}",
-            time(edges[bucket] as f64),
-            share * 100.0
-        );
+        let mut line =
+            format!("{:>9} - {to:>8}{count:>9} {:>8.3}% {bar}", time(edges[bucket] as f64), share * 100.0);
         let mut reached = Vec::new();
         while let Some((_, tag)) = tags.next_if(|(quantile, _)| share >= *quantile) {
             if tag != "p99.9" || histogram.len() >= SAMPLES_FOR_P999 {
@@ -213,10 +190,7 @@ fn diagnosis(snapshot: &Snapshot, counters: &Counters, facts: &Facts) -> String 
         return "no change has been acknowledged yet".to_owned();
     }
     if at(Stage::Queue, 0.99) > 10e6 {
-        return format!(
-            "the batcher cannot keep up: queue p99 is {}",
-            time(at(Stage::Queue, 0.99))
-        );
+        return format!("the batcher cannot keep up: queue p99 is {}", time(at(Stage::Queue, 0.99)));
     }
     let (slowest, value) = [Stage::Capture, Stage::Batch, Stage::Ship, Stage::Apply]
         .into_iter()
@@ -235,10 +209,7 @@ fn diagnosis(snapshot: &Snapshot, counters: &Counters, facts: &Facts) -> String 
         Stage::Apply => "the target's disk",
         _ => "this machine is too busy to read events at once",
     };
-    format!(
-        "most of the time goes to {} ({share:.0}% of the median): {advice}",
-        slowest.name()
-    )
+    format!("most of the time goes to {} ({share:.0}% of the median): {advice}", slowest.name())
 }
 
 /// Three significant digits with a unit.
@@ -257,11 +228,7 @@ fn time(nanoseconds: f64) -> String {
         _ => 2,
     };
     let text = format!("{value:.digits$}");
-    let text = if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        &text
-    };
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text} {unit}")
 }
 
@@ -358,11 +325,7 @@ most of the time goes to ship (95% of the median): the network and the far end's
         let counters = Counters::default();
         counters.lost_events.add(7);
         counters.gaps.add(1);
-        let facts = Facts {
-            backend: "fanotify",
-            stamps_in_kernel: false,
-            ..facts()
-        };
+        let facts = Facts { backend: "fanotify", stamps_in_kernel: false, ..facts() };
         insta::assert_snapshot!(render(&simulated(10), &counters, &facts), @r"
 ksyncd latency  /srv/www -> ams:/srv/www
 10 changes in 1.67 min  0.1/s  0 captured  0 B of content  0 renames repeated

@@ -46,11 +46,7 @@ impl Content {
 
 impl std::fmt::Debug for Content {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "{}…",
-            blake3::Hash::from(self.0).to_hex().get(..12).unwrap_or_default()
-        )
+        write!(formatter, "{}…", blake3::Hash::from(self.0).to_hex().get(..12).unwrap_or_default())
     }
 }
 

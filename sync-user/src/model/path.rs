@@ -87,11 +87,7 @@ impl TreePath {
 
     /// For system calls relative to the root's descriptor; the root itself is `.`.
     pub fn as_path(&self) -> &Path {
-        if self.is_root() {
-            Path::new(".")
-        } else {
-            Path::new(OsStr::from_bytes(&self.0))
-        }
+        if self.is_root() { Path::new(".") } else { Path::new(OsStr::from_bytes(&self.0)) }
     }
 
     /// The directory that holds this path; `None` for the root.
@@ -105,18 +101,12 @@ impl TreePath {
 
     /// The last component; empty for the root.
     pub fn name(&self) -> &[u8] {
-        let start = self
-            .0
-            .iter()
-            .rposition(|&byte| byte == b'/')
-            .map_or(0, |slash| slash + 1);
+        let start = self.0.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
         &self.0[start..]
     }
 
     pub fn components(&self) -> impl Iterator<Item = &[u8]> {
-        self.0
-            .split(|&byte| byte == b'/')
-            .filter(|component| !component.is_empty())
+        self.0.split(|&byte| byte == b'/').filter(|component| !component.is_empty())
     }
 
     /// Whether this path is `ancestor`, or lies below it.
@@ -222,9 +212,6 @@ mod tests {
 
     #[test]
     fn shows_hostile_names_escaped() {
-        assert_eq!(
-            TreePath::new(b"a\n\xff\x1b").unwrap().to_string(),
-            "a\\n\\xff\\u{1b}"
-        );
+        assert_eq!(TreePath::new(b"a\n\xff\x1b").unwrap().to_string(), "a\\n\\xff\\u{1b}");
     }
 }

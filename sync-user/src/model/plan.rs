@@ -28,18 +28,9 @@ pub enum Step {
     /// Remove the directory if it is empty.
     RemoveDirectory { path: TreePath },
     /// Rename, if the target's `from` still is what the source believes.
-    Rename {
-        from: TreePath,
-        to: TreePath,
-        expects: Version,
-    },
+    Rename { from: TreePath, to: TreePath, expects: Version },
     /// Swap two names in one atomic act, if both still are what the source believes.
-    Exchange {
-        one: TreePath,
-        other: TreePath,
-        expects_one: Version,
-        expects_other: Version,
-    },
+    Exchange { one: TreePath, other: TreePath, expects_one: Version, expects_other: Version },
 }
 
 impl Step {

@@ -38,12 +38,7 @@ pub enum State {
 /// written in the same clock tick in which it was last read, or through a memory map. Equal
 /// sizes with other times are worth a read here when that may save sending all of it.
 pub fn worth_hashing(entry: &Entry, held: Option<Held>, asked: bool) -> bool {
-    let Some(Held {
-        version,
-        content,
-        settled,
-    }) = held
-    else {
+    let Some(Held { version, content, settled }) = held else {
         return false;
     };
     entry.version.kind == FileKind::File
@@ -59,15 +54,7 @@ pub fn worth_hashing(entry: &Entry, held: Option<Held>, asked: bool) -> bool {
 pub fn differences(observed: &BTreeMap<TreePath, Observed>, ledger: &mut Ledger) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut removals = Vec::new();
-    for (
-        path,
-        Observed {
-            state,
-            content,
-            asked,
-        },
-    ) in observed
-    {
+    for (path, Observed { state, content, asked }) in observed {
         match state {
             State::Unknown => {}
             State::Absent => remove(path, ledger, &mut removals),
@@ -111,10 +98,7 @@ fn put(
             if !same_content {
                 steps.push(replace(path, entry));
             } else if !same_attributes {
-                steps.push(Step::SetAttributes {
-                    path: path.clone(),
-                    version,
-                });
+                steps.push(Step::SetAttributes { path: path.clone(), version });
             }
             let content = if same_content { held.content } else { destination };
             // Of content that is to be sent only shipping will know when it was read; until
@@ -124,26 +108,12 @@ fn put(
                 Some(hashed) => same_content && hashed.settled,
                 None => same_content && held.settled,
             };
-            ledger.set(
-                path.clone(),
-                Known::Holds(Held {
-                    version,
-                    content,
-                    settled,
-                }),
-            );
+            ledger.set(path.clone(), Known::Holds(Held { version, content, settled }));
         }
         _ => {
             steps.push(replace(path, entry));
             let settled = version.kind != FileKind::File;
-            ledger.set(
-                path.clone(),
-                Known::Holds(Held {
-                    version,
-                    content: destination,
-                    settled,
-                }),
-            );
+            ledger.set(path.clone(), Known::Holds(Held { version, content: destination, settled }));
         }
     }
 }

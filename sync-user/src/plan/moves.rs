@@ -45,11 +45,7 @@ fn rename(Move { from, to }: &Move, now: &BTreeMap<TreePath, Version>, ledger: &
         return None;
     }
     ledger.rename(from, to);
-    Some(Step::Rename {
-        from: from.clone(),
-        to: to.clone(),
-        expects,
-    })
+    Some(Step::Rename { from: from.clone(), to: to.clone(), expects })
 }
 
 /// Two renames that swap two names are one exchange if both names are there, each with what the
@@ -69,10 +65,5 @@ fn exchange(
         return None;
     }
     ledger.exchange(from, to);
-    Some(Step::Exchange {
-        one: from.clone(),
-        other: to.clone(),
-        expects_one: one,
-        expects_other: other,
-    })
+    Some(Step::Exchange { one: from.clone(), other: to.clone(), expects_one: one, expects_other: other })
 }

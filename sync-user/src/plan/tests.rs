@@ -11,25 +11,12 @@ fn path(text: &str) -> TreePath {
 }
 
 fn version(kind: FileKind, size: u64, seconds: i64) -> Version {
-    Version {
-        kind,
-        size,
-        mtime: Time {
-            seconds,
-            nanoseconds: 0,
-        },
-        mode: Mode(0o644),
-    }
+    Version { kind, size, mtime: Time { seconds, nanoseconds: 0 }, mode: Mode(0o644) }
 }
 
 fn entry(version: Version) -> Entry {
     let destination = (version.kind == FileKind::Symlink).then(|| b"x".repeat(version.size as usize));
-    Entry {
-        version,
-        inode: Inode { device: 1, number: 1 },
-        links: 1,
-        destination,
-    }
+    Entry { version, inode: Inode { device: 1, number: 1 }, links: 1, destination }
 }
 
 fn held(version: Version) -> Known {
@@ -37,11 +24,7 @@ fn held(version: Version) -> Known {
         FileKind::Symlink => entry(version).destination.as_deref().map(Content::of),
         FileKind::File | FileKind::Directory => None,
     };
-    Known::Holds(Held {
-        version,
-        content,
-        settled: true,
-    })
+    Known::Holds(Held { version, content, settled: true })
 }
 
 type Tree = BTreeMap<TreePath, Version>;
@@ -58,10 +41,7 @@ fn ledger_of(tree: &Tree) -> Ledger {
 fn apply(step: &Step, target: &mut Tree) {
     let has_parent = |target: &Tree, path: &TreePath| {
         let parent = path.parent().expect("steps never name the root");
-        parent.is_root()
-            || target
-                .get(&parent)
-                .is_some_and(|version| version.kind == FileKind::Directory)
+        parent.is_root() || target.get(&parent).is_some_and(|version| version.kind == FileKind::Directory)
     };
     match step {
         Step::MakeDirectory { path, entry } => {
@@ -71,9 +51,7 @@ fn apply(step: &Step, target: &mut Tree) {
         Step::PutFile { path, entry } | Step::PutSymlink { path, entry } => {
             assert!(has_parent(target, path), "{path}: no parent");
             assert!(
-                target
-                    .get(path)
-                    .is_none_or(|version| version.kind != FileKind::Directory),
+                target.get(path).is_none_or(|version| version.kind != FileKind::Directory),
                 "{path}: a directory"
             );
             target.insert(path.clone(), entry.version);
@@ -88,15 +66,8 @@ fn apply(step: &Step, target: &mut Tree) {
             assert_ne!(before.kind, FileKind::Directory, "{path}");
         }
         Step::RemoveDirectory { path } => {
-            assert!(
-                target.keys().all(|other| !other.is_below(path)),
-                "{path}: not empty"
-            );
-            assert_eq!(
-                target.remove(path).expect("there").kind,
-                FileKind::Directory,
-                "{path}"
-            );
+            assert!(target.keys().all(|other| !other.is_below(path)), "{path}: not empty");
+            assert_eq!(target.remove(path).expect("there").kind, FileKind::Directory, "{path}");
         }
         Step::Rename { from, to, expects } => {
             assert_eq!(target.get(from), Some(expects));
@@ -106,55 +77,24 @@ fn apply(step: &Step, target: &mut Tree) {
                 .into_iter()
                 .partition::<Tree, _>(|(path, _)| path.is_at_or_below(from));
             *target = kept;
-            target.extend(
-                moved
-                    .into_iter()
-                    .map(|(path, version)| (path.moved(from, to).unwrap(), version)),
-            );
+            target.extend(moved.into_iter().map(|(path, version)| (path.moved(from, to).unwrap(), version)));
         }
-        Step::Exchange {
-            one,
-            other,
-            expects_one,
-            expects_other,
-        } => {
-            assert_eq!(
-                (target.get(one), target.get(other)),
-                (Some(expects_one), Some(expects_other))
-            );
-            let renamed = |path: TreePath| {
-                path.moved(one, other)
-                    .or_else(|| path.moved(other, one))
-                    .unwrap_or(path)
-            };
-            *target = std::mem::take(target)
-                .into_iter()
-                .map(|(path, version)| (renamed(path), version))
-                .collect();
+        Step::Exchange { one, other, expects_one, expects_other } => {
+            assert_eq!((target.get(one), target.get(other)), (Some(expects_one), Some(expects_other)));
+            let renamed =
+                |path: TreePath| path.moved(one, other).or_else(|| path.moved(other, one)).unwrap_or(path);
+            *target =
+                std::mem::take(target).into_iter().map(|(path, version)| (renamed(path), version)).collect();
         }
     }
 }
 
 fn observe_all(source: &Tree, target: &Tree) -> BTreeMap<TreePath, Observed> {
-    let absent = target.keys().map(|path| {
-        (
-            path.clone(),
-            Observed {
-                state: State::Absent,
-                content: None,
-                asked: false,
-            },
-        )
-    });
+    let absent = target
+        .keys()
+        .map(|path| (path.clone(), Observed { state: State::Absent, content: None, asked: false }));
     let present = source.iter().map(|(path, version)| {
-        (
-            path.clone(),
-            Observed {
-                state: State::Present(entry(*version)),
-                content: None,
-                asked: false,
-            },
-        )
+        (path.clone(), Observed { state: State::Present(entry(*version)), content: None, asked: false })
     });
     absent.chain(present).collect()
 }
@@ -167,11 +107,7 @@ fn plan(hints: &[Move], source: &Tree, target: &Tree) -> Vec<Step> {
         .map(|(path, _)| (path.clone(), version(FileKind::File, 0, 0)))
         .collect();
     steps.extend(differences(&observe_all(source, &known), &mut ledger));
-    steps.extend(directory_times(
-        &steps,
-        |path| source.get(path).copied(),
-        &mut ledger,
-    ));
+    steps.extend(directory_times(&steps, |path| source.get(path).copied(), &mut ledger));
     steps
 }
 
@@ -180,22 +116,8 @@ fn a_renamed_directory_sends_no_content() {
     let (directory, file) = (version(FileKind::Directory, 0, 1), version(FileKind::File, 5, 2));
     let target = Tree::from([(path("d"), directory), (path("d/f"), file)]);
     let source = Tree::from([(path("e"), directory), (path("e/f"), file)]);
-    let steps = plan(
-        &[Move {
-            from: path("d"),
-            to: path("e"),
-        }],
-        &source,
-        &target,
-    );
-    assert_eq!(
-        steps,
-        [Step::Rename {
-            from: path("d"),
-            to: path("e"),
-            expects: directory
-        }]
-    );
+    let steps = plan(&[Move { from: path("d"), to: path("e") }], &source, &target);
+    assert_eq!(steps, [Step::Rename { from: path("d"), to: path("e"), expects: directory }]);
 }
 
 #[test]
@@ -203,25 +125,11 @@ fn swapped_names_are_exchanged_in_one_step() {
     let (one, other) = (version(FileKind::File, 1, 1), version(FileKind::File, 2, 2));
     let target = Tree::from([(path("a"), one), (path("b"), other)]);
     let source = Tree::from([(path("a"), other), (path("b"), one)]);
-    let hints = [
-        Move {
-            from: path("a"),
-            to: path("b"),
-        },
-        Move {
-            from: path("b"),
-            to: path("a"),
-        },
-    ];
+    let hints = [Move { from: path("a"), to: path("b") }, Move { from: path("b"), to: path("a") }];
     let steps = plan(&hints, &source, &target);
     assert_eq!(
         steps,
-        [Step::Exchange {
-            one: path("a"),
-            other: path("b"),
-            expects_one: one,
-            expects_other: other
-        }]
+        [Step::Exchange { one: path("a"), other: path("b"), expects_one: one, expects_other: other }]
     );
 }
 
@@ -231,18 +139,8 @@ fn a_name_that_is_taken_again_is_never_away_at_the_target() {
     let (before, after) = (version(FileKind::File, 1, 1), version(FileKind::File, 2, 2));
     let target = Tree::from([(path("page"), before)]);
     let source = Tree::from([(path("page"), after), (path("page~"), before)]);
-    let steps = plan(
-        &[Move {
-            from: path("page"),
-            to: path("page~"),
-        }],
-        &source,
-        &target,
-    );
-    assert!(
-        steps.iter().all(|step| !matches!(step, Step::Rename { .. })),
-        "I2: {steps:?}"
-    );
+    let steps = plan(&[Move { from: path("page"), to: path("page~") }], &source, &target);
+    assert!(steps.iter().all(|step| !matches!(step, Step::Rename { .. })), "I2: {steps:?}");
 }
 
 #[test]
@@ -251,14 +149,8 @@ fn what_could_not_be_read_is_left_alone() {
         (path("d"), version(FileKind::Directory, 0, 1)),
         (path("d/f"), version(FileKind::File, 1, 1)),
     ]));
-    let observed = BTreeMap::from([(
-        path("d"),
-        Observed {
-            state: State::Unknown,
-            content: None,
-            asked: false,
-        },
-    )]);
+    let observed =
+        BTreeMap::from([(path("d"), Observed { state: State::Unknown, content: None, asked: false })]);
     assert_eq!(differences(&observed, &mut ledger), [], "I3");
     assert!(ledger.held(&path("d/f")).is_some());
 }
@@ -266,22 +158,11 @@ fn what_could_not_be_read_is_left_alone() {
 #[test]
 fn content_that_may_have_changed_is_sent_unless_its_hash_is_equal() {
     let file = version(FileKind::File, 1, 1);
-    let known = Held {
-        version: file,
-        content: Some(Content::of(b"a")),
-        settled: true,
-    };
+    let known = Held { version: file, content: Some(Content::of(b"a")), settled: true };
     assert!(worth_hashing(&entry(file), Some(known), true));
     assert!(!worth_hashing(&entry(file), Some(known), false));
     assert!(
-        worth_hashing(
-            &entry(file),
-            Some(Held {
-                settled: false,
-                ..known
-            }),
-            false
-        ),
+        worth_hashing(&entry(file), Some(Held { settled: false, ..known }), false),
         "the same clock tick"
     );
     for (now, sent) in [(b"a", 0), (b"b", 1)] {
@@ -292,10 +173,7 @@ fn content_that_may_have_changed_is_sent_unless_its_hash_is_equal() {
             path("f"),
             Observed {
                 state,
-                content: Some(Hashed {
-                    content: Content::of(now),
-                    settled: true,
-                }),
+                content: Some(Hashed { content: Content::of(now), settled: true }),
                 asked: true,
             },
         )]);
@@ -308,52 +186,26 @@ fn a_touched_file_sends_its_attributes_only() {
     let (before, after) = (version(FileKind::File, 1, 1), version(FileKind::File, 1, 9));
     let mut ledger = Ledger::default();
     let content = Some(Content::of(b"a"));
-    ledger.set(
-        path("f"),
-        Known::Holds(Held {
-            version: before,
-            content,
-            settled: true,
-        }),
-    );
-    let content = content.map(|content| Hashed {
-        content,
-        settled: true,
-    });
+    ledger.set(path("f"), Known::Holds(Held { version: before, content, settled: true }));
+    let content = content.map(|content| Hashed { content, settled: true });
     let observed = BTreeMap::from([(
         path("f"),
-        Observed {
-            state: State::Present(entry(after)),
-            content,
-            asked: false,
-        },
+        Observed { state: State::Present(entry(after)), content, asked: false },
     )]);
     let steps = differences(&observed, &mut ledger);
-    assert_eq!(
-        steps,
-        [Step::SetAttributes {
-            path: path("f"),
-            version: after
-        }]
-    );
+    assert_eq!(steps, [Step::SetAttributes { path: path("f"), version: after }]);
 }
 
 fn tree() -> impl Strategy<Value = Tree> {
     let names = ["a", "b", "a/a", "a/b", "b/a", "b/b", "a/a/c", "b/b/c"];
-    let kind = prop_oneof![
-        Just(FileKind::File),
-        Just(FileKind::Directory),
-        Just(FileKind::Symlink)
-    ];
+    let kind = prop_oneof![Just(FileKind::File), Just(FileKind::Directory), Just(FileKind::Symlink)];
     prop::collection::vec(prop::option::of((kind, 1..4u64, 1..4i64)), names.len()).prop_map(move |entries| {
         let mut tree = Tree::new();
         for (name, entry) in names.iter().zip(entries) {
             let name = path(name);
             let parent = name.parent().unwrap();
             let reachable = parent.is_root()
-                || tree
-                    .get(&parent)
-                    .is_some_and(|version| version.kind == FileKind::Directory);
+                || tree.get(&parent).is_some_and(|version| version.kind == FileKind::Directory);
             if let (Some((kind, size, seconds)), true) = (entry, reachable) {
                 let size = if kind == FileKind::Directory { 0 } else { size };
                 tree.insert(name, version(kind, size, seconds));
@@ -365,10 +217,7 @@ fn tree() -> impl Strategy<Value = Tree> {
 
 fn hints() -> impl Strategy<Value = Vec<Move>> {
     let name = prop::sample::select(vec!["a", "b", "a/a", "a/b", "b/a", "b/b", "a/a/c"]).prop_map(path);
-    prop::collection::vec(
-        (name.clone(), name).prop_map(|(from, to)| Move { from, to }),
-        0..4,
-    )
+    prop::collection::vec((name.clone(), name).prop_map(|(from, to)| Move { from, to }), 0..4)
 }
 
 proptest! {

@@ -23,10 +23,7 @@ pub fn directory_times(
             | Step::PutSymlink { path, .. }
             | Step::RemoveFile { path }
             | Step::RemoveDirectory { path } => disturbed.extend(path.parent()),
-            Step::Rename {
-                from: one, to: other, ..
-            }
-            | Step::Exchange { one, other, .. } => {
+            Step::Rename { from: one, to: other, .. } | Step::Exchange { one, other, .. } => {
                 disturbed.extend(one.parent());
                 disturbed.extend(other.parent());
             }
@@ -41,10 +38,7 @@ pub fn directory_times(
         if held.version.kind == FileKind::Directory && version.kind == FileKind::Directory {
             held.version.mtime = version.mtime;
             ledger.set(path.clone(), Known::Holds(held));
-            times.push(Step::SetDirectoryTime {
-                path,
-                mtime: version.mtime,
-            });
+            times.push(Step::SetDirectoryTime { path, mtime: version.mtime });
         }
     }
     times

@@ -20,13 +20,7 @@ pub const LOSS_CHECK: std::time::Duration = std::time::Duration::from_millis(250
 pub fn bounded(capacity: usize) -> (Entrance, Exit) {
     let (sender, receiver) = channel::bounded(capacity);
     let lost = Arc::new(AtomicU64::new(0));
-    (
-        Entrance {
-            sender,
-            lost: Arc::clone(&lost),
-        },
-        Exit { receiver, lost },
-    )
+    (Entrance { sender, lost: Arc::clone(&lost) }, Exit { receiver, lost })
 }
 
 /// Capture's end.
@@ -101,10 +95,7 @@ mod tests {
         }
         assert_eq!(exit.changes().try_recv(), Ok(change("a")));
         let gap = exit.lost().expect("two changes did not fit");
-        assert_eq!(
-            (gap.lost, gap.reason, gap.place.is_root()),
-            (2, Reason::QueueFull, true)
-        );
+        assert_eq!((gap.lost, gap.reason, gap.place.is_root()), (2, Reason::QueueFull, true));
         assert_eq!(exit.lost(), None);
         assert_eq!(exit.changes().try_recv(), Ok(change("b")));
         drop(entrance);

@@ -49,26 +49,16 @@ impl Root {
         match rustix::fs::mkdir(root, RawMode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error @ Errno::NOENT) => {
-                return Err(failed(
-                    error,
-                    "make the directory that it is to be in, on the target",
-                ));
+                return Err(failed(error, "make the directory that it is to be in, on the target"));
             }
             Err(Errno::ROFS) => {}
             Err(error) => {
-                return Err(failed(
-                    error,
-                    "make it on the target, and let the receiving user write there",
-                ));
+                return Err(failed(error, "make it on the target, and let the receiving user write there"));
             }
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let descriptor = rustix::fs::open(root, flags, RawMode::empty()).map_err(|error| {
-            failed(
-                error,
-                "give a directory that the receiving user may read and write",
-            )
-        })?;
+        let descriptor = rustix::fs::open(root, flags, RawMode::empty())
+            .map_err(|error| failed(error, "give a directory that the receiving user may read and write"))?;
         let stage = Stage::open(&descriptor, root)?;
         Ok(Self { descriptor, stage })
     }
@@ -77,21 +67,9 @@ impl Root {
     pub fn apply(&mut self, step: Step) -> Result<Progress, Failure> {
         match step {
             Step::MakeDirectory { path, mode } => self.make_directory(&path, mode)?,
-            Step::PutFile {
-                path,
-                size,
-                mode,
-                mtime,
-                body,
-            } => {
+            Step::PutFile { path, size, mode, mtime, body } => {
                 let file = self.stage.file(&self.leaf(&path)?)?;
-                let mut incoming = Incoming {
-                    file,
-                    path,
-                    size,
-                    mode,
-                    mtime,
-                };
+                let mut incoming = Incoming { file, path, size, mode, mtime };
                 match body {
                     Body::Streamed => return Ok(Progress::Wants(incoming)),
                     Body::Inline { bytes, content } => {
@@ -100,15 +78,9 @@ impl Root {
                     }
                 }
             }
-            Step::PutSymlink {
-                path,
-                destination,
-                mtime,
-            } => {
+            Step::PutSymlink { path, destination, mtime } => {
                 let leaf = self.leaf(&path)?;
-                let staged = self
-                    .stage
-                    .symlink(&leaf, Path::new(OsStr::from_bytes(&destination)), mtime)?;
+                let staged = self.stage.symlink(&leaf, Path::new(OsStr::from_bytes(&destination)), mtime)?;
                 staged.replace(&leaf).map_err(in_the_way)?;
             }
             Step::SetAttributes { path, version } => self.set_attributes(&path, version)?,
@@ -116,12 +88,7 @@ impl Root {
             Step::RemoveFile { path } => self.remove_file(&path)?,
             Step::RemoveDirectory { path } => self.remove_directory(&path)?,
             Step::Rename { from, to, expects } => self.rename(&from, &to, expects)?,
-            Step::Exchange {
-                one,
-                other,
-                expects_one,
-                expects_other,
-            } => {
+            Step::Exchange { one, other, expects_one, expects_other } => {
                 self.exchange((&one, expects_one), (&other, expects_other))?;
             }
         }
@@ -130,13 +97,7 @@ impl Root {
 
     /// Puts a file into place whose content has all come.
     pub fn finish(&mut self, incoming: Incoming, content: Content) -> Result<(), Failure> {
-        let Incoming {
-            file,
-            path,
-            size,
-            mode,
-            mtime,
-        } = incoming;
+        let Incoming { file, path, size, mode, mtime } = incoming;
         let staged = file.finish(size, content, mode, mtime)?;
         // Opened again, since much may have happened while the content came.
         staged.replace(&self.leaf(&path)?).map_err(in_the_way)
@@ -149,11 +110,7 @@ impl Root {
     fn make_directory(&mut self, path: &[u8], mode: Mode) -> Result<(), Failure> {
         let leaf = self.leaf(path)?;
         match version_at(&leaf.directory, leaf.name()).map_err(|error| Failure::of("examine it", error))? {
-            Some(Some(Version {
-                kind: FileKind::Directory,
-                mode: before,
-                ..
-            })) => {
+            Some(Some(Version { kind: FileKind::Directory, mode: before, .. })) => {
                 if before != mode {
                     let directory = open_path(&leaf.directory, leaf.name())
                         .map_err(|error| Failure::of("open it", error))?;
@@ -164,11 +121,7 @@ impl Root {
             }
             there => {
                 let staged = self.stage.directory(&leaf, mode)?;
-                let placed = if there.is_some() {
-                    staged.exchange(&leaf)
-                } else {
-                    staged.replace(&leaf)
-                };
+                let placed = if there.is_some() { staged.exchange(&leaf) } else { staged.replace(&leaf) };
                 placed.map_err(|error| Failure::of("put the directory into place", error))
             }
         }
@@ -204,10 +157,7 @@ impl Root {
 
     fn remove_file(&self, path: &[u8]) -> Result<(), Failure> {
         let leaf = match self.leaf(path) {
-            Err(Failure {
-                refusal: Refusal::NoParent,
-                ..
-            }) => return Ok(()),
+            Err(Failure { refusal: Refusal::NoParent, .. }) => return Ok(()),
             leaf => leaf?,
         };
         match rustix::fs::unlinkat(&leaf.directory, leaf.name(), AtFlags::empty()) {
@@ -219,10 +169,7 @@ impl Root {
 
     fn remove_directory(&self, path: &[u8]) -> Result<(), Failure> {
         let leaf = match self.leaf(path) {
-            Err(Failure {
-                refusal: Refusal::NoParent,
-                ..
-            }) => return Ok(()),
+            Err(Failure { refusal: Refusal::NoParent, .. }) => return Ok(()),
             leaf => leaf?,
         };
         match rustix::fs::unlinkat(&leaf.directory, leaf.name(), AtFlags::REMOVEDIR) {
@@ -297,10 +244,7 @@ fn in_the_way(error: Errno) -> Failure {
 fn require_directory(entry: &OwnedFd) -> Result<(), Failure> {
     let stat = rustix::fs::fstat(entry).map_err(|error| Failure::of("examine it", error))?;
     match version(&stat) {
-        Some(Version {
-            kind: FileKind::Directory,
-            ..
-        }) => Ok(()),
+        Some(Version { kind: FileKind::Directory, .. }) => Ok(()),
         _ => Err(Failure::unexpected("it is not a directory")),
     }
 }

@@ -26,34 +26,16 @@ pub(super) fn version(stat: &Stat) -> Option<Version> {
         FileType::Symlink => (FileKind::Symlink, stat.st_size as u64),
         _ => return None,
     };
-    let mode = if kind == FileKind::Symlink {
-        0
-    } else {
-        (stat.st_mode & 0o7777) as u16
-    };
-    let mtime = Time {
-        seconds: stat.st_mtime,
-        nanoseconds: stat.st_mtime_nsec as u32,
-    };
-    Some(Version {
-        kind,
-        size,
-        mtime,
-        mode: Mode(mode),
-    })
+    let mode = if kind == FileKind::Symlink { 0 } else { (stat.st_mode & 0o7777) as u16 };
+    let mtime = Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 };
+    Some(Version { kind, size, mtime, mode: Mode(mode) })
 }
 
 /// A modification time to set; the access time stays.
 pub(super) fn times(mtime: Time) -> Timestamps {
     Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: rustix::fs::UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: mtime.seconds,
-            tv_nsec: mtime.nanoseconds.into(),
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+        last_modification: Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds.into() },
     }
 }
 
@@ -70,8 +52,5 @@ pub(super) fn open_path(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Er
 /// Changes the mode of what `descriptor` holds, which is no symbolic link. A descriptor from
 /// [`open_path`] takes no `fchmod`, so it goes by the descriptor's name.
 pub(super) fn set_mode(descriptor: &OwnedFd, mode: Mode) -> Result<(), Errno> {
-    rustix::fs::chmod(
-        format!("/proc/self/fd/{}", descriptor.as_raw_fd()),
-        raw_mode(mode),
-    )
+    rustix::fs::chmod(format!("/proc/self/fd/{}", descriptor.as_raw_fd()), raw_mode(mode))
 }

@@ -39,10 +39,7 @@ pub(super) fn checked(bytes: &[u8]) -> Result<TreePath, Failure> {
         return Err(Failure::from(PathError::Component));
     }
     if path.components().next() == Some(STAGE.as_bytes()) {
-        return Err(Failure::new(
-            Refusal::Forbidden,
-            format!("\"{STAGE}\" is the receiver's own"),
-        ));
+        return Err(Failure::new(Refusal::Forbidden, format!("\"{STAGE}\" is the receiver's own")));
     }
     Ok(path)
 }
@@ -52,10 +49,9 @@ pub(super) fn leaf(root: impl AsFd, path: TreePath) -> Result<Leaf, Failure> {
     let parent = path.parent().unwrap_or_else(TreePath::root);
     match open_directory(root, &parent, OFlags::PATH) {
         Ok(directory) => Ok(Leaf { directory, path }),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Err(Failure::new(
-            Refusal::NoParent,
-            format!("the directory \"{parent}\" is not there"),
-        )),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => {
+            Err(Failure::new(Refusal::NoParent, format!("the directory \"{parent}\" is not there")))
+        }
         Err(error) => Err(Failure::of("open its directory", error)),
     }
 }

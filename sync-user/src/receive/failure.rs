@@ -22,10 +22,7 @@ pub struct OpenError {
 
 impl Failure {
     pub(super) fn new(refusal: Refusal, detail: impl Into<String>) -> Self {
-        Self {
-            refusal,
-            detail: detail.into(),
-        }
+        Self { refusal, detail: detail.into() }
     }
 
     pub(super) fn unexpected(detail: impl Into<String>) -> Self {
@@ -45,9 +42,6 @@ impl Failure {
 
 impl From<PathError> for Failure {
     fn from(error: PathError) -> Self {
-        Self::new(
-            Refusal::Forbidden,
-            format!("the path is not one inside the root: {error}"),
-        )
+        Self::new(Refusal::Forbidden, format!("the path is not one inside the root: {error}"))
     }
 }

@@ -27,10 +27,7 @@ pub fn list<E>(
     let mut listed = Vec::new();
     while let Some(directory) = waiting.pop() {
         let mut fail = |path: &TreePath, cause: &dyn ToString| {
-            unreadable.push(Unreadable {
-                path: path.as_bytes().to_vec(),
-                cause: cause.to_string(),
-            });
+            unreadable.push(Unreadable { path: path.as_bytes().to_vec(), cause: cause.to_string() });
         };
         let entries = open_directory(root, &directory, OFlags::RDONLY)
             .and_then(|descriptor| Ok((Dir::read_from(&descriptor)?, descriptor)));
@@ -72,11 +69,7 @@ pub fn list<E>(
                 },
                 FileKind::File | FileKind::Directory => None,
             };
-            listed.push(Listed {
-                path: path.as_bytes().to_vec(),
-                version,
-                destination,
-            });
+            listed.push(Listed { path: path.as_bytes().to_vec(), version, destination });
             if version.kind == FileKind::Directory {
                 waiting.push(path);
             }

@@ -70,13 +70,7 @@ impl Stage {
             match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {
                     let device = rustix::fs::fstat(&own)?.st_dev;
-                    return Ok(Self {
-                        home,
-                        own,
-                        own_name,
-                        device,
-                        count: 0,
-                    });
+                    return Ok(Self { home, own, own_name, device, count: 0 });
                 }
                 // Another receiver took it for stale between the two calls.
                 Err(_) => continue,
@@ -94,10 +88,7 @@ impl Stage {
         let (directory, name) = if here.st_dev == self.device {
             (&self.own, self.count.to_string())
         } else {
-            (
-                &leaf.directory,
-                format!("{STAGE}.{}.{}", std::process::id(), self.count),
-            )
+            (&leaf.directory, format!("{STAGE}.{}.{}", std::process::id(), self.count))
         };
         let directory =
             rustix::io::fcntl_dupfd_cloexec(directory, 0).map_err(|error| Failure::of("stage it", error))?;
@@ -110,17 +101,8 @@ impl Stage {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&directory, &name, flags, RawMode::RUSR | RawMode::WUSR)
             .map_err(|error| Failure::of("stage it", error))?;
-        let staged = Staged {
-            directory,
-            name,
-            kept: false,
-        };
-        Ok(StagedFile {
-            file: File::from(file),
-            hasher: blake3::Hasher::new(),
-            written: 0,
-            staged,
-        })
+        let staged = Staged { directory, name, kept: false };
+        Ok(StagedFile { file: File::from(file), hasher: blake3::Hasher::new(), written: 0, staged })
     }
 
     /// Makes a symbolic link.
@@ -133,18 +115,9 @@ impl Stage {
         let (directory, name) = self.place(leaf)?;
         rustix::fs::symlinkat(destination, &directory, &name)
             .map_err(|error| Failure::of("make the link", error))?;
-        let staged = Staged {
-            directory,
-            name,
-            kept: false,
-        };
-        rustix::fs::utimensat(
-            &staged.directory,
-            &staged.name,
-            &times(mtime),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )
-        .map_err(|error| Failure::of("set its time", error))?;
+        let staged = Staged { directory, name, kept: false };
+        rustix::fs::utimensat(&staged.directory, &staged.name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| Failure::of("set its time", error))?;
         Ok(staged)
     }
 
@@ -153,11 +126,7 @@ impl Stage {
         let (directory, name) = self.place(leaf)?;
         rustix::fs::mkdirat(&directory, &name, RawMode::RWXU)
             .map_err(|error| Failure::of("make the directory", error))?;
-        let staged = Staged {
-            directory,
-            name,
-            kept: false,
-        };
+        let staged = Staged { directory, name, kept: false };
         rustix::fs::chmodat(&staged.directory, &staged.name, raw_mode(mode), AtFlags::empty())
             .map_err(|error| Failure::of("set its mode", error))?;
         Ok(staged)
@@ -200,12 +169,7 @@ impl StagedFile {
         mode: Mode,
         mtime: Time,
     ) -> Result<Staged, Failure> {
-        let Self {
-            file,
-            hasher,
-            written,
-            staged,
-        } = self;
+        let Self { file, hasher, written, staged } = self;
         if written != size || Content(hasher.finalize().into()) != content {
             return Err(Failure::new(
                 Refusal::Damaged,
@@ -282,9 +246,7 @@ fn names(directory: &OwnedFd) -> Vec<PathBuf> {
     let Ok(entries) = Dir::read_from(directory) else {
         return Vec::new();
     };
-    let names = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.file_name().to_bytes().to_vec());
+    let names = entries.filter_map(Result::ok).map(|entry| entry.file_name().to_bytes().to_vec());
     names
         .filter(|name| name != b"." && name != b"..")
         .map(|name| PathBuf::from(std::ffi::OsStr::from_bytes(&name)))
@@ -294,8 +256,5 @@ fn names(directory: &OwnedFd) -> Vec<PathBuf> {
 /// The receiving user, for advice.
 fn user() -> String {
     let id = nix::unistd::geteuid();
-    nix::unistd::User::from_uid(id)
-        .ok()
-        .flatten()
-        .map_or_else(|| id.to_string(), |user| user.name)
+    nix::unistd::User::from_uid(id).ok().flatten().map_or_else(|| id.to_string(), |user| user.name)
 }

@@ -74,22 +74,14 @@ impl FromStr for TargetAddress {
         if !directory.starts_with('/') {
             return Err(AddressError::Relative(directory.to_owned()));
         }
-        Ok(Self {
-            user,
-            host: host.to_owned(),
-            port,
-            directory: PathBuf::from(directory),
-        })
+        Ok(Self { user, host: host.to_owned(), port, directory: PathBuf::from(directory) })
     }
 }
 
 /// Splits at the first colon that is not inside the brackets of an IPv6 address.
 fn split_scp(text: &str) -> Result<(&str, &str), AddressError> {
     let after_brackets = text.find(']').map_or(0, |bracket| bracket + 1);
-    let colon = text[after_brackets..]
-        .find(':')
-        .ok_or(AddressError::NoDirectory)?
-        + after_brackets;
+    let colon = text[after_brackets..].find(':').ok_or(AddressError::NoDirectory)? + after_brackets;
     Ok((&text[..colon], &text[colon + 1..]))
 }
 
@@ -112,12 +104,7 @@ fn split_port(place: &str, may_have_port: bool) -> Result<(&str, Option<u16>), A
 /// `user@host:/dir`; the port, if it has one, stands behind.
 impl fmt::Display for TargetAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            user,
-            host,
-            port,
-            directory,
-        } = self;
+        let Self { user, host, port, directory } = self;
         if let Some(user) = user {
             write!(formatter, "{user}@")?;
         }
@@ -150,9 +137,7 @@ mod tests {
             ("ssh://host/", "host:/"),
         ] {
             assert_eq!(
-                text.parse::<TargetAddress>()
-                    .map(|address| address.to_string())
-                    .as_deref(),
+                text.parse::<TargetAddress>().map(|address| address.to_string()).as_deref(),
                 Ok(shown)
             );
         }

@@ -20,10 +20,7 @@ pub(super) fn log_in(
     if let Some(identity) = identity {
         tried.push(format!("the key {}", identity.display()));
         if let Err(cause) = std::fs::File::open(identity) {
-            return Err(ConnectError::Identity {
-                file: identity.to_owned(),
-                cause: cause.to_string(),
-            });
+            return Err(ConnectError::Identity { file: identity.to_owned(), cause: cause.to_string() });
         }
         match session.userauth_pubkey_file(user, None, identity, None) {
             Ok(()) => return Ok(()),
@@ -49,23 +46,14 @@ pub(super) fn log_in(
             tried.push("nothing, as there is no SSH agent and no key in ~/.ssh".to_owned());
         }
     }
-    Err(ConnectError::Refused {
-        name: name.to_owned(),
-        user: user.to_owned(),
-        tried: tried.join(", "),
-    })
+    Err(ConnectError::Refused { name: name.to_owned(), user: user.to_owned(), tried: tried.join(", ") })
 }
 
 /// The user that runs this program.
 pub(super) fn current_user() -> String {
     let id = nix::unistd::geteuid();
-    let from_system = nix::unistd::User::from_uid(id)
-        .ok()
-        .flatten()
-        .map(|user| user.name);
-    from_system
-        .or_else(|| std::env::var("USER").ok())
-        .unwrap_or_else(|| "root".to_owned())
+    let from_system = nix::unistd::User::from_uid(id).ok().flatten().map(|user| user.name);
+    from_system.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "root".to_owned())
 }
 
 fn by_agent(session: &Session, user: &str, tried: &mut Vec<String>) -> bool {
@@ -81,18 +69,12 @@ fn by_agent(session: &Session, user: &str, tried: &mut Vec<String>) -> bool {
     }
     let identities = agent.identities().unwrap_or_default();
     tried.push(format!("{} keys of the SSH agent", identities.len()));
-    identities
-        .iter()
-        .any(|identity| agent.userauth(user, identity).is_ok())
+    identities.iter().any(|identity| agent.userauth(user, identity).is_ok())
 }
 
 fn usual_keys() -> Vec<PathBuf> {
     let directory = std::env::home_dir().unwrap_or_default().join(".ssh");
-    USUAL_KEYS
-        .iter()
-        .map(|name| directory.join(name))
-        .filter(|file| file.is_file())
-        .collect()
+    USUAL_KEYS.iter().map(|name| directory.join(name)).filter(|file| file.is_file()).collect()
 }
 
 /// Whether a key could not even be offered: unreadable, encrypted, or of an unknown format.

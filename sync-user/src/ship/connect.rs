@@ -31,43 +31,19 @@ pub enum ConnectError {
     #[error("SSH with {host} port {port} failed: {cause}")]
     Handshake { host: String, port: u16, cause: String },
     #[error("the host key of {name} is unknown: {kind} {fingerprint}")]
-    UnknownKey {
-        name: String,
-        kind: String,
-        fingerprint: String,
-        accept: String,
-    },
+    UnknownKey { name: String, kind: String, fingerprint: String, accept: String },
     #[error("the host key of {name} has changed: it shows {kind} {fingerprint}, but {} line {line} says otherwise", file.display())]
-    ChangedKey {
-        name: String,
-        lookup: String,
-        kind: String,
-        fingerprint: String,
-        file: PathBuf,
-        line: usize,
-    },
+    ChangedKey { name: String, lookup: String, kind: String, fingerprint: String, file: PathBuf, line: usize },
     #[error("the host key of {name} is revoked by {} line {line}", file.display())]
-    RevokedKey {
-        name: String,
-        file: PathBuf,
-        line: usize,
-    },
+    RevokedKey { name: String, file: PathBuf, line: usize },
     #[error("the known hosts cannot be read: {cause}")]
     KnownHosts { cause: String },
     #[error("{name} refused to let {user} in; tried {tried}")]
-    Refused {
-        name: String,
-        user: String,
-        tried: String,
-    },
+    Refused { name: String, user: String, tried: String },
     #[error("the key {} cannot be used: {cause}", file.display())]
     Identity { file: PathBuf, cause: String },
     #[error("the receiver could not be installed on {name}: {cause}")]
-    Deploy {
-        name: String,
-        cause: String,
-        remedy: String,
-    },
+    Deploy { name: String, cause: String, remedy: String },
     #[error("the receiver on {name} did not start: {cause}")]
     Start { name: String, cause: String },
     /// The receiver started, and said that it cannot work.

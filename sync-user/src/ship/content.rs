@@ -46,13 +46,7 @@ pub(super) fn open(tree: &Tree, path: &TreePath, inline_max: usize) -> io::Resul
         let settled = version.mtime.settled(clock::wall());
         if version.size > inline_max as u64 {
             let hasher = blake3::Hasher::new();
-            return Ok(Opened::Large(Reading {
-                file,
-                version,
-                settled,
-                left: version.size,
-                hasher,
-            }));
+            return Ok(Opened::Large(Reading { file, version, settled, left: version.size, hasher }));
         }
         let mut bytes = Vec::with_capacity(version.size as usize + 1);
         // One byte more than expected, to notice growth; no more, to stay within a frame.
@@ -63,17 +57,8 @@ pub(super) fn open(tree: &Tree, path: &TreePath, inline_max: usize) -> io::Resul
         }
         bytes.truncate(version.size as usize);
         let content = Content::of(&bytes);
-        let version = Version {
-            size: bytes.len() as u64,
-            ..version
-        };
-        return Ok(Opened::Small(Loaded {
-            version,
-            bytes,
-            content,
-            settled: settled && !torn,
-            torn,
-        }));
+        let version = Version { size: bytes.len() as u64, ..version };
+        return Ok(Opened::Small(Loaded { version, bytes, content, settled: settled && !torn, torn }));
     }
     unreachable!("the last attempt returns")
 }
@@ -124,13 +109,7 @@ impl Reading {
     }
 
     pub(super) fn finish(self) -> io::Result<Finished> {
-        let Self {
-            file,
-            version,
-            settled: _,
-            left,
-            hasher,
-        } = self;
+        let Self { file, version, settled: _, left, hasher } = self;
         let content = Content(hasher.finalize().into());
         let unchanged = version_of(&file)? == version;
         Ok(match (left, unchanged) {

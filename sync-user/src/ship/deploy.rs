@@ -34,10 +34,7 @@ pub(super) fn start(
 ) -> Result<Box<dyn Link>, ConnectError> {
     let hash = hash(program);
     let name = connection.name().to_owned();
-    let failed = |cause: String| ConnectError::Start {
-        name: name.clone(),
-        cause,
-    };
+    let failed = |cause: String| ConnectError::Start { name: name.clone(), cause };
     let command = start_command(&hash, target);
     if !is_installed(&connection, &hash).map_err(failed)? {
         info!(target = %target, bytes = program.len(), "installing the receiver");
@@ -49,13 +46,11 @@ pub(super) fn start(
 }
 
 fn hash(program: &[u8]) -> String {
-    sha2::Sha256::digest(program)
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            // Writing to a string does not fail.
-            let _infallible = write!(text, "{byte:02x}");
-            text
-        })
+    sha2::Sha256::digest(program).iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The directory of installed receivers, as a shell expression.
@@ -105,15 +100,12 @@ fn install(connection: &Connection, hash: &str, program: &[u8]) -> Result<(), Co
          cd \"$d\"; n=0; for o in $(ls -t); do case $o in new.*|{hash}) ;; \
          *) n=$((n+1)); if [ $n -gt {OTHERS_KEPT} ]; then rm -rf \"$d/$o\"; fi;; esac; done"
     );
-    connection
-        .run(&in_sh(&script), program)
-        .map(drop)
-        .map_err(|cause| {
-            failed(
-                cause,
-                "let the user write to ~/.cache on the target, on a file system that allows programs to run",
-            )
-        })
+    connection.run(&in_sh(&script), program).map(drop).map_err(|cause| {
+        failed(
+            cause,
+            "let the user write to ~/.cache on the target, on a file system that allows programs to run",
+        )
+    })
 }
 
 fn start_command(hash: &str, target: &TargetAddress) -> String {
@@ -139,29 +131,20 @@ fn await_preamble(link: &mut SshLink) -> Result<Vec<u8>, String> {
             Received::Bytes(count) => heard.extend_from_slice(&buffer[..count]),
             Received::Ended => {
                 let complaints = link.complaints();
-                return Err(format!(
-                    "it ended: {complaints}{}",
-                    printable(&String::from_utf8_lossy(&heard))
-                ));
+                return Err(format!("it ended: {complaints}{}", printable(&String::from_utf8_lossy(&heard))));
             }
             Received::Nothing => {
                 if clock::now() > deadline {
                     return Err(format!("it was silent for {} s", START_MAX.as_secs()));
                 }
-                link.wait(false, &[], Some(Duration::from_millis(500)))
-                    .map_err(|error| error.to_string())?;
+                link.wait(false, &[], Some(Duration::from_millis(500))).map_err(|error| error.to_string())?;
             }
         }
-        if let Some(at) = heard
-            .windows(PREAMBLE.len())
-            .position(|window| window == PREAMBLE)
-        {
+        if let Some(at) = heard.windows(PREAMBLE.len()).position(|window| window == PREAMBLE) {
             return Ok(heard.split_off(at + PREAMBLE.len()));
         }
         if heard.len() > NOISE_BYTES_MAX {
-            return Err(format!(
-                "it printed more than {NOISE_BYTES_MAX} bytes that are no greeting"
-            ));
+            return Err(format!("it printed more than {NOISE_BYTES_MAX} bytes that are no greeting"));
         }
     }
 }
@@ -193,11 +176,7 @@ impl Link for Greeted {
         bells: &[std::os::fd::BorrowedFd<'_>],
         timeout: Option<Duration>,
     ) -> Result<(), LinkError> {
-        if self.rest.is_empty() {
-            self.link.wait(writing, bells, timeout)
-        } else {
-            Ok(())
-        }
+        if self.rest.is_empty() { self.link.wait(writing, bells, timeout) } else { Ok(()) }
     }
 
     fn complaints(&mut self) -> String {
@@ -211,17 +190,11 @@ mod tests {
 
     #[test]
     fn quotes_directories_for_the_shell() {
-        assert_eq!(
-            quoted(b"/srv/it's; rm -rf $HOME"),
-            r"'/srv/it'\''s; rm -rf $HOME'"
-        );
+        assert_eq!(quoted(b"/srv/it's; rm -rf $HOME"), r"'/srv/it'\''s; rm -rf $HOME'");
     }
 
     #[test]
     fn names_programs_by_their_hash() {
-        assert_eq!(
-            hash(b"abc"),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(hash(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

@@ -52,10 +52,7 @@ impl KnownKeys {
                 Ok(bytes) => known.add(&String::from_utf8_lossy(&bytes), file, host, port),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    return Err(std::io::Error::new(
-                        error.kind(),
-                        format!("{}: {error}", file.display()),
-                    ));
+                    return Err(std::io::Error::new(error.kind(), format!("{}: {error}", file.display())));
                 }
             }
         }
@@ -63,11 +60,8 @@ impl KnownKeys {
     }
 
     fn add(&mut self, text: &str, file: &Path, host: &str, port: u16) {
-        let lookup = if port == 22 {
-            host.to_lowercase()
-        } else {
-            format!("[{}]:{port}", host.to_lowercase())
-        };
+        let lookup =
+            if port == 22 { host.to_lowercase() } else { format!("[{}]:{port}", host.to_lowercase()) };
         for (index, line) in text.lines().enumerate() {
             let mut words = line.split_whitespace().peekable();
             let revoked = match words.peek() {
@@ -86,13 +80,7 @@ impl KnownKeys {
             let Ok(blob) = STANDARD.decode(key) else { continue };
             if names_match(names, &lookup) {
                 let (kind, file) = (kind.to_owned(), file.to_owned());
-                self.keys.push(KnownKey {
-                    revoked,
-                    kind,
-                    blob,
-                    file,
-                    line: index + 1,
-                });
+                self.keys.push(KnownKey { revoked, kind, blob, file, line: index + 1 });
             }
         }
     }
@@ -100,12 +88,7 @@ impl KnownKeys {
     /// What to think of a host that shows `blob`, a key in SSH's own format.
     pub(super) fn judge(&self, blob: &[u8]) -> Verdict {
         let place = |key: &KnownKey| (key.file.clone(), key.line);
-        if let Some((file, line)) = self
-            .keys
-            .iter()
-            .find(|key| key.revoked && key.blob == blob)
-            .map(place)
-        {
+        if let Some((file, line)) = self.keys.iter().find(|key| key.revoked && key.blob == blob).map(place) {
             return Verdict::Revoked { file, line };
         }
         let mut good = self.keys.iter().filter(|key| !key.revoked).peekable();
@@ -118,10 +101,7 @@ impl KnownKeys {
         }
         let kind = kind_of(blob);
         match good.iter().find(|key| key.kind == kind).or(good.first()) {
-            Some(key) => Verdict::Changed {
-                file: key.file.clone(),
-                line: key.line,
-            },
+            Some(key) => Verdict::Changed { file: key.file.clone(), line: key.line },
             None => Verdict::Unknown,
         }
     }
@@ -139,13 +119,8 @@ impl KnownKeys {
                 "ecdsa-sha2-nistp521" => &["ecdsa-sha2-nistp521"],
                 _ => &[],
             };
-            algorithms.extend(
-                names
-                    .iter()
-                    .filter(|name| !algorithms.contains(name))
-                    .copied()
-                    .collect::<Vec<_>>(),
-            );
+            algorithms
+                .extend(names.iter().filter(|name| !algorithms.contains(name)).copied().collect::<Vec<_>>());
         }
         (!algorithms.is_empty()).then(|| algorithms.join(","))
     }
@@ -158,9 +133,7 @@ pub(super) fn fingerprint(blob: &[u8]) -> String {
 
 /// The type that a key in SSH's format names at its beginning.
 pub(super) fn kind_of(blob: &[u8]) -> String {
-    let length = blob
-        .first_chunk()
-        .map_or(0, |bytes| u32::from_be_bytes(*bytes) as usize);
+    let length = blob.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes) as usize);
     let name = blob.get(4..4_usize.saturating_add(length)).unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()
 }
@@ -237,10 +210,7 @@ mod tests {
                 "{names}"
             );
         }
-        assert_eq!(
-            judge(&format!("[web1]:2222 ssh-ed25519 {KEY}"), "web1", 2222),
-            Verdict::Known
-        );
+        assert_eq!(judge(&format!("[web1]:2222 ssh-ed25519 {KEY}"), "web1", 2222), Verdict::Known);
         // `ssh-keygen -H` of a file that names "web1".
         let hashed = format!(
             "|1|{}|{} ssh-ed25519 {KEY}",
@@ -278,10 +248,7 @@ mod tests {
         let other = line.replace("IB0", "IB1");
         assert_eq!(
             judge(&format!("\nweb1 {other}"), "web1", 22),
-            Verdict::Changed {
-                file: file.clone(),
-                line: 2
-            }
+            Verdict::Changed { file: file.clone(), line: 2 }
         );
         let revoked = format!("@revoked * {line}\nweb1 {line}");
         assert_eq!(judge(&revoked, "web1", 22), Verdict::Revoked { file, line: 1 });

@@ -78,11 +78,7 @@ pub enum SessionError {
 }
 
 fn quoted(complaints: &str) -> String {
-    if complaints.is_empty() {
-        String::new()
-    } else {
-        format!(": {complaints}")
-    }
+    if complaints.is_empty() { String::new() } else { format!(": {complaints}") }
 }
 
 /// One connection, from the receiver's hello on.
@@ -121,9 +117,7 @@ impl Session {
     /// Begins on a link that stands behind the receiver's preamble.
     pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, now: Stamp) -> Self {
         let mut outbox = Outbox::default();
-        outbox.push(&ToReceiver::Hello(SourceHello {
-            version: wire::VERSION,
-        }));
+        outbox.push(&ToReceiver::Hello(SourceHello { version: wire::VERSION }));
         Self {
             link,
             tree,
@@ -215,41 +209,28 @@ impl Session {
         let bytes = |path: &TreePath| path.as_bytes().to_vec();
         let step = match step {
             Step::PutFile { path, entry: _ } => return self.put_file(ticket, &path, events),
-            Step::MakeDirectory { path, entry } => wire::Step::MakeDirectory {
-                path: bytes(&path),
-                mode: entry.version.mode,
-            },
+            Step::MakeDirectory { path, entry } => {
+                wire::Step::MakeDirectory { path: bytes(&path), mode: entry.version.mode }
+            }
             Step::PutSymlink { path, entry } => wire::Step::PutSymlink {
                 path: bytes(&path),
                 destination: entry.destination.unwrap_or_default(),
                 mtime: entry.version.mtime,
             },
-            Step::SetAttributes { path, version } => wire::Step::SetAttributes {
-                path: bytes(&path),
-                version,
-            },
-            Step::SetDirectoryTime { path, mtime } => wire::Step::SetDirectoryTime {
-                path: bytes(&path),
-                mtime,
-            },
+            Step::SetAttributes { path, version } => {
+                wire::Step::SetAttributes { path: bytes(&path), version }
+            }
+            Step::SetDirectoryTime { path, mtime } => {
+                wire::Step::SetDirectoryTime { path: bytes(&path), mtime }
+            }
             Step::RemoveFile { path } => wire::Step::RemoveFile { path: bytes(&path) },
             Step::RemoveDirectory { path } => wire::Step::RemoveDirectory { path: bytes(&path) },
-            Step::Rename { from, to, expects } => wire::Step::Rename {
-                from: bytes(&from),
-                to: bytes(&to),
-                expects,
-            },
-            Step::Exchange {
-                one,
-                other,
-                expects_one,
-                expects_other,
-            } => wire::Step::Exchange {
-                one: bytes(&one),
-                other: bytes(&other),
-                expects_one,
-                expects_other,
-            },
+            Step::Rename { from, to, expects } => {
+                wire::Step::Rename { from: bytes(&from), to: bytes(&to), expects }
+            }
+            Step::Exchange { one, other, expects_one, expects_other } => {
+                wire::Step::Exchange { one: bytes(&one), other: bytes(&other), expects_one, expects_other }
+            }
         };
         self.fly(ticket, step);
         Ok(())
@@ -270,38 +251,16 @@ impl Session {
         };
         match content::open(&self.tree, path, wire::INLINE_BYTES_MAX) {
             Ok(Opened::Small(loaded)) => {
-                let content::Loaded {
-                    version,
-                    bytes,
-                    content,
-                    settled,
-                    torn,
-                } = loaded;
+                let content::Loaded { version, bytes, content, settled, torn } = loaded;
                 self.fly(ticket, put(version, Body::Inline { bytes, content }));
-                events.push(Event::Sent {
-                    ticket,
-                    version,
-                    content,
-                    settled,
-                    torn,
-                });
+                events.push(Event::Sent { ticket, version, content, settled, torn });
             }
             Ok(Opened::Large(reading)) => {
                 let sequence = self.fly(ticket, put(reading.version, Body::Streamed));
-                self.stream = Some(Stream {
-                    ticket,
-                    sequence,
-                    reading,
-                });
+                self.stream = Some(Stream { ticket, sequence, reading });
             }
-            Ok(Opened::Vanished) => events.push(Event::Unsent {
-                ticket,
-                failure: None,
-            }),
-            Err(error) => events.push(Event::Unsent {
-                ticket,
-                failure: Some(format!("read it: {error}")),
-            }),
+            Ok(Opened::Vanished) => events.push(Event::Unsent { ticket, failure: None }),
+            Err(error) => events.push(Event::Unsent { ticket, failure: Some(format!("read it: {error}")) }),
         }
         Ok(())
     }
@@ -310,11 +269,7 @@ impl Session {
         self.sequence.0 += 1;
         let sequence = self.sequence;
         let bytes = self.outbox.push(&ToReceiver::Step { sequence, step });
-        self.flying.push_back(Flight {
-            ticket,
-            sequence,
-            bytes,
-        });
+        self.flying.push_back(Flight { ticket, sequence, bytes });
         self.flying_bytes += bytes;
         sequence
     }
@@ -329,32 +284,16 @@ impl Session {
                 self.stream = Some(stream);
             }
             Ok(_) => {
-                let Stream {
-                    ticket,
-                    sequence,
-                    reading,
-                } = stream;
+                let Stream { ticket, sequence, reading } = stream;
                 let (version, settled) = (reading.version, reading.settled);
                 match reading.finish() {
                     Ok(Finished::Whole(content)) => {
                         self.outbox.push(&ToReceiver::ContentEnd { sequence, content });
-                        events.push(Event::Sent {
-                            ticket,
-                            version,
-                            content,
-                            settled,
-                            torn: false,
-                        });
+                        events.push(Event::Sent { ticket, version, content, settled, torn: false });
                     }
                     Ok(Finished::Torn(Some(content))) => {
                         self.outbox.push(&ToReceiver::ContentEnd { sequence, content });
-                        events.push(Event::Sent {
-                            ticket,
-                            version,
-                            content,
-                            settled: false,
-                            torn: true,
-                        });
+                        events.push(Event::Sent { ticket, version, content, settled: false, torn: true });
                     }
                     Ok(Finished::Torn(None)) | Err(_) => {
                         self.outbox.push(&ToReceiver::ContentAbort { sequence });
@@ -376,18 +315,14 @@ impl Session {
                     self.heard = now;
                     self.asked = None;
                     self.decoder.extend(&buffer[..count]);
-                    while let Some(message) = self
-                        .decoder
-                        .next()
-                        .map_err(|error| SessionError::Protocol(error.to_string()))?
+                    while let Some(message) =
+                        self.decoder.next().map_err(|error| SessionError::Protocol(error.to_string()))?
                     {
                         self.receive(message, events)?;
                     }
                 }
                 Received::Ended => {
-                    return Err(SessionError::Ended {
-                        complaints: self.link.complaints(),
-                    });
+                    return Err(SessionError::Ended { complaints: self.link.complaints() });
                 }
             }
         }
@@ -396,10 +331,7 @@ impl Session {
     fn receive(&mut self, message: ToSource, events: &mut Vec<Event>) -> Result<(), SessionError> {
         match message {
             ToSource::Hello(hello) if self.hello.is_some() => {
-                return Err(SessionError::Protocol(format!(
-                    "a second hello from {}",
-                    hello.program
-                )));
+                return Err(SessionError::Protocol(format!("a second hello from {}", hello.program)));
             }
             ToSource::Hello(hello) if hello.version != wire::VERSION => {
                 let (theirs, ours) = (hello.version, wire::VERSION);
@@ -424,11 +356,7 @@ impl Session {
     /// Receipts come in the order of the steps, so the first flight is the one answered.
     fn answered(&mut self, receipt: Receipt) -> Result<Event, SessionError> {
         match self.flying.pop_front() {
-            Some(Flight {
-                ticket,
-                sequence,
-                bytes,
-            }) if sequence == receipt.sequence => {
+            Some(Flight { ticket, sequence, bytes }) if sequence == receipt.sequence => {
                 self.flying_bytes -= bytes;
                 Ok(Event::Answered { ticket, receipt })
             }

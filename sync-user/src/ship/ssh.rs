@@ -54,49 +54,29 @@ impl Connection {
             cause: error.to_string(),
         };
 
-        let files = access
-            .known_hosts
-            .clone()
-            .map_or_else(usual_known_hosts, |file| vec![file]);
-        let known = KnownKeys::read(&files, &host, port).map_err(|error| ConnectError::KnownHosts {
-            cause: error.to_string(),
-        })?;
+        let files = access.known_hosts.clone().map_or_else(usual_known_hosts, |file| vec![file]);
+        let known = KnownKeys::read(&files, &host, port)
+            .map_err(|error| ConnectError::KnownHosts { cause: error.to_string() })?;
         let mut session = Session::new().map_err(|error| handshake(&error))?;
         let patience = u32::try_from(access.patience.as_millis()).unwrap_or(u32::MAX);
         session.set_timeout(patience);
-        session
-            .method_pref(MethodType::CryptCs, CIPHERS)
-            .map_err(|error| handshake(&error))?;
-        session
-            .method_pref(MethodType::CryptSc, CIPHERS)
-            .map_err(|error| handshake(&error))?;
+        session.method_pref(MethodType::CryptCs, CIPHERS).map_err(|error| handshake(&error))?;
+        session.method_pref(MethodType::CryptSc, CIPHERS).map_err(|error| handshake(&error))?;
         if let Some(algorithms) = known.algorithms() {
-            session
-                .method_pref(MethodType::HostKey, &algorithms)
-                .map_err(|error| handshake(&error))?;
+            session.method_pref(MethodType::HostKey, &algorithms).map_err(|error| handshake(&error))?;
         }
         session.set_tcp_stream(socket.try_clone().map_err(|error| handshake(&error))?);
         session.handshake().map_err(|error| handshake(&error))?;
 
-        let name = if port == 22 {
-            host.clone()
-        } else {
-            format!("{host} port {port}")
-        };
-        let (key, _) = session
-            .host_key()
-            .ok_or_else(|| handshake(&"it shows no host key"))?;
+        let name = if port == 22 { host.clone() } else { format!("{host} port {port}") };
+        let (key, _) = session.host_key().ok_or_else(|| handshake(&"it shows no host key"))?;
         check_key(&known, key, &name, &host, port, files.first())?;
         let user = match target.user() {
             Some(user) => user.to_owned(),
             None => auth::current_user(),
         };
         auth::log_in(&session, &user, &name, access.identity.as_deref())?;
-        Ok(Self {
-            session,
-            socket,
-            name,
-        })
+        Ok(Self { session, socket, name })
     }
 
     /// The host, and its port if it is not the usual one.
@@ -112,9 +92,7 @@ impl Connection {
             channel.write_all(input)?;
             channel.send_eof()?;
             let (mut output, mut complaints) = (Vec::new(), Vec::new());
-            Read::by_ref(&mut channel)
-                .take(64 << 10)
-                .read_to_end(&mut output)?;
+            Read::by_ref(&mut channel).take(64 << 10).read_to_end(&mut output)?;
             channel.stderr().take(64 << 10).read_to_end(&mut complaints)?;
             channel.wait_close()?;
             let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -122,34 +100,20 @@ impl Connection {
         };
         match attempt() {
             Ok((0, output, _)) => Ok(output),
-            Ok((status, output, complaints)) => Err(format!(
-                "it ended with status {status}: {}",
-                printable(&format!("{output}{complaints}"))
-            )),
+            Ok((status, output, complaints)) => {
+                Err(format!("it ended with status {status}: {}", printable(&format!("{output}{complaints}"))))
+            }
             Err(error) => Err(error.to_string()),
         }
     }
 
     /// Starts a command that is talked with from now on, without blocking.
     pub(super) fn start(self, command: &str) -> Result<SshLink, String> {
-        let mut channel = self
-            .session
-            .channel_session()
-            .map_err(|error| error.to_string())?;
+        let mut channel = self.session.channel_session().map_err(|error| error.to_string())?;
         channel.exec(command).map_err(|error| error.to_string())?;
         self.session.set_blocking(false);
-        let Self {
-            session,
-            socket,
-            name: _,
-        } = self;
-        Ok(SshLink {
-            channel: Some(channel),
-            session,
-            socket,
-            begun: false,
-            complaints: Vec::new(),
-        })
+        let Self { session, socket, name: _ } = self;
+        Ok(SshLink { channel: Some(channel), session, socket, begun: false, complaints: Vec::new() })
     }
 }
 
@@ -166,9 +130,7 @@ pub(super) struct SshLink {
 
 impl SshLink {
     fn channel(&mut self) -> Result<&mut Channel, LinkError> {
-        self.channel
-            .as_mut()
-            .ok_or_else(|| LinkError("it was closed".to_owned()))
+        self.channel.as_mut().ok_or_else(|| LinkError("it was closed".to_owned()))
     }
 
     fn take_complaints(&mut self) {
@@ -253,10 +215,7 @@ impl Drop for SshLink {
 fn dial(host: &str, port: u16, patience: Duration) -> Result<TcpStream, ConnectError> {
     let addresses = (host, port)
         .to_socket_addrs()
-        .map_err(|error| ConnectError::Unresolved {
-            host: host.to_owned(),
-            cause: error.to_string(),
-        })?;
+        .map_err(|error| ConnectError::Unresolved { host: host.to_owned(), cause: error.to_string() })?;
     let mut cause = "it has no address".to_owned();
     for address in addresses {
         match TcpStream::connect_timeout(&address, patience) {
@@ -267,11 +226,7 @@ fn dial(host: &str, port: u16, patience: Duration) -> Result<TcpStream, ConnectE
             Err(error) => cause = error.to_string(),
         }
     }
-    Err(ConnectError::Unreachable {
-        host: host.to_owned(),
-        port,
-        cause,
-    })
+    Err(ConnectError::Unreachable { host: host.to_owned(), port, cause })
 }
 
 /// Sets what the kernel allows; a connection without is slower, not wrong.
@@ -286,10 +241,7 @@ fn prepare(socket: &TcpStream) {
 
 fn usual_known_hosts() -> Vec<PathBuf> {
     let home = std::env::home_dir().unwrap_or_default();
-    vec![
-        home.join(".ssh/known_hosts"),
-        PathBuf::from("/etc/ssh/ssh_known_hosts"),
-    ]
+    vec![home.join(".ssh/known_hosts"), PathBuf::from("/etc/ssh/ssh_known_hosts")]
 }
 
 fn check_key(
@@ -300,37 +252,17 @@ fn check_key(
     port: u16,
     file: Option<&PathBuf>,
 ) -> Result<(), ConnectError> {
-    let (kind, fingerprint, name) = (
-        hostkeys::kind_of(key),
-        hostkeys::fingerprint(key),
-        name.to_owned(),
-    );
+    let (kind, fingerprint, name) = (hostkeys::kind_of(key), hostkeys::fingerprint(key), name.to_owned());
     match known.judge(key) {
         Verdict::Known => Ok(()),
         Verdict::Unknown => {
             let file = file.map(|file| file.display().to_string()).unwrap_or_default();
             let accept = format!("ssh-keyscan -p {port} {host} >> {file}");
-            Err(ConnectError::UnknownKey {
-                name,
-                kind,
-                fingerprint,
-                accept,
-            })
+            Err(ConnectError::UnknownKey { name, kind, fingerprint, accept })
         }
         Verdict::Changed { file, line } => {
-            let lookup = if port == 22 {
-                host.to_owned()
-            } else {
-                format!("[{host}]:{port}")
-            };
-            Err(ConnectError::ChangedKey {
-                name,
-                lookup,
-                kind,
-                fingerprint,
-                file,
-                line,
-            })
+            let lookup = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
+            Err(ConnectError::ChangedKey { name, lookup, kind, fingerprint, file, line })
         }
         Verdict::Revoked { file, line } => Err(ConnectError::RevokedKey { name, file, line }),
     }
@@ -338,14 +270,7 @@ fn check_key(
 
 /// What a far end printed, for an error message: its last lines, without control characters.
 pub(super) fn printable(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(3)..].join("; ");
-    last.chars()
-        .map(|character| if character.is_control() { '?' } else { character })
-        .take(500)
-        .collect()
+    last.chars().map(|character| if character.is_control() { '?' } else { character }).take(500).collect()
 }

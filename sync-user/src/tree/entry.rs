@@ -18,16 +18,8 @@ pub fn version_of(file: &File) -> io::Result<Version> {
 
 /// `None` for the kinds that are not replicated: fifos, sockets, devices.
 pub(super) fn entry(stat: &Stat, destination: Option<Vec<u8>>) -> Option<Entry> {
-    let inode = Inode {
-        device: stat.st_dev,
-        number: stat.st_ino,
-    };
-    Some(Entry {
-        version: version(stat)?,
-        inode,
-        links: stat.st_nlink,
-        destination,
-    })
+    let inode = Inode { device: stat.st_dev, number: stat.st_ino };
+    Some(Entry { version: version(stat)?, inode, links: stat.st_nlink, destination })
 }
 
 /// Where a symbolic link leads; `None` for everything else.
@@ -46,19 +38,7 @@ fn version(stat: &Stat) -> Option<Version> {
         FileType::Symlink => (FileKind::Symlink, stat.st_size as u64),
         _ => return None,
     };
-    let mode = if kind == FileKind::Symlink {
-        0
-    } else {
-        (stat.st_mode & 0o7777) as u16
-    };
-    let mtime = Time {
-        seconds: stat.st_mtime,
-        nanoseconds: stat.st_mtime_nsec as u32,
-    };
-    Some(Version {
-        kind,
-        size,
-        mtime,
-        mode: Mode(mode),
-    })
+    let mode = if kind == FileKind::Symlink { 0 } else { (stat.st_mode & 0o7777) as u16 };
+    let mtime = Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 };
+    Some(Version { kind, size, mtime, mode: Mode(mode) })
 }

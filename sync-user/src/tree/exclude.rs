@@ -39,10 +39,7 @@ impl Excludes {
     pub fn new(patterns: &[String]) -> Result<Self, PatternError> {
         let (mut any_kind, mut directories) = (GlobSetBuilder::new(), GlobSetBuilder::new());
         for pattern in patterns {
-            let failed = |what: String| PatternError {
-                pattern: pattern.clone(),
-                what,
-            };
+            let failed = |what: String| PatternError { pattern: pattern.clone(), what };
             let (body, directory_only) = match pattern.strip_suffix('/') {
                 Some(body) => (body, true),
                 None => (pattern.as_str(), false),
@@ -59,17 +56,10 @@ impl Excludes {
                 .backslash_escape(true)
                 .build()
                 .map_err(|error| failed(error.kind().to_string()))?;
-            if directory_only {
-                &mut directories
-            } else {
-                &mut any_kind
-            }
-            .add(built);
+            if directory_only { &mut directories } else { &mut any_kind }.add(built);
         }
-        let failed = |error: globset::Error| PatternError {
-            pattern: patterns.join(" "),
-            what: error.to_string(),
-        };
+        let failed =
+            |error: globset::Error| PatternError { pattern: patterns.join(" "), what: error.to_string() };
         Ok(Self {
             any_kind: any_kind.build().map_err(failed)?,
             directories: directories.build().map_err(failed)?,

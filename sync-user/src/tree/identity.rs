@@ -27,10 +27,7 @@ pub enum IdentityError {
 
 impl Identity {
     pub(super) fn of(stat: &Stat) -> Self {
-        Self {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-        }
+        Self { device: stat.st_dev, inode: stat.st_ino }
     }
 
     pub(super) fn same_device(self, stat: &Stat) -> bool {
@@ -46,13 +43,9 @@ impl Identity {
         if now == self {
             Ok(())
         } else if now.device == self.device {
-            Err(IdentityError::OtherDirectory {
-                root: root.to_owned(),
-            })
+            Err(IdentityError::OtherDirectory { root: root.to_owned() })
         } else {
-            Err(IdentityError::OtherDevice {
-                root: root.to_owned(),
-            })
+            Err(IdentityError::OtherDevice { root: root.to_owned() })
         }
     }
 }

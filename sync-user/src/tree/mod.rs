@@ -80,12 +80,7 @@ impl Tree {
         })?;
         let stat =
             rustix::fs::fstat(&descriptor).map_err(|error| failed("examine", &error, "check the disk"))?;
-        Ok(Self {
-            root: absolute,
-            descriptor,
-            identity: identity::Identity::of(&stat),
-            excludes,
-        })
+        Ok(Self { root: absolute, descriptor, identity: identity::Identity::of(&stat), excludes })
     }
 
     /// The root, absolute and without symbolic links.
@@ -124,10 +119,7 @@ impl Tree {
         let Some(entry) = entry::entry(&stat, destination) else {
             return Seen::Absent;
         };
-        if self
-            .excludes
-            .excluded(path, entry.version.kind == crate::model::FileKind::Directory)
-        {
+        if self.excludes.excluded(path, entry.version.kind == crate::model::FileKind::Directory) {
             return Seen::Ignored;
         }
         Seen::Present(entry)
@@ -180,11 +172,8 @@ impl Tree {
         use std::os::unix::ffi::OsStrExt;
         let parent = path.parent().unwrap_or_else(TreePath::root);
         let descriptor = self.open_beneath(&parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
-        let name = if path.is_root() {
-            Path::new(".")
-        } else {
-            Path::new(std::ffi::OsStr::from_bytes(path.name()))
-        };
+        let name =
+            if path.is_root() { Path::new(".") } else { Path::new(std::ffi::OsStr::from_bytes(path.name())) };
         Ok((descriptor, name))
     }
 }

@@ -44,10 +44,7 @@ struct Found {
 
 impl Found {
     fn unreadable(&mut self, place: TreePath, cause: impl ToString) {
-        self.unreadable.push(Unreadable {
-            place,
-            cause: cause.to_string(),
-        });
+        self.unreadable.push(Unreadable { place, cause: cause.to_string() });
     }
 }
 
@@ -76,17 +73,14 @@ pub(super) fn scan(tree: &Tree, place: &TreePath) -> Scan {
     }
     let mut all = vec![found];
     if !waiting.is_empty() {
-        let work = Work {
-            state: Mutex::new(State { waiting, busy: 0 }),
-            changed: Condvar::new(),
-        };
+        let work = Work { state: Mutex::new(State { waiting, busy: 0 }), changed: Condvar::new() };
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| work.run(tree))).collect();
-            all.extend(threads.into_iter().map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            }));
+            all.extend(
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+            );
         });
     }
     let mut scan = Scan::default();

@@ -38,17 +38,10 @@ fn patterns_leave_out_what_rsync_would_leave_out() {
         ("?.txt", "ab.txt", false, false),
     ];
     for (pattern, at, directory, expected) in cases {
-        assert_eq!(
-            excludes(&[pattern]).excluded(&path(at), directory),
-            expected,
-            "{pattern} on {at}"
-        );
+        assert_eq!(excludes(&[pattern]).excluded(&path(at), directory), expected, "{pattern} on {at}");
     }
     let bytes = TreePath::new(b"a/\xff.tmp").unwrap();
-    assert!(
-        excludes(&["*.tmp"]).excluded(&bytes, false),
-        "names need not be text"
-    );
+    assert!(excludes(&["*.tmp"]).excluded(&bytes, false), "names need not be text");
     assert!(excludes(&[]).excluded(&path(".ksyncd/stage"), false));
     assert!(excludes(&[]).excluded(&path("a/.ksyncd.1.2"), false));
     assert!(Excludes::new(&["[".to_owned()]).is_err() && Excludes::new(&["/".to_owned()]).is_err());
@@ -72,19 +65,11 @@ fn looks_without_following_links() {
     fs::create_dir(root.path().join("d")).unwrap();
     symlink("/etc", root.path().join("l")).unwrap();
     let tree = tree(root.path());
-    let Seen::Present(file) = tree.look(&path("f")) else {
-        panic!("it is there")
-    };
+    let Seen::Present(file) = tree.look(&path("f")) else { panic!("it is there") };
     assert_eq!((file.version.kind, file.version.size), (FileKind::File, 5));
-    let Seen::Present(link) = tree.look(&path("l")) else {
-        panic!("it is there")
-    };
+    let Seen::Present(link) = tree.look(&path("l")) else { panic!("it is there") };
     assert_eq!(link.destination.as_deref(), Some(&b"/etc"[..]));
-    assert_eq!(
-        tree.look(&path("l/passwd")),
-        Seen::Absent,
-        "nothing is below a link"
-    );
+    assert_eq!(tree.look(&path("l/passwd")), Seen::Absent, "nothing is below a link");
     assert_eq!(tree.look(&path("f/x")), Seen::Absent);
     assert!(tree.open_file(&path("l")).is_err() && tree.open_file(&path("l/passwd")).is_err());
     assert_eq!(tree.hash(&path("f")).unwrap().1, Content::of(b"12345"));
@@ -111,12 +96,7 @@ fn scans_large_trees_with_many_threads_and_small_ones_alone() {
     let tree = Tree::open(root.path(), excludes(&["/d7"])).unwrap();
     let scan = tree.scan(&TreePath::root());
     assert_eq!((scan.entries.len(), scan.unreadable.len()), (99 * 3, 0));
-    let below: Vec<String> = tree
-        .scan(&path("d1"))
-        .entries
-        .keys()
-        .map(ToString::to_string)
-        .collect();
+    let below: Vec<String> = tree.scan(&path("d1")).entries.keys().map(ToString::to_string).collect();
     assert_eq!(below, ["d1", "d1/inner", "d1/inner/f"]);
     assert!(tree.scan(&path("missing")).entries.is_empty());
 }
@@ -126,11 +106,8 @@ fn a_directory_that_cannot_be_read_is_unknown_and_not_empty() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(root.path().join("secret/below")).unwrap();
     fs::set_permissions(root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    fs::set_permissions(
-        root.path().join("secret"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o000),
-    )
-    .unwrap();
+    fs::set_permissions(root.path().join("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o000))
+        .unwrap();
     let tree = tree(root.path());
     let scan = std::thread::scope(|scope| {
         scope

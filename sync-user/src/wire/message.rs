@@ -36,47 +36,15 @@ pub struct SourceHello {
 /// A [`crate::model::Step`] with its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
-    MakeDirectory {
-        path: Vec<u8>,
-        mode: Mode,
-    },
-    PutFile {
-        path: Vec<u8>,
-        size: u64,
-        mode: Mode,
-        mtime: Time,
-        body: Body,
-    },
-    PutSymlink {
-        path: Vec<u8>,
-        destination: Vec<u8>,
-        mtime: Time,
-    },
-    SetAttributes {
-        path: Vec<u8>,
-        version: Version,
-    },
-    SetDirectoryTime {
-        path: Vec<u8>,
-        mtime: Time,
-    },
-    RemoveFile {
-        path: Vec<u8>,
-    },
-    RemoveDirectory {
-        path: Vec<u8>,
-    },
-    Rename {
-        from: Vec<u8>,
-        to: Vec<u8>,
-        expects: Version,
-    },
-    Exchange {
-        one: Vec<u8>,
-        other: Vec<u8>,
-        expects_one: Version,
-        expects_other: Version,
-    },
+    MakeDirectory { path: Vec<u8>, mode: Mode },
+    PutFile { path: Vec<u8>, size: u64, mode: Mode, mtime: Time, body: Body },
+    PutSymlink { path: Vec<u8>, destination: Vec<u8>, mtime: Time },
+    SetAttributes { path: Vec<u8>, version: Version },
+    SetDirectoryTime { path: Vec<u8>, mtime: Time },
+    RemoveFile { path: Vec<u8> },
+    RemoveDirectory { path: Vec<u8> },
+    Rename { from: Vec<u8>, to: Vec<u8>, expects: Version },
+    Exchange { one: Vec<u8>, other: Vec<u8>, expects_one: Version, expects_other: Version },
 }
 
 /// How a file's content travels.

@@ -11,18 +11,8 @@ struct Ban {
 }
 
 const BANS: &[Ban] = &[
-    Ban {
-        text: "Instant::now",
-        within: "sync-user/src/",
-        except: &[],
-        why: "only `clock` asks the time",
-    },
-    Ban {
-        text: "SystemTime::now",
-        within: "sync-user/src/",
-        except: &[],
-        why: "only `clock` asks the time",
-    },
+    Ban { text: "Instant::now", within: "sync-user/src/", except: &[], why: "only `clock` asks the time" },
+    Ban { text: "SystemTime::now", within: "sync-user/src/", except: &[], why: "only `clock` asks the time" },
     Ban {
         text: "ssh2::",
         within: "sync-user/src/",
@@ -75,7 +65,10 @@ mod tests {
             ("perf/src/a.rs", "// TODO: later"),
         ]
         .map(|(path, text)| Source { path: path.to_owned(), text: text.to_owned() });
-        let found: Vec<String> = check(&sources).iter().map(|complaint| format!("{}:{}", complaint.file, complaint.line)).collect();
+        let found: Vec<String> = check(&sources)
+            .iter()
+            .map(|complaint| format!("{}:{}", complaint.file, complaint.line))
+            .collect();
         assert_eq!(found, ["sync-user/src/batch/mod.rs:2", "perf/src/a.rs:1"]);
     }
 }

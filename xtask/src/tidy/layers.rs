@@ -23,14 +23,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("receiver", &["model", "clock", "wire", "receive"]),
     (
         "daemon",
-        &["model", "clock", "shutdown", "wire", "metrics", "tree", "ledger", "queue", "capture", "batch", "plan", "ship"],
+        &[
+            "model", "clock", "shutdown", "wire", "metrics", "tree", "ledger", "queue", "capture", "batch",
+            "plan", "ship",
+        ],
     ),
     ("demo", &["clock"]),
     (
         "cli",
         &[
-            "clock", "shutdown", "exit", "logging", "metrics", "tree", "capture", "batch", "ship", "receiver", "daemon",
-            "demo",
+            "clock", "shutdown", "exit", "logging", "metrics", "tree", "capture", "batch", "ship",
+            "receiver", "daemon", "demo",
         ],
     ),
 ];
@@ -64,7 +67,9 @@ fn check_by(layers: &[(&str, &[&str])], sources: &[Source]) -> Vec<Complaint> {
             for named in code.split("crate::").skip(1).flat_map(named_modules) {
                 let known = layers.iter().any(|(name, _)| *name == named);
                 if known && named != module && !may.contains(&named.as_str()) {
-                    let what = format!("`{module}` may not name `{named}`: see the table in xtask/src/tidy/layers.rs");
+                    let what = format!(
+                        "`{module}` may not name `{named}`: see the table in xtask/src/tidy/layers.rs"
+                    );
                     complaints.push(Complaint { file: source.path.clone(), line, what });
                 }
             }
@@ -76,7 +81,10 @@ fn check_by(layers: &[(&str, &[&str])], sources: &[Source]) -> Vec<Complaint> {
 /// The modules that the text behind `crate::` begins with: one, or several in braces.
 fn named_modules(rest: &str) -> Vec<String> {
     let word = |text: &str| {
-        text.trim().chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect::<String>()
+        text.trim()
+            .chars()
+            .take_while(|character| character.is_alphanumeric() || *character == '_')
+            .collect::<String>()
     };
     match rest.strip_prefix('{') {
         Some(list) => list.split(['}', ';']).next().unwrap_or(list).split(',').map(word).collect(),
@@ -97,11 +105,20 @@ mod tests {
         let layers: &[(&str, &[&str])] = &[("model", &[]), ("batch", &["model"]), ("ship", &[])];
         let sources = [
             source("sync-user/src/batch/mod.rs", "use crate::model::A;\nuse crate::{model, ship};\n"),
-            source("sync-user/src/ship.rs", "// crate::batch\nfn f() { crate::batch::g() }\n#[cfg(test)]\nmod tests {\nuse crate::batch;\n}"),
+            source(
+                "sync-user/src/ship.rs",
+                "// crate::batch\nfn f() { crate::batch::g() }\n#[cfg(test)]\nmod tests {\nuse crate::batch;\n}",
+            ),
             source("sync-user/src/new.rs", ""),
         ];
-        let found: Vec<String> = check_by(layers, &sources).iter().map(|complaint| format!("{}:{}", complaint.file, complaint.line)).collect();
-        assert_eq!(found, ["sync-user/src/batch/mod.rs:2", "sync-user/src/ship.rs:2", "sync-user/src/new.rs:1"]);
+        let found: Vec<String> = check_by(layers, &sources)
+            .iter()
+            .map(|complaint| format!("{}:{}", complaint.file, complaint.line))
+            .collect();
+        assert_eq!(
+            found,
+            ["sync-user/src/batch/mod.rs:2", "sync-user/src/ship.rs:2", "sync-user/src/new.rs:1"]
+        );
     }
 
     #[test]

@@ -11,7 +11,10 @@ pub(super) fn check(sources: &[Source]) -> Vec<Complaint> {
         let complain = |line, what: String| Complaint { file: source.path.clone(), line, what };
         let lines = source.lines_without_tests().count();
         if lines > LINES_MAX {
-            complaints.push(complain(LINES_MAX, format!("{lines} lines without tests: split it at its second idea")));
+            complaints.push(complain(
+                LINES_MAX,
+                format!("{lines} lines without tests: split it at its second idea"),
+            ));
         }
         let documented = source.text.starts_with("//!") || source.text.starts_with("#![");
         if !documented && !source.path.ends_with("/tests.rs") {

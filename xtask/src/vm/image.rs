@@ -1,7 +1,7 @@
 //! Makes the archive that is the machine's root: a shell, an SSH server, ksyncd, the command.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -43,7 +43,8 @@ pub(super) fn make(kernel: &Kernel, command: &str) -> Result<Image> {
     put(&root, "/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")?;
     put(&root, "/command", command)?;
     put(&root, "/init", INIT)?;
-    fs::set_permissions(root.join("init"), PermissionsExt::from_mode(0o755)).context("make init executable")?;
+    fs::set_permissions(root.join("init"), PermissionsExt::from_mode(0o755))
+        .context("make init executable")?;
     copy(Path::new("/bin/busybox"), &root, "/bin/busybox")?;
     symlink("busybox", root.join("bin/sh")).context("link the shell")?;
     for (number, module) in kernel.modules.iter().enumerate() {
@@ -57,7 +58,10 @@ pub(super) fn make(kernel: &Kernel, command: &str) -> Result<Image> {
     let archive = folder.join("root.cpio");
     // The shell's redirections spare a second process to pour from one to the other.
     run(Command::new("sh")
-        .args(["-c", "find . -print0 | cpio --null --create --format=newc --owner=0:0 --quiet > ../root.cpio"])
+        .args([
+            "-c",
+            "find . -print0 | cpio --null --create --format=newc --owner=0:0 --quiet > ../root.cpio",
+        ])
         .current_dir(&root))?;
     let disk = folder.join("disk");
     run(Command::new("truncate").args(["--size", DISK]).arg(&disk))?;
@@ -93,14 +97,16 @@ fn copy(from: &Path, root: &Path, to: &str) -> Result<()> {
 }
 
 fn put(root: &Path, path: &str, text: &str) -> Result<()> {
-    fs::write(root.join(path.trim_start_matches('/')), text).with_context(|| format!("write the machine's {path}"))
+    fs::write(root.join(path.trim_start_matches('/')), text)
+        .with_context(|| format!("write the machine's {path}"))
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn libraries_are_read_from_both_kinds_of_lines() {
-        let told = "\tlinux-vdso.so.1 (0x7ffd)\n\tlibz.so.1 => /lib/libz.so.1 (0x7f)\n\t/lib64/ld.so.2 (0x7f)\n";
+        let told =
+            "\tlinux-vdso.so.1 (0x7ffd)\n\tlibz.so.1 => /lib/libz.so.1 (0x7f)\n\t/lib64/ld.so.2 (0x7f)\n";
         assert_eq!(super::libraries(told), ["/lib/libz.so.1", "/lib64/ld.so.2"]);
     }
 }

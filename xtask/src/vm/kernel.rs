@@ -12,7 +12,7 @@ use crate::workspace;
 
 /// A kernel series, by the Debian release that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Series {
+pub(super) enum Series {
     #[value(name = "5.10")]
     Bullseye,
     #[value(name = "6.1")]
@@ -22,7 +22,7 @@ pub(crate) enum Series {
 }
 
 impl Series {
-    pub(crate) fn version(self) -> &'static str {
+    pub(super) fn version(self) -> &'static str {
         match self {
             Self::Bullseye => "5.10",
             Self::Bookworm => "6.1",
@@ -52,7 +52,8 @@ const PACKAGE: &str = "linux-image-cloud-amd64";
 
 /// What a virtio disk needs; a kernel that has one of them built in has no file for it. The
 /// checksum is ext4's.
-const MODULES: [&str; 6] = ["virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "crc32c_generic", "ext4"];
+const MODULES: [&str; 6] =
+    ["virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "crc32c_generic", "ext4"];
 
 /// Downloads and unpacks the newest kernel of `series`, once.
 pub(super) fn fetch(series: Series) -> Result<Kernel> {
@@ -119,19 +120,31 @@ impl Apt {
 
 /// Where this machine gets Debian from.
 fn mirror() -> Result<String> {
-    let sites = output(Command::new("apt-get").args(["indextargets", "--format", "$(SITE)", "Origin: Debian", "Label: Debian"]))?;
+    let sites = output(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        "$(SITE)",
+        "Origin: Debian",
+        "Label: Debian",
+    ]))?;
     match sites.lines().next() {
         Some(site) => Ok(site.to_owned()),
-        None => bail!("apt knows no Debian archive: `apt-get update` on a Debian system is needed to get kernels"),
+        None => {
+            bail!("apt knows no Debian archive: `apt-get update` on a Debian system is needed to get kernels")
+        }
     }
 }
 
 /// The modules, uncompressed.
 fn modules(unpacked: &Path) -> Result<Vec<PathBuf>> {
-    let below = output(Command::new("find").arg(unpacked.join("lib/modules")).args(["-name", "*.ko*", "-type", "f"]))?;
+    let below = output(
+        Command::new("find").arg(unpacked.join("lib/modules")).args(["-name", "*.ko*", "-type", "f"]),
+    )?;
     let mut found = Vec::new();
     for name in MODULES {
-        let file_is = |file: &Path, suffix: &str| file.file_name().is_some_and(|base| base == format!("{name}{suffix}").as_str());
+        let file_is = |file: &Path, suffix: &str| {
+            file.file_name().is_some_and(|base| base == format!("{name}{suffix}").as_str())
+        };
         for file in below.lines().map(Path::new) {
             if file_is(file, ".ko.xz") {
                 let plain = file.with_extension("");

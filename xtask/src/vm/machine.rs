@@ -42,7 +42,17 @@ fn boot(kernel: &Kernel, image: &Image, append: &str) -> Result<Ended> {
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "2048", "-M", "q35", "-nic", "none"])
         // With cmpxchg16b, QEMU 7.2 makes Linux 6.12 fault in one boot of five.
-        .args(["-cpu", "max,cx16=off", "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"])
+        .args([
+            "-cpu",
+            "max,cx16=off",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-serial",
+            "stdio",
+            "-no-reboot",
+        ])
         .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
@@ -68,7 +78,9 @@ fn boot(kernel: &Kernel, image: &Image, append: &str) -> Result<Ended> {
         let line = match lines.recv_timeout(SILENCE_MAX) {
             Ok(line) => String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned(),
             Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) if ready => bail!("the machine was silent for {} s", SILENCE_MAX.as_secs()),
+            Err(RecvTimeoutError::Timeout) if ready => {
+                bail!("the machine was silent for {} s", SILENCE_MAX.as_secs())
+            }
             Err(RecvTimeoutError::Timeout) => return Ok(Ended::Early),
         };
         if let Some(number) = line.strip_prefix("init: status ") {

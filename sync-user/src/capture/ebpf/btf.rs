@@ -37,7 +37,9 @@ pub(super) struct Malformed;
 impl Btf {
     pub(super) fn parse(bytes: Vec<u8>) -> Result<Self, Malformed> {
         let at = |offset| u32_at(&bytes, offset).ok_or(Malformed).map(|value| value as usize);
-        if bytes.first_chunk().map(|magic| u16::from_le_bytes(*magic)) != Some(MAGIC) || bytes.len() < HEADER_BYTES {
+        if bytes.first_chunk().map(|magic| u16::from_le_bytes(*magic)) != Some(MAGIC)
+            || bytes.len() < HEADER_BYTES
+        {
             return Err(Malformed);
         }
         let header = at(4)?;

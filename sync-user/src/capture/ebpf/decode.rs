@@ -34,7 +34,9 @@ pub(super) fn decode(record: &[u8], read: Stamp) -> Result<Captured, Damaged> {
         kind::REMOVED => change(Kind::Removed, path(old)?),
         kind::RENAMED if has(flag::TO_OUTSIDE) => change(Kind::Removed, path(old)?),
         kind::RENAMED if has(flag::FROM_OUTSIDE) => change(Kind::MovedIn, path(new)?),
-        kind::RENAMED => change(Kind::Moved { from: path(old)?, directory: has(flag::DIRECTORY) }, path(new)?),
+        kind::RENAMED => {
+            change(Kind::Moved { from: path(old)?, directory: has(flag::DIRECTORY) }, path(new)?)
+        }
         kind::TOO_DEEP => {
             Captured::Gap(Gap { place: TreePath::root(), reason: Reason::PathTooDeep, lost: 0, seen: read })
         }
@@ -80,7 +82,10 @@ mod tests {
     #[test]
     fn paths_are_put_together_from_the_leaf_up() {
         let change = decoded(&record(kind::WRITTEN, flag::REGULAR, b"f\0b\0a\0", b""));
-        assert_eq!((change.kind, change.path.to_string(), change.origin.tgid), (Kind::Written, "a/b/f".to_owned(), 42));
+        assert_eq!(
+            (change.kind, change.path.to_string(), change.origin.tgid),
+            (Kind::Written, "a/b/f".to_owned(), 42)
+        );
         assert_eq!((change.seen, change.read), (Stamp(7), Stamp(9)));
     }
 
@@ -97,7 +102,10 @@ mod tests {
     fn only_a_new_regular_file_with_one_name_may_still_be_written() {
         assert_eq!(decoded(&record(kind::CREATED, flag::REGULAR, b"f\0", b"")).kind, Kind::Created);
         assert_eq!(decoded(&record(kind::CREATED, flag::DIRECTORY, b"f\0", b"")).kind, Kind::Named);
-        assert_eq!(decoded(&record(kind::CREATED, flag::REGULAR | flag::SEVERAL_NAMES, b"f\0", b"")).kind, Kind::Named);
+        assert_eq!(
+            decoded(&record(kind::CREATED, flag::REGULAR | flag::SEVERAL_NAMES, b"f\0", b"")).kind,
+            Kind::Named
+        );
     }
 
     proptest! {

@@ -22,8 +22,11 @@ use crate::capture::Error;
 const RING_BYTES: u32 = 16 << 20;
 
 /// The programs, by their names in the object, and what they are attached to.
-const PROGRAMS: [(&str, &str); 3] =
-    [("fsnotify", "fsnotify"), ("fsnotify_parent", "__fsnotify_parent"), ("file_update_time", "file_update_time")];
+const PROGRAMS: [(&str, &str); 3] = [
+    ("fsnotify", "fsnotify"),
+    ("fsnotify_parent", "__fsnotify_parent"),
+    ("file_update_time", "file_update_time"),
+];
 
 /// Shared structs as aya wants them marked.
 #[derive(Clone, Copy)]
@@ -52,8 +55,10 @@ pub(super) struct Loaded {
 /// Loads and attaches everything for `root`.
 pub(super) fn load(root: &Path) -> Result<Loaded, Error> {
     let mut ebpf = programs()?;
-    let failed = |what: &str, cause: &dyn std::fmt::Display| Error::new(what, cause, "use --capture fanotify");
-    let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(|error| failed("start inotify", &error))?;
+    let failed =
+        |what: &str, cause: &dyn std::fmt::Display| Error::new(what, cause, "use --capture fanotify");
+    let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
+        .map_err(|error| failed("start inotify", &error))?;
     let awake = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_ONLYDIR;
     watch.add_watch(root, awake).map_err(|error| failed(&format!("watch {}", root.display()), &error))?;
 
@@ -66,9 +71,12 @@ pub(super) fn load(root: &Path) -> Result<Loaded, Error> {
         program.attach(function, 0).map_err(|error| explain(name, &error))?;
     }
     let descriptor = shake_hands(&mut ebpf, root)?;
-    let taken = |ebpf: &mut Ebpf, name: &str| ebpf.take_map(name).ok_or_else(|| failed("find an eBPF map", &name));
-    let ring = RingBuf::try_from(taken(&mut ebpf, "EVENTS")?).map_err(|error| failed("open the ring buffer", &error))?;
-    let lost = PerCpuArray::try_from(taken(&mut ebpf, "LOST")?).map_err(|error| failed("open the loss counter", &error))?;
+    let taken =
+        |ebpf: &mut Ebpf, name: &str| ebpf.take_map(name).ok_or_else(|| failed("find an eBPF map", &name));
+    let ring = RingBuf::try_from(taken(&mut ebpf, "EVENTS")?)
+        .map_err(|error| failed("open the ring buffer", &error))?;
+    let lost = PerCpuArray::try_from(taken(&mut ebpf, "LOST")?)
+        .map_err(|error| failed("open the loss counter", &error))?;
     Ok(Loaded { ring, lost, _ebpf: ebpf, _watch: watch, _root: descriptor })
 }
 
@@ -91,7 +99,11 @@ fn programs() -> Result<Ebpf, Error> {
     }
     let path = "/sys/kernel/btf/vmlinux";
     let bytes = fs::read(path).map_err(|error| {
-        Error::new(&format!("read {path}"), &error, "use a kernel with CONFIG_DEBUG_INFO_BTF (Linux 5.10 or newer)")
+        Error::new(
+            &format!("read {path}"),
+            &error,
+            "use a kernel with CONFIG_DEBUG_INFO_BTF (Linux 5.10 or newer)",
+        )
     })?;
     let settings = Btf::parse(bytes)
         .map_err(|error| Error::new("read the kernel's types", &error, "use --capture fanotify"))
@@ -109,14 +121,17 @@ fn programs() -> Result<Ebpf, Error> {
 /// while it has a name that nobody else has. Device and inode would not do, since btrfs and
 /// overlays show other numbers outside than inside the kernel.
 fn shake_hands(ebpf: &mut Ebpf, root: &Path) -> Result<OwnedFd, Error> {
-    let failed = |what: &str, cause: &dyn std::fmt::Display| Error::new(what, cause, "use --capture fanotify");
+    let failed =
+        |what: &str, cause: &dyn std::fmt::Display| Error::new(what, cause, "use --capture fanotify");
     let map = ebpf.map_mut("ROOT").ok_or_else(|| failed("find an eBPF map", &"ROOT"))?;
-    let mut map: Array<_, Shared<Handshake>> = Array::try_from(map).map_err(|error| failed("open an eBPF map", &error))?;
+    let mut map: Array<_, Shared<Handshake>> =
+        Array::try_from(map).map_err(|error| failed("open an eBPF map", &error))?;
     let before = thread_name().map_err(|error| failed("read this thread's name", &error))?;
     let token = format!("k{:014x}", fastrand::u64(..) >> 8);
     let mut name = [0; 16];
     name[..token.len()].copy_from_slice(token.as_bytes());
-    let mut set = |value: Handshake| map.set(0, Shared(value), 0).map_err(|error| failed("set an eBPF map", &error));
+    let mut set =
+        |value: Handshake| map.set(0, Shared(value), 0).map_err(|error| failed("set an eBPF map", &error));
 
     set(Handshake { name, armed: 1, ..Handshake::default() })?;
     let token = CString::new(token).map_err(|error| failed("name this thread", &error))?;
@@ -129,9 +144,13 @@ fn shake_hands(ebpf: &mut Ebpf, root: &Path) -> Result<OwnedFd, Error> {
     let Shared(learned) = map.get(&0, 0).map_err(|error| failed("read an eBPF map", &error))?;
     let inode = rustix::fs::fstat(&opened).map_err(|error| failed("examine the root", &error))?.st_ino;
     if learned.dentry == 0 || learned.inode != inode {
-        return Err(failed("tell the kernel which directory is the root", &"the programs did not see it being opened"));
+        return Err(failed(
+            "tell the kernel which directory is the root",
+            &"the programs did not see it being opened",
+        ));
     }
-    map.set(0, Shared(Handshake { armed: 0, ..learned }), 0).map_err(|error| failed("set an eBPF map", &error))?;
+    map.set(0, Shared(Handshake { armed: 0, ..learned }), 0)
+        .map_err(|error| failed("set an eBPF map", &error))?;
     Ok(opened)
 }
 

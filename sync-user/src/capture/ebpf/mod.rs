@@ -68,8 +68,10 @@ impl Source for Capture {
         loop {
             // SAFETY: the ring is owned by `self`, and stays open meanwhile.
             let ring = unsafe { BorrowedFd::borrow_raw(self.loaded.ring.as_raw_fd()) };
-            let mut ready = [PollFd::new(ring, PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut ready, PollTimeout::try_from(LOSS_CHECK.as_millis()).unwrap_or(PollTimeout::MAX)) {
+            let mut ready =
+                [PollFd::new(ring, PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut ready, PollTimeout::try_from(LOSS_CHECK.as_millis()).unwrap_or(PollTimeout::MAX))
+            {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(failed("wait for eBPF records", error)),
             }

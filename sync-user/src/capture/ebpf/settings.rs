@@ -10,7 +10,8 @@ use super::btf::Btf;
 pub(super) struct Missing(String);
 
 /// The functions that are hooked, with the number of arguments that the programs rely on.
-pub(super) const HOOKS: [(&str, usize); 3] = [("fsnotify", 7), ("__fsnotify_parent", 4), ("file_update_time", 1)];
+pub(super) const HOOKS: [(&str, usize); 3] =
+    [("fsnotify", 7), ("__fsnotify_parent", 4), ("file_update_time", 1)];
 
 /// Reads the settings from the kernel's type information.
 pub(super) fn settings(btf: &Btf) -> Result<Settings, Missing> {
@@ -23,7 +24,8 @@ pub(super) fn settings(btf: &Btf) -> Result<Settings, Missing> {
         btf.offset(structure, name).ok_or_else(|| Missing(format!("struct {structure}.{name}")))
     };
     let value = |name: &str| {
-        btf.enumerator("fsnotify_data_type", name).ok_or_else(|| Missing(format!("fsnotify_data_type.{name}")))
+        btf.enumerator("fsnotify_data_type", name)
+            .ok_or_else(|| Missing(format!("fsnotify_data_type.{name}")))
     };
     Ok(Settings {
         dentry_parent: field("dentry", "d_parent")?,

@@ -42,9 +42,7 @@ impl Group {
             Err(error) => return Err(explain_init(error)),
         };
         let how = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_FILESYSTEM;
-        group
-            .mark(how, mask() | renames, AT_FDCWD, Some(root))
-            .map_err(|error| explain_mark(error, root))?;
+        group.mark(how, mask() | renames, AT_FDCWD, Some(root)).map_err(|error| explain_mark(error, root))?;
         Ok(Self(group))
     }
 }
@@ -76,9 +74,5 @@ fn explain_mark(error: Errno, root: &Path) -> Error {
         Errno::ENOSPC => "raise /proc/sys/fs/fanotify/max_user_marks",
         _ => "see fanotify_mark(2)",
     };
-    Error::new(
-        &format!("watch the file system of {} by fanotify", root.display()),
-        &error,
-        remedy,
-    )
+    Error::new(&format!("watch the file system of {} by fanotify", root.display()), &error, remedy)
 }

@@ -58,17 +58,9 @@ impl Handles {
         let mount =
             clone_mount(root).map_err(|error| Error::new("look into the root by handle", &error, remedy))?;
         let handle = handle_at(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH).map_err(|error| {
-            Error::new(
-                "get the root's handle",
-                &error,
-                "replicate from another file system",
-            )
+            Error::new("get the root's handle", &error, "replicate from another file system")
         })?;
-        let handles = Self {
-            mount,
-            root: handle.clone(),
-            places: HashMap::new(),
-        };
+        let handles = Self { mount, root: handle.clone(), places: HashMap::new() };
         // Opening by handle takes another capability than marking: better told now.
         handles
             .open_handle(handle.kind, &handle.bytes, libc::O_PATH | libc::O_DIRECTORY)
@@ -83,10 +75,7 @@ impl Handles {
 
     /// Where a directory is.
     pub(super) fn directory(&mut self, handle: Handle<'_>) -> Result<Place, Unresolved> {
-        let owned = OwnedHandle {
-            kind: handle.kind,
-            bytes: handle.bytes.to_vec(),
-        };
+        let owned = OwnedHandle { kind: handle.kind, bytes: handle.bytes.to_vec() };
         if owned == self.root {
             return Ok(Place::Inside(TreePath::root()));
         }
@@ -115,12 +104,7 @@ impl Handles {
 
     /// What is at `path` now, as `lstat` says.
     pub(super) fn stat(&self, path: &TreePath) -> Option<nix::sys::stat::FileStat> {
-        nix::sys::stat::fstatat(
-            &self.mount,
-            path.as_path(),
-            nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW,
-        )
-        .ok()
+        nix::sys::stat::fstatat(&self.mount, path.as_path(), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).ok()
     }
 
     fn resolve(&self, handle: Handle<'_>, flags: i32) -> Result<Place, Unresolved> {
@@ -142,24 +126,13 @@ impl Handles {
     }
 
     fn open_handle(&self, kind: i32, bytes: &[u8], flags: i32) -> Result<OwnedFd, Errno> {
-        let mut raw = RawHandle {
-            bytes: 0,
-            kind,
-            handle: [0; HANDLE_BYTES_MAX],
-        };
-        raw.handle
-            .get_mut(..bytes.len())
-            .ok_or(Errno::EOVERFLOW)?
-            .copy_from_slice(bytes);
+        let mut raw = RawHandle { bytes: 0, kind, handle: [0; HANDLE_BYTES_MAX] };
+        raw.handle.get_mut(..bytes.len()).ok_or(Errno::EOVERFLOW)?.copy_from_slice(bytes);
         raw.bytes = bytes.len() as u32;
         // SAFETY: `raw` has the layout of `struct file_handle`, says how many of its bytes are
         // used, and outlives the call.
         let descriptor = unsafe {
-            libc::open_by_handle_at(
-                self.mount.as_raw_fd(),
-                (&raw mut raw).cast(),
-                flags | libc::O_CLOEXEC,
-            )
+            libc::open_by_handle_at(self.mount.as_raw_fd(), (&raw mut raw).cast(), flags | libc::O_CLOEXEC)
         };
         owned(descriptor)
     }
@@ -172,54 +145,28 @@ fn clone_mount(root: &Path) -> Result<OwnedFd, Errno> {
     let path = CString::new(root.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL)?;
     // SAFETY: the path is a string with a final NUL that outlives the call.
     let tree = unsafe {
-        libc::syscall(
-            libc::SYS_open_tree,
-            libc::AT_FDCWD,
-            path.as_ptr(),
-            OPEN_TREE_CLONE | libc::O_CLOEXEC,
-        )
+        libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), OPEN_TREE_CLONE | libc::O_CLOEXEC)
     };
     let tree = owned(i32::try_from(tree).unwrap_or(-1))?;
     // `open_by_handle_at` does not take a descriptor without access.
     // SAFETY: as above.
     let directory = unsafe {
-        libc::openat(
-            tree.as_raw_fd(),
-            c".".as_ptr(),
-            libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC,
-        )
+        libc::openat(tree.as_raw_fd(), c".".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC)
     };
     owned(directory)
 }
 
 fn handle_at(directory: RawFd, path: &std::ffi::CStr, flags: i32) -> Result<OwnedHandle, Errno> {
-    let mut raw = RawHandle {
-        bytes: HANDLE_BYTES_MAX as u32,
-        kind: 0,
-        handle: [0; HANDLE_BYTES_MAX],
-    };
+    let mut raw = RawHandle { bytes: HANDLE_BYTES_MAX as u32, kind: 0, handle: [0; HANDLE_BYTES_MAX] };
     let mut mount = 0;
     // SAFETY: `raw` has the layout of `struct file_handle` and says how much room it has; the
     // path ends with NUL; all outlive the call.
     let status = unsafe {
-        libc::name_to_handle_at(
-            directory,
-            path.as_ptr(),
-            (&raw mut raw).cast(),
-            &raw mut mount,
-            flags,
-        )
+        libc::name_to_handle_at(directory, path.as_ptr(), (&raw mut raw).cast(), &raw mut mount, flags)
     };
     Errno::result(status)?;
-    let bytes = raw
-        .handle
-        .get(..raw.bytes as usize)
-        .ok_or(Errno::EOVERFLOW)?
-        .to_vec();
-    Ok(OwnedHandle {
-        kind: raw.kind,
-        bytes,
-    })
+    let bytes = raw.handle.get(..raw.bytes as usize).ok_or(Errno::EOVERFLOW)?.to_vec();
+    Ok(OwnedHandle { kind: raw.kind, bytes })
 }
 
 fn owned(descriptor: RawFd) -> Result<OwnedFd, Errno> {

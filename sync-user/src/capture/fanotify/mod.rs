@@ -73,11 +73,7 @@ impl Source for Fanotify {
             match poll(&mut ready, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => {
-                    return Err(Error::new(
-                        "wait for fanotify events",
-                        &error,
-                        "start ksyncd again",
-                    ));
+                    return Err(Error::new("wait for fanotify events", &error, "start ksyncd again"));
                 }
             }
             // Asked before the drain, so that the last drain comes after the request.
@@ -114,12 +110,8 @@ impl Fanotify {
             }
         }
         if unresolved {
-            let gap = Gap {
-                place: TreePath::root(),
-                reason: Reason::Unresolved,
-                lost: 0,
-                seen: clock::now(),
-            };
+            let gap =
+                Gap { place: TreePath::root(), reason: Reason::Unresolved, lost: 0, seen: clock::now() };
             deliver(Captured::Gap(gap));
         }
         Ok(events)

@@ -57,11 +57,7 @@ fn parse(event: &[u8]) -> Option<Event<'_>> {
     let head = u16_at(event, 6)? as usize;
     let mask = u64::from_ne_bytes(*event.get(8..)?.first_chunk()?);
     let process = u32_at(event, 20)?.cast_signed();
-    let mut parsed = Event {
-        mask,
-        process,
-        ..Event::default()
-    };
+    let mut parsed = Event { mask, process, ..Event::default() };
     let mut records = event.get(head..).unwrap_or_default();
     while let (Some(kind), Some(length)) = (records.first(), u16_at(records, 2)) {
         let Some(record) = records.get(..length as usize).filter(|_| length > 0) else {
@@ -75,13 +71,8 @@ fn parse(event: &[u8]) -> Option<Event<'_>> {
 
 fn add<'a>(event: &mut Event<'a>, kind: u8, record: &'a [u8]) {
     let handle = || {
-        let bytes = record
-            .get(RECORD_HEAD_BYTES..)?
-            .get(..u32_at(record, 12)? as usize)?;
-        Some(Handle {
-            kind: u32_at(record, 16)?.cast_signed(),
-            bytes,
-        })
+        let bytes = record.get(RECORD_HEAD_BYTES..)?.get(..u32_at(record, 12)? as usize)?;
+        Some(Handle { kind: u32_at(record, 16)?.cast_signed(), bytes })
     };
     let Some(handle) = handle() else {
         event.incomplete = true;
@@ -93,23 +84,13 @@ fn add<'a>(event: &mut Event<'a>, kind: u8, record: &'a [u8]) {
     }
     let name = || {
         let rest = record.get(RECORD_HEAD_BYTES + handle.bytes.len()..)?;
-        Some(OsStr::from_bytes(
-            &rest[..rest.iter().position(|byte| *byte == 0)?],
-        ))
+        Some(OsStr::from_bytes(&rest[..rest.iter().position(|byte| *byte == 0)?]))
     };
-    let entry = || {
-        Some(Entry {
-            directory: handle,
-            name: name()?,
-        })
-    };
+    let entry = || Some(Entry { directory: handle, name: name()? });
     match kind {
         libc::FAN_EVENT_INFO_TYPE_FID => event.inode = Some(handle),
         libc::FAN_EVENT_INFO_TYPE_DFID => {
-            event.entry = Some(Entry {
-                directory: handle,
-                name: OsStr::new("."),
-            })
+            event.entry = Some(Entry { directory: handle, name: OsStr::new(".") })
         }
         libc::FAN_EVENT_INFO_TYPE_DFID_NAME => event.entry = entry(),
         libc::FAN_EVENT_INFO_TYPE_OLD_DFID_NAME => event.old = entry(),
@@ -138,10 +119,7 @@ mod tests {
         record.extend((handle.len() as u32).to_ne_bytes());
         record.extend(1_i32.to_ne_bytes());
         record.extend(handle);
-        record.extend(
-            name.into_iter()
-                .flat_map(|name| [name.as_bytes(), b"\0"].concat()),
-        );
+        record.extend(name.into_iter().flat_map(|name| [name.as_bytes(), b"\0"].concat()));
         record.resize(record.len().next_multiple_of(4), 0);
         let length = (record.len() as u16).to_ne_bytes();
         record[2..4].copy_from_slice(&length);
@@ -165,18 +143,11 @@ mod tests {
         let bytes = [
             event(
                 libc::FAN_CLOSE_WRITE,
-                &[
-                    record(2, b"dirhandle", Some("index.html")),
-                    record(1, b"file", None),
-                ],
+                &[record(2, b"dirhandle", Some("index.html")), record(1, b"file", None)],
             ),
             event(
                 libc::FAN_RENAME,
-                &[
-                    record(10, b"d1", Some("a")),
-                    record(99, b"?", None),
-                    record(12, b"d2", Some("b")),
-                ],
+                &[record(10, b"d1", Some("a")), record(99, b"?", None), record(12, b"d2", Some("b"))],
             ),
         ]
         .concat();
@@ -184,10 +155,7 @@ mod tests {
         assert_eq!(parsed.len(), 2);
         assert_eq!(parsed[0].process, 77);
         let entry = parsed[0].entry.unwrap();
-        assert_eq!(
-            (entry.directory.bytes, entry.name),
-            (&b"dirhandle"[..], OsStr::new("index.html"))
-        );
+        assert_eq!((entry.directory.bytes, entry.name), (&b"dirhandle"[..], OsStr::new("index.html")));
         assert_eq!(parsed[0].inode.unwrap().bytes, b"file");
         assert_eq!(
             (parsed[1].old.unwrap().name, parsed[1].new.unwrap().name),

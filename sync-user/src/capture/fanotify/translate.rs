@@ -18,27 +18,12 @@ pub(super) fn translate(
     deliver: &mut dyn FnMut(Captured),
 ) -> Result<(), Unresolved> {
     if event.mask & libc::FAN_Q_OVERFLOW != 0 {
-        let gap = Gap {
-            place: TreePath::root(),
-            reason: Reason::KernelQueueFull,
-            lost: 0,
-            seen: read,
-        };
+        let gap = Gap { place: TreePath::root(), reason: Reason::KernelQueueFull, lost: 0, seen: read };
         deliver(Captured::Gap(gap));
         return Ok(());
     }
-    let origin = Origin {
-        tgid: u32::try_from(event.process).unwrap_or(0),
-    };
-    let mut change = |kind, path| {
-        deliver(Captured::Change(Change {
-            kind,
-            path,
-            origin,
-            seen: read,
-            read,
-        }))
-    };
+    let origin = Origin { tgid: u32::try_from(event.process).unwrap_or(0) };
+    let mut change = |kind, path| deliver(Captured::Change(Change { kind, path, origin, seen: read, read }));
     if event.mask & libc::FAN_RENAME != 0 {
         return rename(event, handles, &mut change);
     }
@@ -160,10 +145,7 @@ fn created(path: &TreePath, handles: &Handles) -> Kind {
 fn path_of(entry: Entry<'_>, handles: &mut Handles) -> Result<Option<TreePath>, Unresolved> {
     match handles.directory(entry.directory)? {
         Place::Inside(directory) if entry.name == "." => Ok(Some(directory)),
-        Place::Inside(directory) => directory
-            .join(entry.name.as_bytes())
-            .map(Some)
-            .map_err(|_| Unresolved),
+        Place::Inside(directory) => directory.join(entry.name.as_bytes()).map(Some).map_err(|_| Unresolved),
         Place::Outside | Place::Gone => Ok(None),
     }
 }

@@ -32,14 +32,7 @@ impl Replica {
         };
         let path = step.path().clone();
         self.setup.gauges.counters.bytes_shipped.add(version.size);
-        self.ledger.set(
-            path.clone(),
-            Known::Holds(Held {
-                version,
-                content: Some(content),
-                settled,
-            }),
-        );
+        self.ledger.set(path.clone(), Known::Holds(Held { version, content: Some(content), settled }));
         if torn {
             self.look_again(path, Depth::Entry, self.setup.open_file_interval);
         }
@@ -63,11 +56,7 @@ impl Replica {
         let Some(flight) = self.flights.remove(ticket) else {
             return;
         };
-        let Receipt {
-            sequence: _,
-            outcome,
-            took,
-        } = receipt;
+        let Receipt { sequence: _, outcome, took } = receipt;
         match outcome {
             Outcome::Applied => self.applied(&flight, took),
             Outcome::Refused { refusal, detail } => self.refused(&flight, refusal, detail),
@@ -82,12 +71,8 @@ impl Replica {
         if let Some(stamps) = flight.stamps {
             let now = clock::now();
             gauges.counters.changes_shipped.add(1);
-            gauges
-                .latency
-                .record(Stage::Batch, flight.closed.since(stamps.taken));
-            gauges
-                .latency
-                .record(Stage::Ship, now.since(flight.closed).saturating_sub(took));
+            gauges.latency.record(Stage::Batch, flight.closed.since(stamps.taken));
+            gauges.latency.record(Stage::Ship, now.since(flight.closed).saturating_sub(took));
             gauges.latency.record(Stage::Apply, took);
             gauges.latency.record(Stage::EndToEnd, now.since(stamps.seen));
         }
@@ -139,19 +124,12 @@ impl Replica {
             {
                 self.retries.failed(&path, clock::now());
             }
-            _ => self.problem(Problem {
-                what: format!("{}: {detail}", verb(step)),
-                path,
-            }),
+            _ => self.problem(Problem { what: format!("{}: {detail}", verb(step)), path }),
         }
     }
 
     fn look_again(&mut self, path: TreePath, depth: Depth, wait: std::time::Duration) {
-        let look = Look {
-            depth,
-            content: true,
-            stamps: None,
-        };
+        let look = Look { depth, content: true, stamps: None };
         self.retries.put_off(path, look, clock::now().plus(wait));
     }
 }
@@ -170,17 +148,9 @@ pub(super) fn doubt(step: &Step, ledger: &mut Ledger) {
 
 /// An entry of which only the kind is known; no real one has this time.
 fn guess(kind: FileKind) -> Known {
-    let mtime = Time {
-        seconds: i64::MIN,
-        nanoseconds: 0,
-    };
+    let mtime = Time { seconds: i64::MIN, nanoseconds: 0 };
     Known::Holds(Held {
-        version: Version {
-            kind,
-            size: u64::MAX,
-            mtime,
-            mode: Mode(0),
-        },
+        version: Version { kind, size: u64::MAX, mtime, mode: Mode(0) },
         content: None,
         settled: true,
     })

@@ -56,25 +56,10 @@ impl Replica {
         let tree = Arc::clone(&self.setup.tree);
         let at_source: BTreeSet<TreePath> = tree.scan(&TreePath::root()).entries.into_keys().collect();
         let listed = listing.entries.len();
-        self.ledger
-            .relist(listing.entries, |path| at_source.contains(path));
+        self.ledger.relist(listing.entries, |path| at_source.contains(path));
         let mut looks = self.retries.take_all();
-        looks.insert(
-            TreePath::root(),
-            Look {
-                depth: Depth::Below,
-                content: false,
-                stamps: None,
-            },
-        );
-        self.execute(
-            session,
-            Batch {
-                looks,
-                moves: Vec::new(),
-                closed: clock::now(),
-            },
-        );
+        looks.insert(TreePath::root(), Look { depth: Depth::Below, content: false, stamps: None });
+        self.execute(session, Batch { looks, moves: Vec::new(), closed: clock::now() });
         self.setup.gauges.counters.rescans.add(1);
         let (source, took) = (at_source.len(), took(started));
         info!(target = %self.setup.target, source, listed, to_do = session.unsent(), took, "compared the trees");
@@ -87,19 +72,8 @@ fn took(started: Stamp) -> String {
 
 /// A listed entry, if its path is one that could be ours.
 fn held(listed: Listed) -> Option<(TreePath, Held)> {
-    let Listed {
-        path,
-        version,
-        destination,
-    } = listed;
+    let Listed { path, version, destination } = listed;
     let path = TreePath::new(&path).ok().filter(|path| !path.is_root())?;
     let content = destination.as_deref().map(Content::of);
-    Some((
-        path,
-        Held {
-            version,
-            content,
-            settled: true,
-        },
-    ))
+    Some((path, Held { version, content, settled: true }))
 }

@@ -72,16 +72,9 @@ pub(super) fn attribute(steps: Vec<Step>, looks: &BTreeMap<TreePath, Look>, clos
                 .max(),
         };
         if let Some(index) = index {
-            stamps
-                .entry(index)
-                .and_modify(|before| *before = before.oldest(waited))
-                .or_insert(waited);
+            stamps.entry(index).and_modify(|before| *before = before.oldest(waited)).or_insert(waited);
         }
     }
-    let flight = |(index, step)| Flight {
-        step,
-        stamps: stamps.get(&index).copied(),
-        closed,
-    };
+    let flight = |(index, step)| Flight { step, stamps: stamps.get(&index).copied(), closed };
     steps.into_iter().enumerate().map(flight).collect()
 }

@@ -187,10 +187,7 @@ impl Replica {
                 (0, false) => Room::Busy,
                 (_, _) => Room::Full,
             });
-            let nap = self
-                .retries
-                .first_due()
-                .map_or(NAP, |due| due.since(clock::now()).min(NAP));
+            let nap = self.retries.first_due().map_or(NAP, |due| due.since(clock::now()).min(NAP));
             let bells = [self.setup.post.as_fd(), self.setup.abandon.as_fd()];
             session.wait(&bells, nap)?;
         }
@@ -228,13 +225,7 @@ impl Replica {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Sent {
-                ticket,
-                version,
-                content,
-                settled,
-                torn,
-            } => {
+            Event::Sent { ticket, version, content, settled, torn } => {
                 self.sent(ticket, version, content, settled, torn);
             }
             Event::Unsent { ticket, failure } => self.unsent(ticket, failure),
@@ -324,11 +315,7 @@ impl Replica {
     fn doubt_flights(&mut self) {
         for Flight { step, stamps, .. } in self.flights.drain_latest_first() {
             if let Some(stamps) = stamps {
-                let look = Look {
-                    depth: Depth::Entry,
-                    content: true,
-                    stamps: Some(stamps),
-                };
+                let look = Look { depth: Depth::Entry, content: true, stamps: Some(stamps) };
                 self.retries.put_off(step.path().clone(), look, clock::now());
             }
             answers::doubt(&step, &mut self.ledger);

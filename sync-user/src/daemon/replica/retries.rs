@@ -47,19 +47,9 @@ impl Retries {
         let attempts = self.attempts.entry(path.clone()).or_default();
         *attempts = attempts.saturating_add(1);
         let attempt = *attempts;
-        let wait = FIRST_WAIT
-            .saturating_mul(1 << attempt.saturating_sub(1).min(16))
-            .min(LONGEST_WAIT);
+        let wait = FIRST_WAIT.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LONGEST_WAIT);
         let due = now.plus(wait);
-        self.put_off(
-            path.clone(),
-            Look {
-                depth: Depth::Entry,
-                content: true,
-                stamps: None,
-            },
-            due,
-        );
+        self.put_off(path.clone(), Look { depth: Depth::Entry, content: true, stamps: None }, due);
         (attempt, due)
     }
 
@@ -86,20 +76,13 @@ impl Retries {
                 looks.insert(path, look);
             }
         }
-        (!looks.is_empty()).then(|| Batch {
-            looks,
-            moves: Vec::new(),
-            closed: now,
-        })
+        (!looks.is_empty()).then(|| Batch { looks, moves: Vec::new(), closed: now })
     }
 
     /// Everything that waits, due or not: for a comparison of the whole tree.
     pub(super) fn take_all(&mut self) -> BTreeMap<TreePath, Look> {
         self.by_due.clear();
-        std::mem::take(&mut self.waiting)
-            .into_iter()
-            .map(|(path, (look, _))| (path, look))
-            .collect()
+        std::mem::take(&mut self.waiting).into_iter().map(|(path, (look, _))| (path, look)).collect()
     }
 }
 
