@@ -1,15 +1,18 @@
 //! Knows what one target holds, so that only differences travel.
 //!
-//! It starts from the target's own listing and follows each step that is sent. What is on its
-//! way counts as held: a step that is refused, or a connection that is lost, makes its paths
-//! [`Known::Unsure`] again (I4), and unsure is never taken for equal. Paths that only the target
-//! has are not in the ledger, so nothing ever removes them (I3).
+//! It starts from the target's own listing and follows each step as it is planned, so that the
+//! next plan can build on it. A step that is refused is taken back, whatever was planned after
+//! it ([`Undo`]); after a lost connection the steps without an answer leave their paths
+//! [`Known::Unsure`] (I4), and unsure is never taken for equal. Paths that only the target has are
+//! not in the ledger, so nothing ever removes them (I3).
 
+mod follow;
 mod links;
 
 #[cfg(test)]
 mod tests;
 
+pub use follow::Undo;
 pub use links::Links;
 
 use std::collections::BTreeMap;
@@ -87,51 +90,10 @@ impl Ledger {
         self.below(top).next().is_some()
     }
 
-    /// Takes out `top` and everything below it.
-    pub fn take(&mut self, top: &TreePath) -> Vec<(TreePath, Known)> {
-        let paths: Vec<TreePath> = self
-            .known
-            .get_key_value(top)
-            .map(|(path, _)| path.clone())
-            .into_iter()
-            .chain(self.below(top).map(|(path, _)| path.clone()))
-            .collect();
-        paths.into_iter().filter_map(|path| self.known.remove_entry(&path)).collect()
-    }
-
-    /// Follows a rename, which replaces whatever `to` was.
-    pub fn rename(&mut self, from: &TreePath, to: &TreePath) {
-        let moved = self.take(from);
-        self.take(to);
-        self.put_moved(moved, from, to);
-    }
-
-    /// Follows an exchange of two names.
-    pub fn exchange(&mut self, one: &TreePath, other: &TreePath) {
-        let (from_one, from_other) = (self.take(one), self.take(other));
-        self.put_moved(from_one, one, other);
-        self.put_moved(from_other, other, one);
-    }
-
-    /// Doubts `top` and everything below it.
-    pub fn doubt(&mut self, top: &TreePath) {
-        for path in self.below(top).map(|(path, _)| path.clone()).collect::<Vec<_>>() {
-            self.known.insert(path, Known::Unsure);
-        }
-        if !top.is_root() {
-            self.known.insert(top.clone(), Known::Unsure);
-        }
-    }
-
-    /// Doubts what a rename that may not have happened would have left: everything may be under
-    /// either name.
-    pub fn doubt_rename(&mut self, from: &TreePath, to: &TreePath) {
-        let doubtful: Vec<TreePath> =
-            self.below(to).filter_map(|(path, _)| path.moved(to, from)).chain([from.clone()]).collect();
-        for path in doubtful {
-            self.known.insert(path, Known::Unsure);
-        }
-        self.doubt(to);
+    /// What is known of `top` and of everything below it, in path order.
+    pub fn at_or_below(&self, top: &TreePath) -> Vec<(TreePath, Known)> {
+        let at = self.known.get_key_value(top);
+        at.into_iter().chain(self.below(top)).map(|(path, known)| (path.clone(), *known)).collect()
     }
 
     /// Starts over from what the target lists, keeping to the paths that are ours: those that
@@ -155,10 +117,5 @@ impl Ledger {
             }
             self.known.insert(path, Known::Holds(listed));
         }
-    }
-
-    fn put_moved(&mut self, moved: Vec<(TreePath, Known)>, from: &TreePath, to: &TreePath) {
-        let renamed = moved.into_iter().filter_map(|(path, known)| Some((path.moved(from, to)?, known)));
-        self.known.extend(renamed);
     }
 }

@@ -1,5 +1,7 @@
+use proptest::prelude::*;
+
 use super::{Held, Known, Ledger};
-use crate::model::{FileKind, Mode, Time, TreePath, Version};
+use crate::model::{FileKind, Mode, Step, Time, TreePath, Version};
 
 fn path(text: &str) -> TreePath {
     TreePath::new(text.as_bytes()).unwrap()
@@ -24,29 +26,60 @@ fn names(ledger: &Ledger) -> Vec<String> {
 
 use FileKind::{Directory, File};
 
+fn rename(from: &str, to: &str) -> Step {
+    Step::Rename { from: path(from), to: path(to), expects: held(Directory, 1).version }
+}
+
+fn exchange(one: &str, other: &str) -> Step {
+    let expected = held(Directory, 1).version;
+    Step::Exchange { one: path(one), other: path(other), expects_one: expected, expects_other: expected }
+}
+
 #[test]
 fn a_rename_carries_everything_below_and_replaces_what_was_there() {
     let mut ledger =
         ledger(&[("a", Directory), ("a/f", File), ("ab", File), ("b", Directory), ("b/old", File)]);
-    ledger.rename(&path("a"), &path("b"));
+    ledger.follow(&rename("a", "b"), None);
     assert_eq!(names(&ledger), ["ab", "b", "b/f"]);
 }
 
 #[test]
 fn an_exchange_swaps_two_subtrees() {
     let mut ledger = ledger(&[("a", Directory), ("a/f", File), ("b", File)]);
-    ledger.exchange(&path("a"), &path("b"));
+    ledger.follow(&exchange("a", "b"), None);
     assert_eq!(names(&ledger), ["a", "b", "b/f"]);
     assert!(ledger.is_directory(&path("b")) && !ledger.is_directory(&path("a")));
 }
 
-#[test]
-fn a_rename_that_may_not_have_happened_leaves_both_names_in_doubt() {
-    let mut ledger = ledger(&[("a", Directory), ("a/f", File)]);
-    ledger.rename(&path("a"), &path("b"));
-    ledger.doubt_rename(&path("a"), &path("b"));
-    assert_eq!(names(&ledger), ["a", "a/f", "b", "b/f"]);
-    assert!(ledger.below(&TreePath::root()).all(|(_, known)| *known == Known::Unsure));
+fn steps() -> impl Strategy<Value = Vec<(Step, Option<Held>)>> {
+    let name = || prop::sample::select(vec!["a", "b", "a/a", "a/b", "b/a", "a/a/c"]);
+    let put = (name(), 1..9_u64).prop_map(|(at, size)| {
+        let becomes = held(File, size);
+        (Step::SetAttributes { path: path(at), version: becomes.version }, Some(becomes))
+    });
+    let remove = name().prop_map(|at| (Step::RemoveFile { path: path(at) }, None));
+    let apart = |(one, other): &(&str, &str)| {
+        !path(one).is_at_or_below(&path(other)) && !path(other).is_at_or_below(&path(one))
+    };
+    let rename =
+        (name(), name()).prop_filter("apart", apart).prop_map(|(one, other)| (rename(one, other), None));
+    let swap =
+        (name(), name()).prop_filter("apart", apart).prop_map(|(one, other)| (exchange(one, other), None));
+    prop::collection::vec(prop_oneof![put, remove, rename, swap], 0..12)
+}
+
+proptest! {
+    /// I4: once all steps are taken back, nothing is left of them.
+    #[test]
+    fn steps_are_taken_back_without_a_trace(steps in steps()) {
+        let mut ledger = ledger(&[("a", Directory), ("a/a", Directory), ("a/a/c", File), ("b", File)]);
+        let before: Vec<_> = ledger.at_or_below(&TreePath::root());
+        let undos: Vec<_> = steps.iter().map(|(step, becomes)| ledger.follow(step, *becomes)).collect();
+        for undo in undos.iter().rev() {
+            ledger.take_back(undo);
+        }
+        prop_assert_eq!(ledger.at_or_below(&TreePath::root()), before);
+    }
 }
 
 #[test]

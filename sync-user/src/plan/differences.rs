@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Planned;
 use crate::ledger::{Held, Known, Ledger};
 use crate::model::{Content, Entry, FileKind, Step, TreePath};
 
@@ -51,13 +52,14 @@ pub fn worth_hashing(entry: &Entry, held: Option<Held>, asked: bool) -> bool {
 /// The steps that make the target equal at the observed paths: parents before children, then
 /// removals with children before parents. A path that is absent takes all that the ledger has
 /// below it along; one that is present speaks for itself only.
-pub fn differences(observed: &BTreeMap<TreePath, Observed>, ledger: &mut Ledger) -> Vec<Step> {
+pub fn differences(observed: &BTreeMap<TreePath, Observed>, ledger: &mut Ledger) -> Vec<Planned> {
     let mut steps = Vec::new();
     let mut removals = Vec::new();
     for (path, Observed { state, content, asked }) in observed {
         match state {
             State::Unknown => {}
-            State::Absent => remove(path, ledger, &mut removals),
+            State::Absent => removals.extend(remove(path, ledger)),
+            State::Present(_) if is_overtaken(path, observed) => {}
             State::Present(entry) => put(path, entry, *content, *asked, ledger, &mut steps),
         }
     }
@@ -66,20 +68,30 @@ pub fn differences(observed: &BTreeMap<TreePath, Observed>, ledger: &mut Ledger)
     steps
 }
 
+/// Whether a directory above `path` was seen to be none. They were looked at one after the
+/// other, and something came between: a change that is on its way to us tells of it, and what
+/// was seen below the directory is void.
+fn is_overtaken(path: &TreePath, observed: &BTreeMap<TreePath, Observed>) -> bool {
+    std::iter::successors(path.parent(), TreePath::parent).any(|above| match observed.get(&above) {
+        Some(Observed { state: State::Absent, .. }) => true,
+        Some(Observed { state: State::Present(entry), .. }) => entry.version.kind != FileKind::Directory,
+        Some(Observed { state: State::Unknown, .. }) | None => false,
+    })
+}
+
 fn put(
     path: &TreePath,
     entry: &Entry,
     hashed: Option<Hashed>,
     asked: bool,
     ledger: &mut Ledger,
-    steps: &mut Vec<Step>,
+    steps: &mut Vec<Planned>,
 ) {
     let version = entry.version;
     let known = ledger.get(path);
     if version.kind != FileKind::Directory && (ledger.is_directory(path) || ledger.has_below(path)) {
         // A directory made way for something else: what we put into it goes first.
-        let mut removals = Vec::new();
-        remove(path, ledger, &mut removals);
+        let mut removals = remove(path, ledger);
         removals.reverse();
         steps.extend(removals);
     }
@@ -95,11 +107,6 @@ fn put(
                 },
             };
             let same_attributes = held.version.mtime == version.mtime && held.version.mode == version.mode;
-            if !same_content {
-                steps.push(replace(path, entry));
-            } else if !same_attributes {
-                steps.push(Step::SetAttributes { path: path.clone(), version });
-            }
             let content = if same_content { held.content } else { destination };
             // Of content that is to be sent only shipping will know when it was read; until
             // then equal times prove nothing.
@@ -108,12 +115,19 @@ fn put(
                 Some(hashed) => same_content && hashed.settled,
                 None => same_content && held.settled,
             };
-            ledger.set(path.clone(), Known::Holds(Held { version, content, settled }));
+            let becomes = Held { version, content, settled };
+            if !same_content {
+                steps.push(Planned::follow(replace(path, entry), Some(becomes), ledger));
+            } else if !same_attributes {
+                let step = Step::SetAttributes { path: path.clone(), version };
+                steps.push(Planned::follow(step, Some(becomes), ledger));
+            } else {
+                ledger.set(path.clone(), Known::Holds(becomes));
+            }
         }
         _ => {
-            steps.push(replace(path, entry));
-            let settled = version.kind != FileKind::File;
-            ledger.set(path.clone(), Known::Holds(Held { version, content: destination, settled }));
+            let becomes = Held { version, content: destination, settled: version.kind != FileKind::File };
+            steps.push(Planned::follow(replace(path, entry), Some(becomes), ledger));
         }
     }
 }
@@ -127,16 +141,15 @@ fn replace(path: &TreePath, entry: &Entry) -> Step {
     }
 }
 
-/// Collects the removal of `path` and of what the ledger has below, parents first.
-fn remove(path: &TreePath, ledger: &mut Ledger, removals: &mut Vec<Step>) {
-    for (path, known) in ledger.take(path) {
-        match known {
-            Known::Holds(Held { version, .. }) if version.kind == FileKind::Directory => {
-                removals.push(Step::RemoveDirectory { path });
-            }
-            // Where it is not sure what is there a file is the first guess: the target refuses
-            // to remove a directory that way, and then it is known.
-            Known::Holds(_) | Known::Unsure => removals.push(Step::RemoveFile { path }),
+/// The removal of `path` and of what the ledger has below, parents first.
+fn remove(path: &TreePath, ledger: &mut Ledger) -> Vec<Planned> {
+    let steps = ledger.at_or_below(path).into_iter().map(|(path, known)| match known {
+        Known::Holds(Held { version, .. }) if version.kind == FileKind::Directory => {
+            Step::RemoveDirectory { path }
         }
-    }
+        // Where it is not sure what is there a file is the first guess: the target refuses to
+        // remove a directory that way, and then it is known.
+        Known::Holds(_) | Known::Unsure => Step::RemoveFile { path },
+    });
+    steps.map(|step| Planned::follow(step, None, ledger)).collect()
 }

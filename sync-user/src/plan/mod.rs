@@ -14,3 +14,23 @@ mod tests;
 pub use differences::{Hashed, Observed, State, differences, worth_hashing};
 pub use moves::moves;
 pub use times::directory_times;
+
+use crate::ledger::{Held, Ledger, Undo};
+use crate::model::Step;
+
+/// A step that the ledger has followed already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    pub step: Step,
+    /// What the step leaves at its path; `None` for removals and renames.
+    pub becomes: Option<Held>,
+    /// Takes it back out of the ledger.
+    pub undo: Undo,
+}
+
+impl Planned {
+    fn follow(step: Step, becomes: Option<Held>, ledger: &mut Ledger) -> Self {
+        let undo = ledger.follow(&step, becomes);
+        Self { step, becomes, undo }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Planned;
 use crate::ledger::Ledger;
 use crate::model::{FileKind, Move, Step, TreePath, Version};
 
@@ -12,7 +13,7 @@ use crate::model::{FileKind, Move, Step, TreePath, Version};
 /// or not. So one is left out when in doubt, and above all when the old name is taken again at
 /// the source: repeating it would take the name away from readers at the target until its new
 /// content arrives, where sending content replaces it atomically (I2).
-pub fn moves(moves: &[Move], now: &BTreeMap<TreePath, Version>, ledger: &mut Ledger) -> Vec<Step> {
+pub fn moves(moves: &[Move], now: &BTreeMap<TreePath, Version>, ledger: &mut Ledger) -> Vec<Planned> {
     let mut steps = Vec::new();
     let mut rest = moves;
     while let Some((first, after)) = rest.split_first() {
@@ -31,7 +32,11 @@ pub fn moves(moves: &[Move], now: &BTreeMap<TreePath, Version>, ledger: &mut Led
     steps
 }
 
-fn rename(Move { from, to }: &Move, now: &BTreeMap<TreePath, Version>, ledger: &mut Ledger) -> Option<Step> {
+fn rename(
+    Move { from, to }: &Move,
+    now: &BTreeMap<TreePath, Version>,
+    ledger: &mut Ledger,
+) -> Option<Planned> {
     let expects = ledger.held(from)?.version;
     let directory = expects.kind == FileKind::Directory;
     let to_is_free = match ledger.get(to) {
@@ -44,8 +49,8 @@ fn rename(Move { from, to }: &Move, now: &BTreeMap<TreePath, Version>, ledger: &
     {
         return None;
     }
-    ledger.rename(from, to);
-    Some(Step::Rename { from: from.clone(), to: to.clone(), expects })
+    let step = Step::Rename { from: from.clone(), to: to.clone(), expects };
+    Some(Planned::follow(step, None, ledger))
 }
 
 /// Two renames that swap two names are one exchange if both names are there, each with what the
@@ -54,7 +59,7 @@ fn exchange(
     Move { from, to }: &Move,
     now: &BTreeMap<TreePath, Version>,
     ledger: &mut Ledger,
-) -> Option<Step> {
+) -> Option<Planned> {
     let (one, other) = (ledger.held(from)?.version, ledger.held(to)?.version);
     let (one_now, other_now) = (now.get(from)?, now.get(to)?);
     let swapped = one_now.kind == other.kind
@@ -64,6 +69,7 @@ fn exchange(
     if !swapped || from.is_at_or_below(to) || to.is_at_or_below(from) {
         return None;
     }
-    ledger.exchange(from, to);
-    Some(Step::Exchange { one: from.clone(), other: to.clone(), expects_one: one, expects_other: other })
+    let (expects_one, expects_other) = (one, other);
+    let step = Step::Exchange { one: from.clone(), other: to.clone(), expects_one, expects_other };
+    Some(Planned::follow(step, None, ledger))
 }

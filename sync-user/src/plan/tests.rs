@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Hashed, Observed, State, differences, directory_times, moves, worth_hashing};
+use super::{Hashed, Observed, Planned, State, differences, directory_times, moves, worth_hashing};
 use crate::ledger::{Held, Known, Ledger};
 use crate::model::{Content, Entry, FileKind, Inode, Mode, Move, Step, Time, TreePath, Version};
 
@@ -108,7 +108,11 @@ fn plan(hints: &[Move], source: &Tree, target: &Tree) -> Vec<Step> {
         .collect();
     steps.extend(differences(&observe_all(source, &known), &mut ledger));
     steps.extend(directory_times(&steps, |path| source.get(path).copied(), &mut ledger));
-    steps
+    only_steps(steps)
+}
+
+fn only_steps(planned: Vec<Planned>) -> Vec<Step> {
+    planned.into_iter().map(|planned| planned.step).collect()
 }
 
 #[test]
@@ -156,6 +160,25 @@ fn what_could_not_be_read_is_left_alone() {
 }
 
 #[test]
+fn what_was_seen_below_a_directory_that_went_away_meanwhile_is_void() {
+    let (directory, file) = (version(FileKind::Directory, 0, 1), version(FileKind::File, 1, 1));
+    let seen = |state| Observed { state, content: None, asked: false };
+    for instead in [State::Absent, State::Present(entry(file))] {
+        let mut ledger = ledger_of(&Tree::from([(path("d"), directory), (path("d/f"), file)]));
+        let observed = BTreeMap::from([
+            (path("d"), seen(instead)),
+            (path("d/f"), seen(State::Present(entry(version(FileKind::File, 2, 2))))),
+        ]);
+        let steps = only_steps(differences(&observed, &mut ledger));
+        assert_eq!(
+            steps[..2],
+            [Step::RemoveFile { path: path("d/f") }, Step::RemoveDirectory { path: path("d") }]
+        );
+        assert_eq!(ledger.get(&path("d/f")), None, "I4: the ledger and the target agree that it is gone");
+    }
+}
+
+#[test]
 fn content_that_may_have_changed_is_sent_unless_its_hash_is_equal() {
     let file = version(FileKind::File, 1, 1);
     let known = Held { version: file, content: Some(Content::of(b"a")), settled: true };
@@ -192,7 +215,7 @@ fn a_touched_file_sends_its_attributes_only() {
         path("f"),
         Observed { state: State::Present(entry(after)), content, asked: false },
     )]);
-    let steps = differences(&observed, &mut ledger);
+    let steps = only_steps(differences(&observed, &mut ledger));
     assert_eq!(steps, [Step::SetAttributes { path: path("f"), version: after }]);
 }
 

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use crate::ledger::{Known, Ledger};
+use super::Planned;
+use crate::ledger::Ledger;
 use crate::model::{FileKind, Step, TreePath, Version};
 
 /// The last steps of a plan: each directory in which `steps` add, replace or remove a name gets
 /// the time that the source's has. `at_source` tells what a directory of the source is now.
 pub fn directory_times(
-    steps: &[Step],
+    steps: &[Planned],
     at_source: impl Fn(&TreePath) -> Option<Version>,
     ledger: &mut Ledger,
-) -> Vec<Step> {
+) -> Vec<Planned> {
     let mut disturbed = BTreeSet::new();
-    for step in steps {
+    for Planned { step, .. } in steps {
         match step {
             Step::MakeDirectory { path, .. } => {
                 disturbed.insert(path.clone());
@@ -37,8 +38,8 @@ pub fn directory_times(
         };
         if held.version.kind == FileKind::Directory && version.kind == FileKind::Directory {
             held.version.mtime = version.mtime;
-            ledger.set(path.clone(), Known::Holds(held));
-            times.push(Step::SetDirectoryTime { path, mtime: version.mtime });
+            let step = Step::SetDirectoryTime { path, mtime: version.mtime };
+            times.push(Planned::follow(step, Some(held), ledger));
         }
     }
     times

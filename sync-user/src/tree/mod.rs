@@ -101,17 +101,19 @@ impl Tree {
 
     /// What is at `path` now.
     pub fn look(&self, path: &TreePath) -> Seen {
-        let stat = match self.parent(path).and_then(|(parent, name)| {
+        let found = self.parent(path).and_then(|(parent, name)| {
             let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
             let destination = entry::destination(&parent, name, &stat)?;
             Ok((stat, destination))
-        }) {
+        });
+        let (stat, destination) = match found {
             Ok(found) => found,
+            // It was a symbolic link, and another kind took its place between the two calls.
+            Err(Errno::INVAL) => return self.look(path),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Seen::Absent,
             Err(Errno::XDEV) => return Seen::Ignored,
             Err(error) => return Seen::Unreadable(error.to_string()),
         };
-        let (stat, destination) = stat;
         if !self.identity.same_device(&stat) {
             return Seen::Ignored;
         }

@@ -27,7 +27,7 @@ impl fmt::Display for Complaint {
 }
 
 /// Checks the sources of the workspace.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let sources = sources::read(&crate::workspace())?;
     let complaints = complaints(&sources);
     for complaint in &complaints {

@@ -50,10 +50,17 @@ pub(super) struct Kernel {
 /// The flavour for virtual machines: small, with ext4, BTF and kprobes inside.
 const PACKAGE: &str = "linux-image-cloud-amd64";
 
-/// What a virtio disk needs; a kernel that has one of them built in has no file for it. The
-/// checksum is ext4's.
-const MODULES: [&str; 6] =
-    ["virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "crc32c_generic", "ext4"];
+/// What a virtio disk needs, each after what it needs itself. A kernel that has one of them built
+/// in has no file for it. The checksum is ext4's.
+const MODULES: [&str; 7] = [
+    "virtio",
+    "virtio_ring",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio_pci",
+    "virtio_blk",
+    "crc32c_generic",
+];
 
 /// Downloads and unpacks the newest kernel of `series`, once.
 pub(super) fn fetch(series: Series) -> Result<Kernel> {
@@ -137,9 +144,7 @@ fn mirror() -> Result<String> {
 
 /// The modules, uncompressed.
 fn modules(unpacked: &Path) -> Result<Vec<PathBuf>> {
-    let below = output(
-        Command::new("find").arg(unpacked.join("lib/modules")).args(["-name", "*.ko*", "-type", "f"]),
-    )?;
+    let below = output(Command::new("find").arg(unpacked).args(["-name", "*.ko*", "-type", "f"]))?;
     let mut found = Vec::new();
     for name in MODULES {
         let file_is = |file: &Path, suffix: &str| {

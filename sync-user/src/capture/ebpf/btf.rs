@@ -13,6 +13,11 @@ const TYPE_BYTES: usize = 12;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 const ENUM: u32 = 6;
+const TYPEDEF: u32 = 8;
+const VOLATILE: u32 = 9;
+const CONST: u32 = 10;
+const RESTRICT: u32 = 11;
+const TYPE_TAG: u32 = 18;
 const FUNC: u32 = 12;
 const FUNC_PROTO: u32 = 13;
 
@@ -78,9 +83,21 @@ impl Btf {
         for name in field.split('.') {
             let (offset, kind) = self.member(at, name.as_bytes(), NESTING_MAX)?;
             bits += offset;
-            at = self.types.get(kind as usize).copied().unwrap_or(usize::MAX);
+            at = self.unqualified(kind).unwrap_or(usize::MAX);
         }
         Some(bits / 8)
+    }
+
+    /// Where a type is described, without `const` and the like.
+    fn unqualified(&self, mut kind: u32) -> Option<usize> {
+        for _ in 0..NESTING_MAX {
+            let at = *self.types.get(kind as usize)?;
+            match (u32_at(&self.bytes, at + 4)? >> 24) & 0x1f {
+                TYPEDEF | VOLATILE | CONST | RESTRICT | TYPE_TAG => kind = u32_at(&self.bytes, at + 8)?,
+                _ => return Some(at),
+            }
+        }
+        None
     }
 
     /// The value of a name in any enum of this name.
@@ -117,7 +134,7 @@ impl Btf {
             if !found.is_empty() {
                 return None;
             }
-            let (inner, kind) = self.member(*self.types.get(kind as usize)?, name, nesting - 1)?;
+            let (inner, kind) = self.member(self.unqualified(kind)?, name, nesting - 1)?;
             Some((offset + inner, kind))
         })
     }

@@ -18,7 +18,7 @@ use std::os::fd::AsFd;
 
 use super::{Config, Error, Source};
 use crate::clock;
-use crate::model::{Captured, Gap, Reason, TreePath};
+use crate::model::{Captured, Gap, Reason, Stamp, TreePath};
 use crate::shutdown::Stop;
 use group::Group;
 use handles::Handles;
@@ -33,18 +33,23 @@ const BUSY_EVENTS: usize = 32;
 /// the cost of an event here, and the delay that it puts on writers.
 const LINGER: Duration = Duration::from_millis(2);
 
+/// An event whose place cannot be told makes the whole root be rescanned, so at most this often.
+const GAP_INTERVAL: Duration = Duration::from_secs(1);
 /// A marked file system, and the means to resolve its events.
 #[derive(Debug)]
 struct Fanotify {
     group: Group,
     handles: Handles,
+    /// Whether there were events since the last gap whose place could not be told.
+    unresolved: bool,
+    last_gap: Stamp,
 }
 
 /// Marks the file system of the root; from then on nothing that changes below goes unseen.
 pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
     let group = Group::open(&config.root)?;
     let handles = Handles::open(&config.root)?;
-    Ok(Box::new(Fanotify { group, handles }))
+    Ok(Box::new(Fanotify { group, handles, unresolved: false, last_gap: Stamp(0) }))
 }
 
 /// Whether this process may use fanotify on the file system of `root`: marks it, and lets go.
@@ -70,7 +75,8 @@ impl Source for Fanotify {
                 PollFd::new(self.group.as_fd(), PollFlags::POLLIN),
                 PollFd::new(stop.as_fd(), PollFlags::POLLIN),
             ];
-            match poll(&mut ready, PollTimeout::NONE) {
+            let patience = if self.unresolved { PollTimeout::from(1000_u16) } else { PollTimeout::NONE };
+            match poll(&mut ready, patience) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => {
                     return Err(Error::new("wait for fanotify events", &error, "start ksyncd again"));
@@ -79,6 +85,7 @@ impl Source for Fanotify {
             // Asked before the drain, so that the last drain comes after the request.
             let last = stop.requested();
             let events = self.drain(&mut buffer, deliver)?;
+            self.tell_gap(last, deliver);
             if last {
                 return Ok(());
             }
@@ -94,7 +101,6 @@ impl Fanotify {
     fn drain(&mut self, buffer: &mut [u8], deliver: &mut dyn FnMut(Captured)) -> Result<usize, Error> {
         self.handles.forget();
         let mut events = 0;
-        let mut unresolved = false;
         loop {
             let count = match nix::unistd::read(self.group.as_fd(), buffer) {
                 Ok(0) | Err(Errno::EAGAIN) => break,
@@ -105,15 +111,26 @@ impl Fanotify {
             let read = clock::now();
             for event in records::events(&buffer[..count]) {
                 events += 1;
-                let outcome = translate::translate(&event, &mut self.handles, read, deliver);
-                unresolved |= outcome.is_err();
+                if translate::translate(&event, &mut self.handles, read, deliver).is_err() {
+                    self.unresolved = true;
+                }
             }
         }
-        if unresolved {
-            let gap =
-                Gap { place: TreePath::root(), reason: Reason::Unresolved, lost: 0, seen: clock::now() };
-            deliver(Captured::Gap(gap));
-        }
         Ok(events)
+    }
+
+    /// Tells that something changed at an unknown place, now if it is the `last` chance.
+    fn tell_gap(&mut self, last: bool, deliver: &mut dyn FnMut(Captured)) {
+        let now = clock::now();
+        if self.unresolved && (last || now.since(self.last_gap) >= GAP_INTERVAL) {
+            self.unresolved = false;
+            self.last_gap = now;
+            deliver(Captured::Gap(Gap {
+                place: TreePath::root(),
+                reason: Reason::Unresolved,
+                lost,
+                seen: now,
+            }));
+        }
     }
 }

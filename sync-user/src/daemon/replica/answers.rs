@@ -1,5 +1,7 @@
 //! Draws the conclusions from what the target answers.
 
+use std::time::Duration;
+
 use tracing::{debug, info};
 
 use super::Replica;
@@ -27,12 +29,16 @@ impl Replica {
         settled: bool,
         torn: bool,
     ) {
-        let Some(Flight { step, .. }) = self.flights.get(ticket) else {
+        let Some(flight) = self.flights.get_mut(ticket) else {
             return;
         };
-        let path = step.path().clone();
+        let held = Held { version, content: Some(content), settled };
+        flight.planned.becomes = Some(held);
+        let path = flight.step().path().clone();
         self.setup.gauges.counters.bytes_shipped.add(version.size);
-        self.ledger.set(path.clone(), Known::Holds(Held { version, content: Some(content), settled }));
+        // The next plan is made only when all content of this one is on its way, so nothing
+        // that was planned since has moved the path.
+        self.ledger.set(path.clone(), Known::Holds(held));
         if torn {
             self.look_again(path, Depth::Entry, self.setup.open_file_interval);
         }
@@ -41,31 +47,36 @@ impl Replica {
     /// A file was gone when its content was wanted, which a change on its way will tell more
     /// of; or it could not be read.
     pub(super) fn unsent(&mut self, ticket: Ticket, failure: Option<String>) {
-        let Some(Flight { step, .. }) = self.flights.remove(ticket) else {
+        let Some(flight) = self.flights.withdraw(ticket, &mut self.ledger, |_, _| ()) else {
             return;
         };
-        let path = step.path().clone();
-        self.ledger.set(path.clone(), Known::Unsure);
+        let path = flight.step().path().clone();
         match failure {
-            None => self.look_again(path, Depth::Entry, std::time::Duration::ZERO),
+            None => self.look_again(path, Depth::Entry, Duration::ZERO),
             Some(what) => self.problem(Problem { path, what }),
         }
     }
 
     pub(super) fn answered(&mut self, ticket: Ticket, receipt: Receipt) {
-        let Some(flight) = self.flights.remove(ticket) else {
-            return;
-        };
         let Receipt { sequence: _, outcome, took } = receipt;
         match outcome {
-            Outcome::Applied => self.applied(&flight, took),
-            Outcome::Refused { refusal, detail } => self.refused(&flight, refusal, detail),
+            Outcome::Applied => {
+                if let Some(flight) = self.flights.land(ticket) {
+                    self.applied(&flight, took);
+                }
+            }
+            Outcome::Refused { refusal, detail } => {
+                let learned = |step: &Step, ledger: &mut Ledger| learn(refusal, step, ledger);
+                if let Some(flight) = self.flights.withdraw(ticket, &mut self.ledger, learned) {
+                    self.refused(flight.step(), refusal, &detail);
+                }
+            }
         }
     }
 
-    fn applied(&mut self, flight: &Flight, took: std::time::Duration) {
+    fn applied(&mut self, flight: &Flight, took: Duration) {
         let gauges = &self.setup.gauges;
-        if matches!(flight.step, Step::Rename { .. } | Step::Exchange { .. }) {
+        if matches!(flight.step(), Step::Rename { .. } | Step::Exchange { .. }) {
             gauges.counters.renames_repeated.add(1);
         }
         if let Some(stamps) = flight.stamps {
@@ -76,50 +87,29 @@ impl Replica {
             gauges.latency.record(Stage::Apply, took);
             gauges.latency.record(Stage::EndToEnd, now.since(stamps.seen));
         }
-        if self.retries.succeeded(flight.step.path()) {
+        if self.retries.succeeded(flight.step().path()) {
             gauges.counters.retried.add(1);
         }
     }
 
-    fn refused(&mut self, flight: &Flight, refusal: Refusal, detail: String) {
-        let step = &flight.step;
+    /// The ledger has the step taken back already.
+    fn refused(&mut self, step: &Step, refusal: Refusal, detail: &str) {
         let path = step.path().clone();
         debug!(target = %self.setup.target, path = %path, ?refusal, "refused: {detail}");
         match (refusal, step) {
-            (Refusal::NotEmpty, Step::RemoveDirectory { .. }) => {
+            (_, Step::Rename { from: other, .. } | Step::Exchange { other, .. }) => {
+                self.look_again(other.clone(), Depth::Below, Duration::ZERO);
+                self.look_again(path, Depth::Below, Duration::ZERO);
+            }
+            (Refusal::NotEmpty, Step::RemoveDirectory { .. }) if !self.ledger.has_below(&path) => {
                 info!(target = %self.setup.target, path = %path,
                     "the directory was removed at the source and stays at the target: it holds files of the target's own");
                 self.ledger.forget(&path);
-                return;
             }
-            // What a removal found is known by now.
-            (Refusal::Unexpected, Step::RemoveFile { .. }) => {
-                self.ledger.set(path.clone(), guess(FileKind::Directory));
-            }
-            (Refusal::Unexpected, Step::RemoveDirectory { .. }) => {
-                self.ledger.set(path.clone(), guess(FileKind::File));
-            }
-            // A directory is in the way of a file: it has to be removed first.
-            (Refusal::Unexpected, Step::PutFile { .. } | Step::PutSymlink { .. }) => {
-                self.ledger.set(path.clone(), guess(FileKind::Directory));
-            }
-            _ => doubt(step, &mut self.ledger),
-        }
-        if refusal == Refusal::NoParent
-            && let Some(parent) = path.parent().filter(|parent| !parent.is_root())
-        {
-            self.ledger.set(parent, Known::Unsure);
-        }
-        if let Step::Rename { from, .. } | Step::Exchange { other: from, .. } = step {
-            self.look_again(from.clone(), Depth::Below, std::time::Duration::ZERO);
-            self.look_again(path, Depth::Below, std::time::Duration::ZERO);
-            return;
-        }
-        match refusal {
-            Refusal::Withdrawn | Refusal::Damaged => {
+            (Refusal::Withdrawn | Refusal::Damaged, _) => {
                 self.look_again(path, Depth::Entry, self.setup.open_file_interval);
             }
-            Refusal::Unexpected | Refusal::NoParent | Refusal::NotEmpty
+            (Refusal::Unexpected | Refusal::NoParent | Refusal::NotEmpty, _)
                 if self.retries.attempts(&path) < RACES_MAX =>
             {
                 self.retries.failed(&path, clock::now());
@@ -128,21 +118,50 @@ impl Replica {
         }
     }
 
-    fn look_again(&mut self, path: TreePath, depth: Depth, wait: std::time::Duration) {
+    fn look_again(&mut self, path: TreePath, depth: Depth, wait: Duration) {
         let look = Look { depth, content: true, stamps: None };
         self.retries.put_off(path, look, clock::now().plus(wait));
     }
 }
 
-/// Takes back what the ledger believes because of `step`.
-pub(super) fn doubt(step: &Step, ledger: &mut Ledger) {
-    match step {
-        Step::Rename { from, to, .. } => ledger.doubt_rename(from, to),
-        Step::Exchange { one, other, .. } => {
-            ledger.doubt(one);
-            ledger.doubt(other);
+/// Notes what the refusal of a step tells of the target.
+fn learn(refusal: Refusal, step: &Step, ledger: &mut Ledger) {
+    match (refusal, step) {
+        // It is there, as it was.
+        (Refusal::NotEmpty, Step::RemoveDirectory { .. }) => {}
+        // The way that the other kind is removed in will do. For a file, a directory that is in
+        // the way has to be removed first.
+        (
+            Refusal::Unexpected,
+            Step::RemoveFile { path } | Step::PutFile { path, .. } | Step::PutSymlink { path, .. },
+        ) => {
+            ledger.set(path.clone(), guess(FileKind::Directory));
         }
-        _ => ledger.set(step.path().clone(), Known::Unsure),
+        (Refusal::Unexpected, Step::RemoveDirectory { path }) => {
+            ledger.set(path.clone(), guess(FileKind::File))
+        }
+        // Of directories the kind is all that matters here: the steps inside will tell the rest.
+        (_, Step::Rename { from: one, to: other, .. } | Step::Exchange { one, other, .. }) => {
+            for path in [one, other] {
+                if !ledger.is_directory(path) {
+                    doubt(path, ledger);
+                }
+            }
+        }
+        (Refusal::NoParent, step) => {
+            doubt(step.path(), ledger);
+            if let Some(parent) = step.path().parent() {
+                doubt(&parent, ledger);
+            }
+        }
+        (_, step) => doubt(step.path(), ledger),
+    }
+}
+
+/// What is known of `path` may not be so; a path that is not ours stays so.
+fn doubt(path: &TreePath, ledger: &mut Ledger) {
+    if ledger.get(path).is_some() {
+        ledger.set(path.clone(), Known::Unsure);
     }
 }
 

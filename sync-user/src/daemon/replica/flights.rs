@@ -1,23 +1,36 @@
-//! Remembers the steps that are on their way, and the change behind each.
+//! Remembers the steps that are on their way, what each would undo, and the change behind it.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::ledger::{Known, Ledger};
 use crate::model::{Depth, Look, Stamp, Stamps, Step, TreePath};
+use crate::plan::Planned;
 use crate::ship::Ticket;
 
 /// A step on its way.
 #[derive(Debug, Clone)]
 pub(super) struct Flight {
-    pub(super) step: Step,
+    pub(super) planned: Planned,
     /// The way of the change that this step completes; `None` for all other steps.
     pub(super) stamps: Option<Stamps>,
     pub(super) closed: Stamp,
+}
+
+impl Flight {
+    pub(super) fn step(&self) -> &Step {
+        &self.planned.step
+    }
 }
 
 /// Steps by ticket; tickets count up, so the order is that of sending.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     flights: BTreeMap<Ticket, Flight>,
+    /// Those that rename: what was planned after one may build on it.
+    renames: BTreeSet<Ticket>,
+    /// How many concern each path.
+    by_path: BTreeMap<TreePath, usize>,
     next: u64,
 }
 
@@ -29,28 +42,84 @@ impl Flights {
     pub(super) fn add(&mut self, flight: Flight) -> Ticket {
         self.next += 1;
         let ticket = Ticket(self.next);
+        if matches!(flight.step(), Step::Rename { .. } | Step::Exchange { .. }) {
+            self.renames.insert(ticket);
+        }
+        *self.by_path.entry(flight.step().path().clone()).or_default() += 1;
         self.flights.insert(ticket, flight);
         ticket
     }
 
-    pub(super) fn get(&self, ticket: Ticket) -> Option<&Flight> {
-        self.flights.get(&ticket)
+    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Flight> {
+        self.flights.get_mut(&ticket)
     }
 
-    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Flight> {
-        self.flights.remove(&ticket)
+    /// Takes out a step that was applied.
+    pub(super) fn land(&mut self, ticket: Ticket) -> Option<Flight> {
+        self.renames.remove(&ticket);
+        let flight = self.flights.remove(&ticket)?;
+        if let Entry::Occupied(mut count) = self.by_path.entry(flight.step().path().clone()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        Some(flight)
     }
 
-    pub(super) fn drain_latest_first(&mut self) -> impl Iterator<Item = Flight> + use<> {
-        std::mem::take(&mut self.flights).into_values().rev()
+    /// Takes out a step that was not applied, also out of the ledger: what was planned after it
+    /// is followed anew, on what the target really holds. `learned` is called in between, and
+    /// notes what its failure tells.
+    pub(super) fn withdraw(
+        &mut self,
+        ticket: Ticket,
+        ledger: &mut Ledger,
+        learned: impl FnOnce(&Step, &mut Ledger),
+    ) -> Option<Flight> {
+        let is_rename = self.renames.contains(&ticket);
+        let flight = self.land(ticket)?;
+        let Planned { step, becomes: _, undo } = &flight.planned;
+        let stands_alone = !is_rename
+            && self.renames.range(ticket..).next().is_none()
+            && !self.by_path.contains_key(step.path());
+        if stands_alone {
+            ledger.take_back(undo);
+            learned(step, ledger);
+        } else {
+            for (_, later) in self.flights.range(ticket..).rev() {
+                ledger.take_back(&later.planned.undo);
+            }
+            ledger.take_back(undo);
+            learned(step, ledger);
+            for (_, later) in self.flights.range_mut(ticket..) {
+                let Planned { step, becomes, undo } = &mut later.planned;
+                *undo = ledger.follow(step, *becomes);
+            }
+        }
+        Some(flight)
+    }
+
+    /// Takes out all steps, since nothing is known of them any more: whatever each concerns is
+    /// unsure from now on.
+    pub(super) fn abandon(&mut self, ledger: &mut Ledger) -> Vec<Flight> {
+        self.renames.clear();
+        self.by_path.clear();
+        let flights: Vec<Flight> = std::mem::take(&mut self.flights).into_values().collect();
+        for flight in flights.iter().rev() {
+            ledger.take_back(&flight.planned.undo);
+        }
+        for path in flights.iter().flat_map(|flight| flight.planned.undo.paths()) {
+            ledger.set(path.clone(), Known::Unsure);
+        }
+        flights
     }
 }
 
 /// Gives each change that asked for a look to the step that completes it: the last one at its
 /// path, or below it when the look goes below. One change, one latency.
-pub(super) fn attribute(steps: Vec<Step>, looks: &BTreeMap<TreePath, Look>, closed: Stamp) -> Vec<Flight> {
+pub(super) fn attribute(steps: Vec<Planned>, looks: &BTreeMap<TreePath, Look>, closed: Stamp) -> Vec<Flight> {
     let mut last: BTreeMap<&TreePath, usize> = BTreeMap::new();
-    for (index, step) in steps.iter().enumerate() {
+    for (index, Planned { step, .. }) in steps.iter().enumerate() {
         // Times of directories follow from other steps: no change waits for them.
         if !matches!(step, Step::SetDirectoryTime { .. }) {
             last.insert(step.path(), index);
@@ -75,6 +144,94 @@ pub(super) fn attribute(steps: Vec<Step>, looks: &BTreeMap<TreePath, Look>, clos
             stamps.entry(index).and_modify(|before| *before = before.oldest(waited)).or_insert(waited);
         }
     }
-    let flight = |(index, step)| Flight { step, stamps: stamps.get(&index).copied(), closed };
+    let flight = |(index, planned)| Flight { planned, stamps: stamps.get(&index).copied(), closed };
     steps.into_iter().enumerate().map(flight).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ledger::Held;
+    use crate::model::{FileKind, Mode, Time, Version};
+
+    fn held(size: u64) -> Held {
+        let mtime = Time { seconds: 1, nanoseconds: 0 };
+        Held {
+            version: Version { kind: FileKind::File, size, mtime, mode: Mode(0o644) },
+            content: None,
+            settled: true,
+        }
+    }
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text.as_bytes()).unwrap()
+    }
+
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::default();
+        for at in ["a", "a/x", "a/y", "b", "b/x"] {
+            ledger.set(path(at), Known::Holds(held(at.len() as u64)));
+        }
+        ledger
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<(Step, Option<Held>)>> {
+        let name = || prop::sample::select(vec!["a", "b", "c", "a/x", "b/x", "c/x"]);
+        let put = (name(), 1..99_u64).prop_map(|(at, size)| {
+            (Step::SetAttributes { path: path(at), version: held(size).version }, Some(held(size)))
+        });
+        let remove = name().prop_map(|at| (Step::RemoveFile { path: path(at) }, None));
+        let rename = prop::sample::select(vec![("a", "b"), ("b", "c"), ("c", "a"), ("a/x", "b/x")]).prop_map(
+            |(from, to)| (Step::Rename { from: path(from), to: path(to), expects: held(1).version }, None),
+        );
+        prop::collection::vec(prop_oneof![put, remove, rename], 1..10)
+    }
+
+    proptest! {
+        /// I4: a step that was refused leaves the ledger as if it had never been planned, even if
+        /// what was planned since builds on it.
+        #[test]
+        fn the_ledger_ends_as_if_refused_steps_had_never_been(
+            steps in steps(),
+            refused in prop::collection::vec(any::<bool>(), 10),
+        ) {
+            let (mut ledger, mut flights) = (ledger(), Flights::default());
+            let mut tickets = Vec::new();
+            for (step, becomes) in steps.clone() {
+                let undo = ledger.follow(&step, becomes);
+                let planned = Planned { step, becomes, undo };
+                tickets.push(flights.add(Flight { planned, stamps: None, closed: Stamp(0) }));
+            }
+            let mut expected = self::ledger();
+            for ((ticket, refused), (step, becomes)) in tickets.into_iter().zip(refused).zip(&steps) {
+                if refused {
+                    prop_assert!(flights.withdraw(ticket, &mut ledger, |_, _| ()).is_some());
+                } else {
+                    prop_assert!(flights.land(ticket).is_some());
+                    expected.follow(step, *becomes);
+                }
+            }
+            let all = TreePath::root();
+            prop_assert_eq!(ledger.at_or_below(&all), expected.at_or_below(&all));
+        }
+    }
+
+    #[test]
+    fn after_a_lost_connection_every_name_of_a_rename_is_unsure() {
+        let (mut ledger, mut flights) = (ledger(), Flights::default());
+        let step = Step::Rename { from: path("a"), to: path("c"), expects: held(1).version };
+        let undo = ledger.follow(&step, None);
+        flights.add(Flight {
+            planned: Planned { step, becomes: None, undo },
+            stamps: None,
+            closed: Stamp(0),
+        });
+        assert_eq!(flights.abandon(&mut ledger).len(), 1);
+        for at in ["a", "a/x", "a/y", "c", "c/x", "c/y"] {
+            assert_eq!(ledger.get(&path(at)), Some(Known::Unsure), "{at}");
+        }
+        assert!(matches!(ledger.get(&path("b")), Some(Known::Holds(_))));
+    }
 }

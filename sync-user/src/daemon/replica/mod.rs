@@ -22,12 +22,12 @@ use super::observe::{names_of_moves, observe, present};
 use crate::batch::Room;
 use crate::clock;
 use crate::ledger::{Ledger, Links};
-use crate::model::{Batch, Depth, Look, Problem, Stamp, Step, TreePath};
-use crate::plan;
+use crate::model::{Batch, Depth, Look, Problem, Stamp, TreePath};
+use crate::plan::{self, Planned};
 use crate::ship::{Access, Backoff, ConnectError, Event, Session, SessionError, TargetAddress, connect};
 use crate::shutdown::Stop;
 use crate::tree::Tree;
-use flights::{Flight, Flights};
+use flights::Flights;
 use retries::Retries;
 
 /// How long a receiver may take to say hello once its preamble has come.
@@ -262,13 +262,13 @@ impl Replica {
     fn submit(
         &mut self,
         session: &mut Session,
-        steps: Vec<Step>,
+        steps: Vec<Planned>,
         looks: &BTreeMap<TreePath, Look>,
         closed: Stamp,
     ) {
         debug!(target = %self.setup.target, steps = steps.len(), "planned");
         for flight in flights::attribute(steps, looks, closed) {
-            let step = flight.step.clone();
+            let step = flight.step().clone();
             let ticket = self.flights.add(flight);
             session.submit(ticket, step);
         }
@@ -313,12 +313,11 @@ impl Replica {
 
     /// After a lost connection nothing on its way counts as held, and all of it is compared.
     fn doubt_flights(&mut self) {
-        for Flight { step, stamps, .. } in self.flights.drain_latest_first() {
-            if let Some(stamps) = stamps {
-                let look = Look { depth: Depth::Entry, content: true, stamps: Some(stamps) };
-                self.retries.put_off(step.path().clone(), look, clock::now());
+        for flight in self.flights.abandon(&mut self.ledger) {
+            if flight.stamps.is_some() {
+                let look = Look { depth: Depth::Entry, content: true, stamps: flight.stamps };
+                self.retries.put_off(flight.step().path().clone(), look, clock::now());
             }
-            answers::doubt(&step, &mut self.ledger);
         }
     }
 }

@@ -1,0 +1,80 @@
+//! Follows steps through the ledger, and takes them back.
+
+use super::{Held, Known, Ledger};
+use crate::model::{Step, TreePath};
+
+/// What a step changed: each path with what was known of it before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Undo(Vec<(TreePath, Option<Known>)>);
+
+impl Undo {
+    /// The paths that the step concerns.
+    pub fn paths(&self) -> impl Iterator<Item = &TreePath> {
+        self.0.iter().map(|(path, _)| path)
+    }
+}
+
+impl Ledger {
+    /// Follows `step`. `becomes` is what it leaves at its path: `None` for removals, and of no
+    /// matter for renames, which carry along what is known.
+    pub fn follow(&mut self, step: &Step, becomes: Option<Held>) -> Undo {
+        match step {
+            Step::Rename { from, to, .. } => {
+                let (moved, replaced) = (self.at_or_below(from), self.at_or_below(to));
+                self.exchange_names(&[(moved, Some((from, to))), (replaced, None)])
+            }
+            Step::Exchange { one, other, .. } => {
+                let (from_one, from_other) = (self.at_or_below(one), self.at_or_below(other));
+                self.exchange_names(&[(from_one, Some((one, other))), (from_other, Some((other, one)))])
+            }
+            Step::MakeDirectory { path, .. }
+            | Step::PutFile { path, .. }
+            | Step::PutSymlink { path, .. }
+            | Step::SetAttributes { path, .. }
+            | Step::SetDirectoryTime { path, .. }
+            | Step::RemoveFile { path }
+            | Step::RemoveDirectory { path } => {
+                let before = self.get(path);
+                self.put_back(path.clone(), becomes.map(Known::Holds));
+                Undo(vec![(path.clone(), before)])
+            }
+        }
+    }
+
+    /// Takes back the step that was followed last, of those not yet taken back.
+    pub fn take_back(&mut self, undo: &Undo) {
+        // Backwards, since a path that was renamed onto is in it twice.
+        for (path, before) in undo.0.iter().rev() {
+            self.put_back(path.clone(), *before);
+        }
+    }
+
+    /// Gives each group of entries its new name, or takes it out.
+    fn exchange_names(&mut self, groups: &[Renamed<'_>]) -> Undo {
+        let mut undo = Undo::default();
+        for (path, known) in groups.iter().flat_map(|(entries, _)| entries) {
+            self.forget(path);
+            undo.0.push((path.clone(), Some(*known)));
+        }
+        for (entries, names) in groups {
+            let Some((from, to)) = names else { continue };
+            for (path, known) in entries {
+                if let Some(path) = path.moved(from, to) {
+                    undo.0.push((path.clone(), None));
+                    self.set(path, *known);
+                }
+            }
+        }
+        undo
+    }
+
+    fn put_back(&mut self, path: TreePath, known: Option<Known>) {
+        match known {
+            Some(known) => self.set(path, known),
+            None => self.forget(&path),
+        }
+    }
+}
+
+/// Entries, and the name that is replaced by another in each of their paths.
+type Renamed<'a> = (Vec<(TreePath, Known)>, Option<(&'a TreePath, &'a TreePath)>);
