@@ -12,7 +12,7 @@ use super::mailbox::Mailbox;
 use crate::batch::{self, Batcher, Room};
 use crate::clock;
 use crate::metrics::Stage;
-use crate::model::{Captured, Change, Gap, Kind, Stamp};
+use crate::model::{Captured, Change, Gap, Kind, Reason, Stamp};
 use crate::queue::{Exit, LOSS_CHECK};
 use crate::shutdown::Stop;
 use crate::tree::{Seen, Tree};
@@ -123,7 +123,12 @@ fn push(change: &Change, lanes: &mut [Lane], tree: &Tree, gauges: &Gauges, taken
 fn push_gap(gap: &Gap, lanes: &mut [Lane], gauges: &Gauges, taken: Stamp) {
     gauges.counters.gaps.add(1);
     gauges.counters.lost_events.add(gap.lost);
-    warn!(place = %gap.place, lost = gap.lost, "changes were lost, because {}: the place is rescanned", gap.reason);
+    let Gap { place, reason, lost, .. } = gap;
+    match reason {
+        // Nothing was lost but where it happened.
+        Reason::Unresolved => debug!(%place, "something changed at an unknown place: it is rescanned"),
+        _ => warn!(%place, lost, "changes were lost, because {reason}: the place is rescanned"),
+    }
     for lane in lanes {
         lane.batcher.push_gap(gap.clone(), taken);
     }

@@ -125,12 +125,7 @@ impl Fanotify {
         if self.unresolved && (last || now.since(self.last_gap) >= GAP_INTERVAL) {
             self.unresolved = false;
             self.last_gap = now;
-            deliver(Captured::Gap(Gap {
-                place: TreePath::root(),
-                reason: Reason::Unresolved,
-                lost,
-                seen: now,
-            }));
+            deliver(Captured::Gap(Gap { place: TreePath::root(), reason: Reason::Unresolved, seen: now }));
         }
     }
 }
