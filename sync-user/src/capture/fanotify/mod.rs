@@ -125,7 +125,12 @@ impl Fanotify {
         if self.unresolved && (last || now.since(self.last_gap) >= GAP_INTERVAL) {
             self.unresolved = false;
             self.last_gap = now;
-            deliver(Captured::Gap(Gap { place: TreePath::root(), reason: Reason::Unresolved, seen: now }));
+            deliver(Captured::Gap(Gap {
+                place: TreePath::root(),
+                reason: Reason::Unresolved,
+                lost: 0,
+                seen: now,
+            }));
         }
     }
 }
