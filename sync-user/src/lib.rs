@@ -32,6 +32,8 @@ pub mod plan;
 pub mod queue;
 #[cfg(feature = "source")]
 pub mod ship;
+#[cfg(feature = "source")]
+pub mod state;
 
 pub mod receive;
 

@@ -6,8 +6,10 @@
 mod choose;
 pub mod ebpf;
 pub mod fanotify;
+mod requirements;
 
 pub use choose::open;
+pub use requirements::{Requirement, Requirements, State as RequirementState, requirements};
 
 use std::path::PathBuf;
 

@@ -35,6 +35,11 @@ pub(super) struct Run {
     #[arg(long, value_name = "FILE")]
     pub(super) known_hosts: Option<PathBuf>,
 
+    /// Where ksyncd keeps what outlives a run [default: $STATE_DIRECTORY, /var/lib/ksyncd, or
+    /// ~/.local/state/ksyncd]
+    #[arg(long, value_name = "DIR")]
+    pub(super) state_dir: Option<PathBuf>,
+
     /// How to see changes
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t = CaptureFlag::Auto)]
     pub(super) capture: CaptureFlag,

@@ -43,8 +43,8 @@ enum Command {
     #[cfg(feature = "source")]
     Check {
         /// The directory that is to be replicated
-        #[arg(value_name = "DIR")]
-        source: Option<PathBuf>,
+        #[arg(value_name = "DIR", default_value = ".")]
+        source: PathBuf,
     },
     /// Show ksyncd at work on this machine alone: a sample web root, a throw-away SSH server, a replica
     #[cfg(feature = "source")]
@@ -58,11 +58,7 @@ pub fn main() -> Exit {
         Command::Run(flags) => run::run(*flags),
         Command::Receive { root } => receive::receive(&root),
         #[cfg(feature = "source")]
-        Command::Check { source } => match check::check(source.as_deref(), &mut std::io::stdout().lock()) {
-            Ok(true) => Exit::Success,
-            Ok(false) => Exit::NoCapture,
-            Err(error) => fail(Exit::Failure, &format!("write to standard output: {error}"), None),
-        },
+        Command::Check { source } => check::check(&source),
         #[cfg(feature = "source")]
         Command::Demo(flags) => match crate::demo::run(flags.into()) {
             Ok(()) => Exit::Success,

@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::metrics::{Counters, Latency};
 use crate::ship::{Access, receiver};
 use crate::shutdown::Stop;
+use crate::state::{self, Claim, State};
 use crate::tree::Excludes;
 use crate::{batch, logging};
 
@@ -39,6 +40,10 @@ pub(super) fn run(flags: Run) -> Exit {
     let receiver = match receiver() {
         Ok(receiver) => receiver,
         Err(error) => return fail(Exit::Failure, &format!("read this program: {error}"), None),
+    };
+    let _claims = match claim(&flags) {
+        Ok(claims) => claims,
+        Err(error) => return fail(Exit::Failure, &error, Some(&error.remedy)),
     };
     let config = daemon::Config {
         source: flags.source.clone(),
@@ -72,6 +77,14 @@ pub(super) fn run(flags: Run) -> Exit {
         print_table(&flags, started, &gauges);
     }
     conclude(result)
+}
+
+/// Claims every target, for as long as the run takes.
+fn claim(flags: &Run) -> Result<Vec<Claim>, state::Error> {
+    let state = State::open(flags.state_dir.as_deref())?;
+    // A source that is not there is told by the run itself.
+    let source = flags.source.canonicalize().unwrap_or_else(|_| flags.source.clone());
+    flags.targets.iter().map(|target| state.claim(&source, &target.to_string())).collect()
 }
 
 fn prepare(flags: &Arc<Run>, gauges: &Gauges, started: &Arc<OnceLock<Started>>) -> std::io::Result<Stop> {

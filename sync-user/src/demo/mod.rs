@@ -43,7 +43,7 @@ pub struct Options {
 /// Runs the demonstration.
 pub fn run(options: Options) -> Result<()> {
     let place = Place::new()?;
-    let (source, target) = (place.path().join("www"), place.path().join("replica"));
+    let (source, target) = (place.source(), place.target());
     say("1. a sample web root, and an SSH server with throw-away keys on loopback");
     fs::create_dir(&source)?;
     site::make(&source, 1)?;
@@ -56,7 +56,7 @@ pub fn run(options: Options) -> Result<()> {
     ));
 
     say("2. ksyncd run: the existing tree is compared, and sent");
-    let mut daemon = Daemon::start(&source, &target, &server, options.capture)?;
+    let mut daemon = Daemon::start(&place, &server, options.capture)?;
     wait_until_equal(&source, &target, &mut daemon)?;
     say(&format!("   equal: {} files and directories", compare::count(&target)?));
 
@@ -171,6 +171,14 @@ impl Place {
     fn path(&self) -> &Path {
         &self.0
     }
+
+    fn source(&self) -> PathBuf {
+        self.0.join("www")
+    }
+
+    fn target(&self) -> PathBuf {
+        self.0.join("replica")
+    }
 }
 
 impl Drop for Place {
@@ -186,20 +194,22 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(source: &Path, target: &Path, server: &Sshd, capture: &str) -> Result<Self> {
+    fn start(place: &Place, server: &Sshd, capture: &str) -> Result<Self> {
         let program = std::env::current_exe().context("find this program")?;
         let child = Command::new(program)
             .arg("run")
             .arg("--source")
-            .arg(source)
+            .arg(place.source())
             .arg("--target")
-            .arg(format!("127.0.0.1:{}", target.display()))
+            .arg(format!("127.0.0.1:{}", place.target().display()))
             .arg("--port")
             .arg(server.port().to_string())
             .arg("--identity")
             .arg(server.identity())
             .arg("--known-hosts")
             .arg(server.known_hosts())
+            .arg("--state-dir")
+            .arg(place.path().join("state"))
             .args(["--capture", capture])
             .stdin(Stdio::null())
             .spawn()

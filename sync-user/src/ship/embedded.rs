@@ -6,6 +6,11 @@ use std::borrow::Cow;
 /// inside (`cargo xtask build` does that); else empty.
 const RECEIVER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/receiver"));
 
+/// Whether the static receiver is in this program.
+pub fn has_static_receiver() -> bool {
+    !RECEIVER.is_empty()
+}
+
 /// The program to bring along: the receiver from inside, or else this program itself, which
 /// needs the same shared libraries on the target.
 pub fn receiver() -> std::io::Result<Cow<'static, [u8]>> {

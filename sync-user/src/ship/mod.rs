@@ -21,6 +21,6 @@ mod ssh;
 pub use address::{AddressError, TargetAddress};
 pub use backoff::Backoff;
 pub use connect::{Access, ConnectError, connect};
-pub use embedded::receiver;
+pub use embedded::{has_static_receiver, receiver};
 pub use link::{Link, LinkError, Received};
 pub use session::{Event, Session, SessionError, Ticket};

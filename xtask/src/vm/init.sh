@@ -2,7 +2,7 @@
 # The first process of the machine: mounts what programs expect, runs /command, and tells the
 # console how it ended.
 /bin/busybox --install -s /bin
-export PATH=/bin:/usr/bin:/usr/sbin HOME=/root TMPDIR=/data
+export PATH=/bin:/usr/bin:/usr/sbin HOME=/root TMPDIR=/data NO_COLOR=1
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev

@@ -1,0 +1,139 @@
+//! Keeps what outlives a run, in one directory: for now, who replicates what.
+//!
+//! Two daemons that replicate into the same directory would undo each other's work, so each
+//! claims its targets by a lock. The kernel lets go of a lock when its process ends, however.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+/// Where a service of the system keeps its state, by the Filesystem Hierarchy Standard.
+const SYSTEM: &str = "/var/lib/ksyncd";
+
+/// A directory of our own.
+#[derive(Debug)]
+pub struct State {
+    directory: PathBuf,
+}
+
+/// A target that nobody else on this machine replicates the same source to, while this lives.
+#[derive(Debug)]
+pub struct Claim {
+    _lock: File,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Error {
+    pub what: String,
+    pub remedy: String,
+}
+
+impl State {
+    /// Opens `directory`, or the usual one, and makes it if it is missing.
+    pub fn open(directory: Option<&Path>) -> Result<Self, Error> {
+        let directory = match directory {
+            Some(directory) => directory.to_owned(),
+            None => usual(nix::unistd::geteuid().is_root(), |name| std::env::var_os(name).map(PathBuf::from)),
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(|error| Error {
+            what: format!("make the state directory {}: {error}", directory.display()),
+            remedy: "give one that this user may write to: --state-dir DIR".to_owned(),
+        })?;
+        Ok(Self { directory })
+    }
+
+    /// Claims the replication of `source` to `target`.
+    pub fn claim(&self, source: &Path, target: &str) -> Result<Claim, Error> {
+        let pair = format!("{}\n{target}\n", source.display());
+        let name = blake3::hash(pair.as_bytes()).to_hex();
+        let path = self.directory.join(format!("{}.lock", &name[..16]));
+        let failed = |what: &str, error: &dyn std::fmt::Display| Error {
+            what: format!("{what} {}: {error}", path.display()),
+            remedy: "give a state directory that this user may write to: --state-dir DIR".to_owned(),
+        };
+        let mut lock = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| failed("open", &error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Who it is only makes the message better.
+                let _unknown = lock.read_to_string(&mut holder);
+                let holder = holder.lines().next().unwrap_or_default();
+                return Err(Error {
+                    what: format!("{} is replicated to {target} already, by {holder}", source.display()),
+                    remedy: "stop that one first; two of them would undo each other's work".to_owned(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("lock", &error)),
+        }
+        let holder = format!("process {}\n{pair}", std::process::id());
+        lock.set_len(0)
+            .and_then(|()| lock.write_all(holder.as_bytes()))
+            .map_err(|error| failed("write", &error))?;
+        Ok(Claim { _lock: lock })
+    }
+}
+
+/// systemd names a directory for its services; others follow the standards.
+fn usual(root: bool, variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    if let Some(directory) = variable("STATE_DIRECTORY") {
+        return directory;
+    }
+    if root {
+        return PathBuf::from(SYSTEM);
+    }
+    let home = || variable("HOME").unwrap_or_else(|| PathBuf::from("/")).join(".local/state");
+    variable("XDG_STATE_HOME").unwrap_or_else(home).join("ksyncd")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_has_one_daemon() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(Some(&directory.path().join("deep/er"))).unwrap();
+        let (source, target) = (Path::new("/srv/www"), "web2:/srv/www");
+        let claim = state.claim(source, target).unwrap();
+        let refused = state.claim(source, target).unwrap_err();
+        let expected =
+            format!("/srv/www is replicated to web2:/srv/www already, by process {}", std::process::id());
+        assert_eq!(refused.what, expected);
+        let _other = state.claim(source, "web3:/srv/www").unwrap();
+        drop(claim);
+        state.claim(source, target).unwrap();
+    }
+
+    #[test]
+    fn the_usual_place_depends_on_who_runs_it() {
+        let none = |_: &str| None;
+        assert_eq!(usual(true, none), Path::new("/var/lib/ksyncd"));
+        assert_eq!(
+            usual(false, |name| (name == "HOME").then(|| "/home/web".into())),
+            Path::new("/home/web/.local/state/ksyncd")
+        );
+        assert_eq!(
+            usual(false, |name| (name == "XDG_STATE_HOME").then(|| "/s".into())),
+            Path::new("/s/ksyncd")
+        );
+        assert_eq!(
+            usual(true, |name| (name == "STATE_DIRECTORY").then(|| "/run/s".into())),
+            Path::new("/run/s")
+        );
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_to_is_told() {
+        let error = State::open(Some(Path::new("/proc/ksyncd"))).unwrap_err();
+        assert!(error.what.starts_with("make the state directory /proc/ksyncd: "), "{error}");
+    }
+}

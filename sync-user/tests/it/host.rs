@@ -1,0 +1,241 @@
+//! A source, a target and an SSH server in a folder of their own, and the daemon between them.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use sync_user::demo::compare;
+use sync_user::demo::sshd::Sshd;
+
+/// The program under test.
+pub(crate) const KSYNCD: &str = env!("CARGO_BIN_EXE_ksyncd");
+
+/// How long a condition may take to come true: these machines can be very busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A machine of its own, as far as a test is concerned.
+pub(crate) struct Host {
+    directory: tempfile::TempDir,
+    pub(crate) sshd: Sshd,
+}
+
+impl Host {
+    pub(crate) fn new() -> Self {
+        Self::with_sshd("")
+    }
+
+    /// `extra` is added to the configuration of the SSH server.
+    pub(crate) fn with_sshd(extra: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("ksyncd-it-").tempdir().unwrap();
+        fs::create_dir(directory.path().join("source")).unwrap();
+        let sshd = Sshd::start(directory.path(), extra).unwrap();
+        Self { directory, sshd }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn source(&self) -> PathBuf {
+        self.path().join("source")
+    }
+
+    pub(crate) fn target(&self) -> PathBuf {
+        self.path().join("target")
+    }
+
+    /// `ksyncd run` with every flag that is needed; a test may add to it.
+    pub(crate) fn run(&self) -> Command {
+        self.run_to(&self.target())
+    }
+
+    pub(crate) fn run_to(&self, target: &Path) -> Command {
+        let mut command = Command::new(KSYNCD);
+        command
+            .args(["run", "--capture", "fanotify"])
+            .arg("--source")
+            .arg(self.source())
+            .arg("--target")
+            .arg(format!("127.0.0.1:{}", target.display()))
+            .args(["--port", &self.sshd.port().to_string()])
+            .arg("--identity")
+            .arg(self.sshd.identity())
+            .arg("--known-hosts")
+            .arg(self.sshd.known_hosts())
+            .arg("--state-dir")
+            .arg(self.path().join("state"));
+        command
+    }
+
+    /// Starts the daemon, and waits until the two trees are equal.
+    pub(crate) fn start(&self) -> Daemon {
+        let mut daemon = Daemon::start(self.run());
+        self.wait_until_equal(&mut daemon);
+        daemon
+    }
+
+    /// Waits until the target equals the source, and stays so for a moment.
+    pub(crate) fn wait_until_equal(&self, daemon: &mut Daemon) {
+        let (source, target) = (self.source(), self.target());
+        daemon.wait_until("the trees are equal", || {
+            compare::differences(&source, &target).is_ok_and(|differences| differences.is_empty())
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        let differences = compare::differences(&source, &target).unwrap();
+        assert_eq!(differences, [], "equal once, and then not any more\n{}", daemon.log());
+    }
+}
+
+/// A running daemon; dropping it kills it.
+pub(crate) struct Daemon {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<String>>,
+}
+
+impl Daemon {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let stdout = child.stdout.take().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let copy = Arc::clone(&log);
+        let readers = vec![
+            std::thread::spawn(move || read(stdout, |_| ())),
+            std::thread::spawn(move || {
+                read(stderr, |text| copy.lock().unwrap_or_else(PoisonError::into_inner).push_str(text))
+            }),
+        ];
+        Self { child, log, readers }
+    }
+
+    /// What it has logged until now.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+        let process = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
+        nix::sys::signal::kill(process, signal).unwrap();
+    }
+
+    /// Waits until `condition` holds; fails when the daemon ends by itself, or never gets there.
+    pub(crate) fn wait_until(&mut self, what: &str, mut condition: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !condition() {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("waiting until {what}: the daemon ended with {status}\n{}", self.log());
+            }
+            assert!(began.elapsed() < PATIENCE, "waited in vain until {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn wait_for_log(&mut self, text: &str) {
+        let log = Arc::clone(&self.log);
+        self.wait_until(&format!("the log says \"{text}\""), || {
+            log.lock().unwrap_or_else(PoisonError::into_inner).contains(text)
+        });
+    }
+
+    /// Waits until it has ended by itself, or by a signal.
+    pub(crate) fn wait(mut self) -> Ended {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not end\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let mut texts = self.readers.drain(..).map(|reader| reader.join().unwrap());
+        Ended { status, stdout: texts.next().unwrap(), stderr: texts.next().unwrap() }
+    }
+
+    /// Asks it to end as a service manager does.
+    pub(crate) fn stop(self) -> Ended {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.wait()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// How a program ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// A number from the latency table: the one before `unit`.
+    pub(crate) fn table_number(&self, unit: &str) -> f64 {
+        let before = self.stdout.split(unit).next().filter(|before| before.len() < self.stdout.len());
+        let word = before.and_then(|before| before.split_whitespace().last());
+        word.and_then(|word| word.parse().ok())
+            .unwrap_or_else(|| panic!("no number before {unit:?} in\n{}", self.stdout))
+    }
+}
+
+fn read(mut stream: impl Read, mut each: impl FnMut(&str)) -> String {
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return String::from_utf8_lossy(&all).into_owned(),
+            Ok(count) => {
+                each(&String::from_utf8_lossy(&buffer[..count]));
+                all.extend_from_slice(&buffer[..count]);
+            }
+        }
+    }
+}
+
+/// A small file system in memory, mounted in a folder of a test.
+pub(crate) struct Memory {
+    at: PathBuf,
+}
+
+impl Memory {
+    /// `options` are those of `mount -t tmpfs`.
+    pub(crate) fn mount(at: &Path, options: &str) -> Self {
+        fs::create_dir(at).unwrap();
+        mount(&["-t", "tmpfs", "-o", options, "tmpfs"], at);
+        Self { at: at.to_owned() }
+    }
+
+    pub(crate) fn remount(&self, options: &str) {
+        mount(&["-o", &format!("remount,{options}")], &self.at);
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let _ended = Command::new("umount").arg("--lazy").arg(&self.at).status();
+    }
+}
+
+fn mount(words: &[&str], at: &Path) {
+    let status = Command::new("mount").args(words).arg(at).status().unwrap();
+    assert!(status.success(), "mount {words:?} {}: this test needs root", at.display());
+}

@@ -1,0 +1,241 @@
+//! I5: whatever a source sends, the receiver stays inside its root, and ends cleanly.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use proptest::prelude::*;
+use sync_user::model::{Content, FileKind, Mode, Outcome, Receipt, Refusal, Sequence, Time, Version};
+use sync_user::receiver;
+use sync_user::wire::{Body, Decoder, PREAMBLE, SourceHello, Step, ToReceiver, ToSource, VERSION, encode};
+
+use crate::host::KSYNCD;
+
+const MTIME: Time = Time { seconds: 1_000_000_000, nanoseconds: 7 };
+
+fn put(path: &str, bytes: &[u8]) -> Step {
+    let body = Body::Inline { bytes: bytes.to_vec(), content: Content::of(bytes) };
+    Step::PutFile { path: path.into(), size: bytes.len() as u64, mode: Mode(0o644), mtime: MTIME, body }
+}
+
+fn remove(path: &str) -> Step {
+    Step::RemoveFile { path: path.into() }
+}
+
+/// What a receiver answers to these messages, after the hello.
+fn answers(root: &Path, messages: &[ToReceiver]) -> Vec<Receipt> {
+    let mut input = Vec::new();
+    encode(&ToReceiver::Hello(SourceHello { version: VERSION }), &mut input);
+    for message in messages {
+        encode(message, &mut input);
+    }
+    let mut output = Vec::new();
+    // How it ended shows in what it has done.
+    let _ended = receiver::serve(root, input.as_slice(), &mut output);
+    let mut decoder = Decoder::default();
+    decoder.extend(output.strip_prefix(PREAMBLE).expect("a preamble"));
+    let mut receipts = Vec::new();
+    while let Some(message) = decoder.next::<ToSource>().unwrap() {
+        if let ToSource::Receipts(more) = message {
+            receipts.extend(more);
+        }
+    }
+    receipts
+}
+
+fn refusals(root: &Path, steps: Vec<Step>) -> Vec<Option<Refusal>> {
+    let messages: Vec<_> = (1..)
+        .zip(steps)
+        .map(|(number, step)| ToReceiver::Step { sequence: Sequence(number), step })
+        .collect();
+    let refusal = |receipt: Receipt| match receipt.outcome {
+        Outcome::Applied => None,
+        Outcome::Refused { refusal, .. } => Some(refusal),
+    };
+    answers(root, &messages).into_iter().map(refusal).collect()
+}
+
+/// A root, and beside it something that nobody shall touch.
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("root")).unwrap();
+        fs::create_dir_all(directory.path().join("outside/inner")).unwrap();
+        fs::write(directory.path().join("outside/secret"), "untouched").unwrap();
+        Self { directory }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.directory.path().join("root")
+    }
+
+    fn outside(&self) -> PathBuf {
+        self.directory.path().join("outside")
+    }
+
+    fn assert_outside_is_untouched(&self) {
+        let mut names: Vec<_> =
+            fs::read_dir(self.outside()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["inner", "secret"], "I5");
+        assert_eq!(fs::read_to_string(self.outside().join("secret")).unwrap(), "untouched", "I5");
+        assert_eq!(fs::read_dir(self.outside().join("inner")).unwrap().count(), 0, "I5");
+    }
+}
+
+#[test]
+fn paths_out_of_the_root_are_refused() {
+    let place = Place::new();
+    let absolute = place.outside().join("new").display().to_string();
+    let paths = [
+        "../outside/new",
+        "a/../../outside/new",
+        "/etc/ksyncd-test",
+        &absolute,
+        "",
+        ".",
+        "..",
+        "a//b",
+        "a/./b",
+    ];
+    let steps = paths.iter().flat_map(|path| [put(path, b"x"), remove(path)]).collect();
+    for refusal in refusals(&place.root(), steps) {
+        assert_eq!(refusal, Some(Refusal::Forbidden));
+    }
+    place.assert_outside_is_untouched();
+}
+
+#[test]
+fn links_under_the_root_lead_nowhere() {
+    let place = Place::new();
+    symlink(place.outside(), place.root().join("link")).unwrap();
+    symlink("../outside/secret", place.root().join("file")).unwrap();
+    let version = Version { kind: FileKind::Directory, size: 0, mtime: MTIME, mode: Mode(0o755) };
+    let steps = vec![
+        put("link/new", b"x"),
+        remove("link/secret"),
+        Step::MakeDirectory { path: b"link/made".into(), mode: Mode(0o755) },
+        Step::RemoveDirectory { path: b"link/inner".into() },
+        Step::Rename { from: b"link/inner".into(), to: b"stolen".into(), expects: version },
+        Step::SetAttributes { path: b"link".into(), version },
+        // Replaces the link, not what it leads to.
+        put("file", b"mine"),
+    ];
+    let refused = refusals(&place.root(), steps);
+    assert_eq!(refused.len(), 7);
+    assert_eq!(refused[6], None);
+    place.assert_outside_is_untouched();
+    assert_eq!(fs::read_to_string(place.root().join("file")).unwrap(), "mine");
+    assert!(!place.root().join("stolen").exists());
+}
+
+#[test]
+fn a_directory_that_is_swapped_for_a_link_leads_nowhere_either() {
+    let place = Place::new();
+    let (root, outside) = (place.root(), place.outside());
+    fs::create_dir(root.join("dir")).unwrap();
+    symlink(&outside, root.join("trap")).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                sync_user::demo::workload::exchange(&root.join("dir"), &root.join("trap")).unwrap();
+            }
+        });
+        for _ in 0..20 {
+            let steps =
+                (0..200).flat_map(|n| [put(&format!("dir/new-{n}"), b"x"), remove("dir/secret")]).collect();
+            assert_eq!(refusals(&root, steps).len(), 400);
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    place.assert_outside_is_untouched();
+}
+
+#[test]
+fn the_stage_cannot_be_named() {
+    let place = Place::new();
+    let steps = vec![put(".ksyncd/x", b"x"), remove(".ksyncd"), put(".ksyncd", b"x")];
+    assert_eq!(refusals(&place.root(), steps), [Some(Refusal::Forbidden); 3]);
+}
+
+#[test]
+fn content_that_is_not_what_was_promised_never_becomes_visible() {
+    let place = Place::new();
+    let root = place.root();
+    fs::write(root.join("page"), "before").unwrap();
+    let put = |size, bytes: &[u8], content| Step::PutFile {
+        path: b"page".into(),
+        size,
+        mode: Mode(0o644),
+        mtime: MTIME,
+        body: Body::Inline { bytes: bytes.to_vec(), content },
+    };
+    let steps = vec![put(5, b"after", Content::of(b"other")), put(9, b"after", Content::of(b"after"))];
+    assert_eq!(refusals(&root, steps), [Some(Refusal::Damaged); 2]);
+    // The stream ends in the middle of a large file.
+    let step = Step::PutFile {
+        path: b"page".into(),
+        size: 1 << 20,
+        mode: Mode(0o644),
+        mtime: MTIME,
+        body: Body::Streamed,
+    };
+    let messages = [
+        ToReceiver::Step { sequence: Sequence(1), step },
+        ToReceiver::Content { sequence: Sequence(1), bytes: vec![1; 1000] },
+    ];
+    assert_eq!(answers(&root, &messages), []);
+    assert_eq!(fs::read_to_string(root.join("page")).unwrap(), "before", "I2");
+    assert_eq!(fs::read_dir(root.join(".ksyncd")).map_or(0, Iterator::count), 0, "nothing is left behind");
+}
+
+#[test]
+fn garbage_on_standard_input_ends_in_one_clear_message() {
+    let place = Place::new();
+    let mut child = Command::new(KSYNCD)
+        .args(["receive", "--root"])
+        .arg(place.root())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    drop(input);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(76));
+    insta::assert_snapshot!(String::from_utf8(ended.stderr).unwrap(), @"");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_stream_of_bytes_makes_a_receiver_panic_or_leave_its_root(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+        cut in any::<prop::sample::Index>(),
+        flip in any::<prop::sample::Index>(),
+    ) {
+        let place = Place::new();
+        let mut output = Vec::new();
+        let _ended = receiver::serve(&place.root(), bytes.as_slice(), &mut output);
+        // A true beginning, cut and damaged.
+        let mut stream = Vec::new();
+        encode(&ToReceiver::Hello(SourceHello { version: VERSION }), &mut stream);
+        encode(&ToReceiver::Step { sequence: Sequence(1), step: put("a", b"content") }, &mut stream);
+        encode(&ToReceiver::Step { sequence: Sequence(2), step: remove("../outside/secret") }, &mut stream);
+        let at = flip.index(stream.len());
+        stream[at] ^= bytes.first().copied().unwrap_or(1);
+        stream.truncate(cut.index(stream.len() + 1));
+        let _ended = receiver::serve(&place.root(), stream.as_slice(), &mut output);
+        place.assert_outside_is_untouched();
+    }
+}

@@ -1,0 +1,122 @@
+//! Connections are cut, processes are killed: nothing is lost, and nothing is half done.
+
+use std::fs;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use sync_user::demo::{site, workload};
+
+use crate::host::{Daemon, Host};
+
+#[test]
+fn cut_connections_lose_nothing() {
+    let mut host = Host::new();
+    site::make(&host.source(), 5).unwrap();
+    let mut daemon = host.start();
+    let source = host.source();
+    let writer = std::thread::spawn(move || {
+        let places = (0..2).map(|seed| {
+            let source = source.clone();
+            std::thread::spawn(move || workload::random(&source, seed, Duration::from_secs(6)))
+        });
+        places.collect::<Vec<_>>().into_iter().for_each(|writer| drop(writer.join().unwrap()));
+    });
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(1_500));
+        host.sshd.restart().unwrap();
+    }
+    writer.join().unwrap();
+    host.wait_until_equal(&mut daemon);
+    assert!(daemon.log().contains("connecting again"), "the connections were cut: {}", daemon.log());
+    assert_eq!(daemon.stop().status.code(), Some(0));
+}
+
+#[test]
+fn changes_while_the_target_is_away_arrive_when_it_is_back() {
+    let mut host = Host::new();
+    site::make(&host.source(), 6).unwrap();
+    let mut daemon = host.start();
+    host.sshd.stop();
+    fs::rename(host.source().join("blog"), host.source().join("news")).unwrap();
+    fs::remove_dir_all(host.source().join("img")).unwrap();
+    fs::write(host.source().join("index.html"), "new").unwrap();
+    daemon.wait_for_log("connecting again");
+    host.sshd.restart().unwrap();
+    host.wait_until_equal(&mut daemon);
+}
+
+#[test]
+fn a_killed_daemon_is_made_good_by_the_next() {
+    let host = Host::new();
+    site::make(&host.source(), 8).unwrap();
+    let mut large = vec![7; 20 << 20];
+    fs::write(host.source().join("large"), &large).unwrap();
+    let mut daemon = Daemon::start(host.run());
+    let stage = host.target().join(".ksyncd");
+    daemon.wait_until("files are on their way", || stage.exists());
+    daemon.signal(Signal::SIGKILL);
+    assert!(daemon.wait().status.code().is_none());
+    large[0] = 8;
+    fs::write(host.source().join("large"), &large).unwrap();
+    let mut daemon = host.start();
+    // The stage of the receiver that lost its source is cleared, by itself or by the next.
+    daemon.wait_until("only one stage is left", || {
+        fs::read_dir(&stage).is_ok_and(|stages| stages.count() <= 1)
+    });
+    assert_eq!(daemon.stop().status.code(), Some(0));
+    assert_eq!(fs::read_dir(&stage).map_or(0, Iterator::count), 0, "nothing is left behind");
+}
+
+#[test]
+fn a_killed_receiver_is_replaced() {
+    let host = Host::new();
+    site::make(&host.source(), 9).unwrap();
+    let mut daemon = host.start();
+    let log = daemon.log();
+    let process = log.split("process=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    let process = nix::unistd::Pid::from_raw(process.parse().unwrap());
+    nix::sys::signal::kill(process, Signal::SIGKILL).unwrap();
+    fs::write(host.source().join("after"), "x").unwrap();
+    host.wait_until_equal(&mut daemon);
+    daemon.wait_for_log("connecting again");
+}
+
+#[test]
+fn an_emptied_mount_point_removes_nothing() {
+    let host = Host::new();
+    let source = host.source();
+    fs::create_dir(source.join("www")).unwrap();
+    fs::write(source.join("www/index.html"), "x").unwrap();
+    // The root is moved away, as when a volume is unmounted, and an empty one takes its place.
+    let mut daemon = host.start();
+    fs::rename(&source, host.path().join("elsewhere")).unwrap();
+    fs::create_dir(&source).unwrap();
+    fs::remove_file(host.path().join("elsewhere/www/index.html")).unwrap();
+    daemon.wait_for_log("nothing removed");
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(host.target().join("www/index.html").exists(), "I3");
+    fs::remove_dir(&source).unwrap();
+    fs::rename(host.path().join("elsewhere"), &source).unwrap();
+    host.wait_until_equal(&mut daemon);
+}
+
+#[test]
+fn a_stop_sends_what_is_still_open() {
+    let host = Host::new();
+    let mut command = host.run();
+    command.args(["--open-file-interval", "1h"]);
+    let mut daemon = Daemon::start(command);
+    daemon.wait_for_log("compared the trees");
+    use std::io::Write as _;
+    let mut open = fs::File::create(host.source().join("log")).unwrap();
+    open.write_all(b"a line\n").unwrap();
+    let directory = host.source().join("flag");
+    fs::create_dir(&directory).unwrap();
+    let flag = host.target().join("flag");
+    daemon.wait_until("a later change has arrived", || flag.exists());
+    assert!(!host.target().join("log").exists(), "nobody has closed it");
+    let ended = daemon.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(fs::read_to_string(host.target().join("log")).unwrap(), "a line\n");
+    drop(open);
+}
