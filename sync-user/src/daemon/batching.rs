@@ -87,18 +87,16 @@ fn take(first: Captured, lanes: &mut [Lane], exit: &Exit, tree: &Tree, gauges: &
     for captured in std::iter::once(first).chain(exit.changes().try_iter().take(TAKEN_AT_ONCE_MAX)) {
         let taken = clock::now();
         match captured {
-            Captured::Change(change) => push(&change, lanes, tree, gauges, taken),
+            Captured::Change(change) => push(change, lanes, tree, gauges, taken),
             Captured::Gap(gap) => push_gap(&gap, lanes, gauges, taken),
         }
     }
 }
 
-fn push(change: &Change, lanes: &mut [Lane], tree: &Tree, gauges: &Gauges, taken: Stamp) {
-    if tree.excludes(&change.path)
-        && !matches!(&change.kind, Kind::Moved { from, .. } if !tree.excludes(from))
-    {
+fn push(change: Change, lanes: &mut [Lane], tree: &Tree, gauges: &Gauges, taken: Stamp) {
+    let Some(change) = without_excluded(change, tree) else {
         return;
-    }
+    };
     gauges.counters.changes_captured.add(1);
     gauges.latency.record(Stage::Capture, change.read.since(change.seen));
     gauges.latency.record(Stage::Queue, taken.since(change.read));
@@ -118,6 +116,26 @@ fn push(change: &Change, lanes: &mut [Lane], tree: &Tree, gauges: &Gauges, taken
             warn!("a target is so far behind that its backlog became one rescan of the source");
         }
     }
+}
+
+/// What is left of a change when all that is excluded is out of sight: a rename to an excluded
+/// name is a removal then, and one from there brings something new.
+fn without_excluded(change: Change, tree: &Tree) -> Option<Change> {
+    let Change { kind, path, origin, seen, read } = change;
+    let (kind, path) = match kind {
+        Kind::Moved { from, directory } => {
+            let excluded = |path| tree.excludes(path) || (directory && tree.excludes_directory(path));
+            match (excluded(&from), excluded(&path)) {
+                (false, false) => (Kind::Moved { from, directory }, path),
+                (false, true) => (Kind::Removed, from),
+                (true, false) => (Kind::MovedIn, path),
+                (true, true) => return None,
+            }
+        }
+        _ if tree.excludes(&path) => return None,
+        kind => (kind, path),
+    };
+    Some(Change { kind, path, origin, seen, read })
 }
 
 fn push_gap(gap: &Gap, lanes: &mut [Lane], gauges: &Gauges, taken: Stamp) {

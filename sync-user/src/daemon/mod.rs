@@ -106,11 +106,13 @@ pub fn run(
     let (notices, noticed) = crossbeam::channel::bounded(1);
     let mut lanes = Vec::new();
     let mut replicas = Vec::new();
+    let alone = targets.len() == 1;
     for target in targets {
         let (mailbox, post) = mailbox::mailbox(notices.clone())?;
         let replica = replica::Replica::new(replica::Setup {
             target: target.clone(),
             access: access.clone(),
+            alone,
             receiver: Arc::clone(&receiver),
             tree: Arc::clone(&tree),
             open_file_interval: batch.open_file_interval,

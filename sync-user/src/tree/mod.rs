@@ -88,10 +88,14 @@ impl Tree {
         &self.root
     }
 
-    /// Whether `path` is left out, whatever its kind; a rule for directories alone is applied
-    /// where the kind is known.
+    /// Whether `path` is left out, as far as its kind does not matter.
     pub fn excludes(&self, path: &TreePath) -> bool {
         self.excludes.excluded(path, false)
+    }
+
+    /// Whether `path` is left out if it is a directory.
+    pub fn excludes_directory(&self, path: &TreePath) -> bool {
+        self.excludes.excluded(path, true)
     }
 
     /// Whether the path of the root still leads to the directory that was opened.

@@ -212,7 +212,10 @@ fn garbage_on_standard_input_ends_in_one_clear_message() {
     drop(input);
     let ended = child.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(76));
-    insta::assert_snapshot!(String::from_utf8(ended.stderr).unwrap(), @"");
+    insta::assert_snapshot!(String::from_utf8(ended.stderr).unwrap(), @r"
+    ksyncd: the source does not keep to the protocol: a frame claims 542393671 bytes, more than the 1048576 that are allowed
+      hint: this command is started by `ksyncd run` over SSH, and speaks only with it
+    ");
 }
 
 proptest! {

@@ -34,7 +34,10 @@ fn a_missing_source() {
     fs::remove_dir(host.source()).unwrap();
     let ended = run(host.run());
     assert_eq!(ended.status.code(), Some(66));
-    insta::assert_snapshot!(said(&host, &ended), @"");
+    insta::assert_snapshot!(said(&host, &ended), @r"
+    ksyncd: find the source [host]/source: No such file or directory (os error 2)
+      hint: check --source: it must be a directory that exists and that this user may enter
+    ");
 }
 
 #[test]
@@ -44,7 +47,10 @@ fn a_source_that_is_a_file() {
     fs::write(host.source(), "").unwrap();
     let ended = run(host.run());
     assert_eq!(ended.status.code(), Some(66));
-    insta::assert_snapshot!(said(&host, &ended), @"");
+    insta::assert_snapshot!(said(&host, &ended), @r"
+    ksyncd: open the source [host]/source: Not a directory (os error 20)
+      hint: give the directory that holds the files, not a file
+    ");
 }
 
 #[test]
@@ -53,7 +59,10 @@ fn an_unknown_host_key() {
     fs::write(host.sshd.known_hosts(), "").unwrap();
     let ended = run(host.run());
     assert_eq!(ended.status.code(), Some(69));
-    insta::assert_snapshot!(said(&host, &ended), @"");
+    insta::assert_snapshot!(said(&host, &ended), @r"
+    ksyncd: 127.0.0.1:[host]/target: the host key of 127.0.0.1 port [port] is unknown: ssh-ed25519 SHA256:[key]
+      hint: compare the fingerprint with the one that the server's console shows, then accept it by: ssh-keyscan -p [port] 127.0.0.1 >> [host]/sshd/known_hosts
+    ");
     assert!(!host.target().exists(), "nothing was done there");
 }
 
@@ -66,20 +75,22 @@ fn a_changed_host_key() {
     fs::write(host.sshd.known_hosts(), format!("{name} {other}")).unwrap();
     let ended = run(host.run());
     assert_eq!(ended.status.code(), Some(69));
-    insta::assert_snapshot!(said(&host, &ended), @"");
+    insta::assert_snapshot!(said(&host, &ended), @r"
+    ksyncd: 127.0.0.1:[host]/target: the host key of 127.0.0.1 port [port] has changed: it shows ssh-ed25519 SHA256:[key] but [host]/sshd/known_hosts line 1 says otherwise
+      hint: somebody may be listening in; only if the server was set up anew: ssh-keygen -R '[127.0.0.1]:[port]' -f [host]/sshd/known_hosts, then accept the new key
+    ");
 }
 
 #[test]
 fn a_key_that_the_target_does_not_know() {
     let host = Host::new();
     fs::write(host.sshd.identity().with_file_name("authorized_keys"), "").unwrap();
-    let mut command = host.run();
-    command.arg("--target").arg(format!("web@127.0.0.1:{}", host.target().display()));
-    let ended = run(command);
+    let ended = run(host.run());
     assert_eq!(ended.status.code(), Some(69));
-    let text = said(&host, &ended);
-    let lines: Vec<&str> = text.lines().filter(|line| line.contains("web@")).collect();
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(said(&host, &ended), @r"
+    ksyncd: 127.0.0.1:[host]/target: 127.0.0.1 port [port] refused to let root in; tried the key [host]/sshd/client_key
+      hint: add the public key to ~root/.ssh/authorized_keys on the target, or name another key by --identity
+    ");
 }
 
 #[test]
@@ -88,7 +99,10 @@ fn a_key_that_is_none() {
     fs::write(host.sshd.identity(), "no key").unwrap();
     let ended = run(host.run());
     assert_eq!(ended.status.code(), Some(69));
-    insta::assert_snapshot!(said(&host, &ended), @"");
+    insta::assert_snapshot!(said(&host, &ended), @r"
+    ksyncd: 127.0.0.1:[host]/target: the key [host]/sshd/client_key cannot be used: Unable to extract public key from private key: Unsupported private key format
+      hint: name a private key that is readable and not encrypted, or load it into the SSH agent
+    ");
 }
 
 #[test]
@@ -102,7 +116,10 @@ fn a_host_that_cannot_be_reached_is_tried_again() {
     let text = said(&host, &ended);
     let mut lines: Vec<&str> = text.lines().collect();
     lines.dedup();
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    WARN 127.0.0.1 port [port] cannot be reached: Connection refused (os error 111); trying again (check that the host is up, that sshd listens on that port, and that no firewall is between) target=127.0.0.1:[host]/target
+    WARN ended with paths that are not replicated yet: the next start compares the trees and sends them unsent=1
+    ");
 }
 
 #[test]
@@ -110,7 +127,10 @@ fn a_target_in_no_directory() {
     let host = Host::new();
     let ended = run(host.run_to(&host.path().join("no/such")));
     assert_eq!(ended.status.code(), Some(69));
-    insta::assert_snapshot!(said(&host, &ended), @"");
+    insta::assert_snapshot!(said(&host, &ended), @r"
+    ksyncd: 127.0.0.1:[host]/no/such: the target [host]/no/such cannot be opened: No such file or directory (os error 2)
+      hint: make the directory that it is to be in, on the target
+    ");
 }
 
 #[test]
@@ -119,7 +139,10 @@ fn a_target_that_cannot_be_written() {
     let _memory = Memory::mount(&host.target(), "ro");
     let ended = run(host.run());
     assert_eq!(ended.status.code(), Some(69));
-    insta::assert_snapshot!(said(&host, &ended), @"");
+    insta::assert_snapshot!(said(&host, &ended), @r"
+    ksyncd: 127.0.0.1:[host]/target: the target [host]/target cannot be written: Read-only file system (os error 30)
+      hint: mount the target's file system read-write
+    ");
 }
 
 #[test]
@@ -134,7 +157,7 @@ fn a_full_target_is_told_and_loses_nothing() {
     let small = host.target().join("a-small");
     daemon.wait_until("what fits arrives", || small.exists());
     let log = Ended { status: Default::default(), stdout: String::new(), stderr: daemon.log() };
-    insta::assert_snapshot!(said(&host, &log), @"");
+    insta::assert_snapshot!(said(&host, &log), @"WARN cannot write the file at the target: write its content: No space left on device (os error 28); free some space there; it is tried again target=127.0.0.1:[host]/target path=large");
     memory.remount("size=8M");
     host.wait_until_equal(&mut daemon);
     assert_eq!(daemon.stop().status.code(), Some(0));
@@ -156,7 +179,10 @@ fn no_privileges() {
     command.args(arguments.iter().take(arguments.len() - 1)).arg(state).uid(65_534).gid(65_534);
     let ended = run(command);
     assert_eq!(ended.status.code(), Some(71));
-    insta::assert_snapshot!(said(&host, &ended), @"");
+    insta::assert_snapshot!(said(&host, &ended), @r"
+    ksyncd: watch the file system of [host]/source by fanotify: EPERM: Operation not permitted
+      hint: run as root, or give ksyncd CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH
+    ");
     let mut command = Command::new(&program);
     command.args(["check", "/"]).uid(65_534).gid(65_534);
     let ended = run(command);
@@ -175,7 +201,10 @@ fn a_second_daemon_for_the_same_target() {
     let ended = run(host.run());
     assert_eq!(ended.status.code(), Some(1));
     let text = said(&host, &ended).replace(&daemon.id().to_string(), "[number]");
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r"
+    ksyncd: [host]/source is replicated to 127.0.0.1:[host]/target already, by process [number]
+      hint: stop that one first; two of them would undo each other's work
+    ");
 }
 
 #[test]
@@ -189,9 +218,33 @@ fn bad_flags() {
         said(&host, &ended)
     };
     let rest = ["--source", "/srv", "--target", "web2:/srv"];
-    insta::assert_snapshot!(with(&["--source", "/srv", "--target", "web2"]), @"");
-    insta::assert_snapshot!(with(&[&rest[..], &["--batch-max-changes", "0"]].concat()), @"");
-    insta::assert_snapshot!(with(&[&rest[..], &["--batch-delay", "5"]].concat()), @"");
-    insta::assert_snapshot!(with(&[&rest[..], &["--open-file-interval", "10ms"]].concat()), @"");
-    insta::assert_snapshot!(with(&[&rest[..], &["--batch-delya", "5ms"]].concat()), @"");
+    insta::assert_snapshot!(with(&["--source", "/srv", "--target", "web2"]), @r"
+    error: invalid value 'web2' for '--target <TARGET>': there is no directory in it: write [USER@]HOST:DIR or ssh://[USER@]HOST[:PORT]/DIR
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(with(&[&rest[..], &["--batch-max-changes", "0"]].concat()), @r"
+    error: invalid value '0' for '--batch-max-changes <N>': at least 1 is needed
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(with(&[&rest[..], &["--batch-delay", "5"]].concat()), @r"
+    error: invalid value '5' for '--batch-delay <TIME>': time unit needed, for example 5sec or 5ms
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(with(&[&rest[..], &["--open-file-interval", "10ms"]].concat()), @r"
+    error: invalid value '10ms' for '--open-file-interval <TIME>': at least 1s is needed: writes to an open file are reported twice a second
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(with(&[&rest[..], &["--batch-delya", "5ms"]].concat()), @r"
+    error: unexpected argument '--batch-delya' found
+
+      tip: a similar argument exists: '--batch-delay'
+
+    Usage: ksyncd run --source <DIR> --target <TARGET> --batch-delay <TIME>
+
+    For more information, try '--help'.
+    ");
 }

@@ -114,7 +114,7 @@ impl Replica {
             {
                 self.retries.failed(&path, clock::now());
             }
-            _ => self.problem(Problem { what: format!("{}: {detail}", verb(step)), path }),
+            _ => self.problem(Problem { what: format!("{}: {detail}{}", verb(step), remedy(refusal)), path }),
         }
     }
 
@@ -173,6 +173,15 @@ fn guess(kind: FileKind) -> Known {
         content: None,
         settled: true,
     })
+}
+
+/// What a person can do about a refusal that repeating does not end.
+fn remedy(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Full => "; free some space there",
+        Refusal::Forbidden => "; let the receiving user write there",
+        _ => "",
+    }
 }
 
 fn verb(step: &Step) -> &'static str {

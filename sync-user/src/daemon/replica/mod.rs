@@ -43,6 +43,8 @@ const IDENTITY_RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Setup {
     pub(super) target: TargetAddress,
     pub(super) access: Access,
+    /// Whether this is the only target: the run ends with it, and whoever started it tells why.
+    pub(super) alone: bool,
     pub(super) receiver: Arc<[u8]>,
     pub(super) tree: Arc<Tree>,
     pub(super) open_file_interval: Duration,
@@ -116,7 +118,9 @@ impl Replica {
                     warn!(target = %self.setup.target, "{cause}; trying again ({})", cause.remedy());
                 }
                 Err(cause) => {
-                    error!(target = %self.setup.target, "{cause} ({}); this target is given up", cause.remedy());
+                    if !self.setup.alone {
+                        error!(target = %self.setup.target, "{cause} ({}); this target is given up", cause.remedy());
+                    }
                     return Err(cause);
                 }
             }
@@ -127,7 +131,8 @@ impl Replica {
             }
             self.pause();
         }
-        Ok(self.flights.len() + self.retries.len())
+        // Without a connection at the end, whether the trees are equal is itself left open.
+        Ok((self.flights.len() + self.retries.len()).max(1))
     }
 
     /// Sleeps before the next attempt, unless the run is to end.
