@@ -25,7 +25,7 @@ fn embed(variable: &str, name: &str, missing: &str) {
     println!("cargo::rerun-if-env-changed={variable}");
     let target = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join(name);
     let source = env::var_os(variable).map(PathBuf::from);
-    let bytes = source.as_deref().and_then(|source| read(source));
+    let bytes = source.as_deref().and_then(read);
     if bytes.is_none() {
         println!("cargo::warning={missing} (`cargo xtask build` makes it)");
     }

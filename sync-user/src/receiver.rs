@@ -103,7 +103,7 @@ impl<R: Read, W: Write> Receiver<R, W> {
         while let Some(message) = self.listen()? {
             match (message, stream.take()) {
                 (ToReceiver::Step { sequence, step }, None) => {
-                    stream = self.step(&mut root, sequence, step)?
+                    stream = self.step(&mut root, sequence, step)?;
                 }
                 (ToReceiver::Content { sequence, bytes }, Some(open)) => {
                     stream = Some(Self::content(open, sequence, &bytes)?);
@@ -195,7 +195,7 @@ impl<R: Read, W: Write> Receiver<R, W> {
     /// The next message; `None` at the end of the stream. Receipts leave before a wait.
     fn listen(&mut self) -> Result<Option<ToReceiver>, Error> {
         loop {
-            if let Some(message) = self.decoder.next()? {
+            if let Some(message) = self.decoder.take()? {
                 return Ok(Some(message));
             }
             self.flush()?;

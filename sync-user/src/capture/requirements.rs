@@ -48,7 +48,7 @@ pub fn requirements(root: &Path) -> Requirements {
     };
     let on_root = format!("watches the file system of {}", root.display());
     let all = vec![
-        Requirement { name: "kernel", state: kernel(&nix::sys::utsname::uname().ok()) },
+        Requirement { name: "kernel", state: kernel(nix::sys::utsname::uname().as_ref().ok()) },
         Requirement { name: "capabilities", state: capabilities(&read("/proc/self/status")) },
         Requirement { name: "BTF", state: btf(fs::metadata(BTF)) },
         Requirement { name: "eBPF", state: attempt(ebpf::probe(), "the kernel takes the programs") },
@@ -66,9 +66,8 @@ pub fn requirements(root: &Path) -> Requirements {
 }
 
 /// Below 5.9 there is no `FAN_REPORT_DFID_NAME`, and no ring buffer for eBPF below 5.8.
-fn kernel(uname: &Option<nix::sys::utsname::UtsName>) -> State {
-    let release =
-        uname.as_ref().map(|uname| uname.release().to_string_lossy().into_owned()).unwrap_or_default();
+fn kernel(uname: Option<&nix::sys::utsname::UtsName>) -> State {
+    let release = uname.map(|uname| uname.release().to_string_lossy().into_owned()).unwrap_or_default();
     match version(&release) {
         Some(version) if version < (5, 9) => State::Missing {
             what: format!("Linux {release} has neither the fanotify nor the eBPF that is needed"),

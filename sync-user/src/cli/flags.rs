@@ -31,11 +31,11 @@ pub(super) struct Run {
     #[arg(long, value_name = "FILE")]
     pub(super) identity: Option<PathBuf>,
 
-    /// The file of known host keys [default: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts]
+    /// The file of known host keys [default: ~/.`ssh/known_hosts` and /`etc/ssh/ssh_known_hosts`]
     #[arg(long, value_name = "FILE")]
     pub(super) known_hosts: Option<PathBuf>,
 
-    /// Where ksyncd keeps what outlives a run [default: $STATE_DIRECTORY, /var/lib/ksyncd, or
+    /// Where ksyncd keeps what outlives a run [default: $`STATE_DIRECTORY`, /var/lib/ksyncd, or
     /// ~/.local/state/ksyncd]
     #[arg(long, value_name = "DIR")]
     pub(super) state_dir: Option<PathBuf>,

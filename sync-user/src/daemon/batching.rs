@@ -142,10 +142,11 @@ fn push_gap(gap: &Gap, lanes: &mut [Lane], gauges: &Gauges, taken: Stamp) {
     gauges.counters.gaps.add(1);
     gauges.counters.lost_events.add(gap.lost);
     let Gap { place, reason, lost, .. } = gap;
-    match reason {
+    if *reason == Reason::Unresolved {
         // Nothing was lost but where it happened.
-        Reason::Unresolved => debug!(%place, "something changed at an unknown place: it is rescanned"),
-        _ => warn!(%place, lost, "changes were lost, because {reason}: the place is rescanned"),
+        debug!(%place, "something changed at an unknown place: it is rescanned");
+    } else {
+        warn!(%place, lost, "changes were lost, because {reason}: the place is rescanned");
     }
     for lane in lanes {
         lane.batcher.push_gap(gap.clone(), taken);

@@ -103,12 +103,12 @@ pub fn run(
 
     let (entrance, exit) = queue::bounded(QUEUE_CAPACITY);
     let abandon = Stop::new()?;
-    let (notices, noticed) = crossbeam::channel::bounded(1);
+    let (leaving, noticed) = crossbeam::channel::bounded(1);
     let mut lanes = Vec::new();
     let mut replicas = Vec::new();
     let alone = targets.len() == 1;
     for target in targets {
-        let (mailbox, post) = mailbox::mailbox(notices.clone())?;
+        let (mailbox, post) = mailbox::mailbox(leaving.clone())?;
         let replica = replica::Replica::new(replica::Setup {
             target: target.clone(),
             access: access.clone(),
@@ -126,7 +126,7 @@ pub fn run(
         let thread = thread::Builder::new().name(name).spawn(move || replica.run())?;
         replicas.push((target, thread));
     }
-    drop(notices);
+    drop(leaving);
 
     let capturing = {
         let stop = stop.clone();

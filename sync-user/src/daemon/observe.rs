@@ -69,7 +69,7 @@ impl Observer<'_> {
             }
             Seen::Absent => self.add(path, State::Absent),
             Seen::Ignored => self.add(path, State::Unknown),
-            Seen::Unreadable(cause) => self.unreadable(path, cause),
+            Seen::Unreadable(cause) => self.unreadable(path, &cause),
         }
     }
 
@@ -93,7 +93,7 @@ impl Observer<'_> {
             self.add(&path, State::Absent);
         }
         for unreadable in scan.unreadable {
-            self.unreadable(&unreadable.place, unreadable.cause);
+            self.unreadable(&unreadable.place, &unreadable.cause);
         }
         for (path, entry) in scan.entries {
             if !path.is_root() {
@@ -149,7 +149,7 @@ impl Observer<'_> {
         (version == entry.version).then(|| Hashed { content, settled: version.mtime.settled(read_at) })
     }
 
-    fn unreadable(&mut self, path: &TreePath, cause: String) {
+    fn unreadable(&mut self, path: &TreePath, cause: &str) {
         self.add(path, State::Unknown);
         self.observation.problems.push(Problem { path: path.clone(), what: format!("read it: {cause}") });
     }

@@ -21,7 +21,7 @@ use crate::clock;
 use sshd::Sshd;
 
 /// How long the replica may take to become equal: a noisy machine takes long.
-const EQUAL_MAX: Duration = Duration::from_secs(120);
+const EQUAL_MAX: Duration = Duration::from_mins(2);
 
 /// Small files of the burst.
 const BURST_FILES: usize = 2_000;

@@ -7,6 +7,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
 use crate::clock;
 
 /// Does each operation once, in an order in which the ones before matter to the ones after.
@@ -137,7 +139,6 @@ fn write_mapped(path: &Path, at: usize, bytes: &[u8]) -> io::Result<()> {
     let Some(length) = std::num::NonZeroUsize::new(size).filter(|_| at + bytes.len() <= size) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
     // SAFETY: a new map of `size` bytes at an address that the kernel chooses. Another writer
     // may truncate the file meanwhile, and a store past its end would be a fault; so the map is
     // written by the kernel instead of by us.

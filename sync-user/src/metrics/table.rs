@@ -87,7 +87,7 @@ fn write_stages(out: &mut String, snapshot: &Snapshot, facts: &Facts) -> std::fm
         let measured = stage != Stage::Capture || facts.stamps_in_kernel;
         write!(out, "{:<10}", stage.name())?;
         for quantile in [0.5, 0.9, 0.99, 0.999, 1.0] {
-            let enough = quantile < 0.999 || quantile >= 1.0 || histogram.len() >= SAMPLES_FOR_P999;
+            let enough = !(0.999..1.0).contains(&quantile) || histogram.len() >= SAMPLES_FOR_P999;
             let cell = if measured && enough && !histogram.is_empty() {
                 time(histogram.value_at_quantile(quantile) as f64)
             } else {

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode as RawMode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::attributes::{open_path, set_mode, times, version, version_at};
+use super::attributes::{There, open_path, set_mode, there, times, version};
 use super::confine::{Leaf, checked, leaf};
 use super::failure::{Failure, OpenError};
 use super::stage::{Stage, StagedFile};
@@ -47,11 +47,11 @@ impl Root {
             remedy: remedy.to_owned(),
         };
         match rustix::fs::mkdir(root, RawMode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
+            // On a read-only file system it may be there all the same.
+            Ok(()) | Err(Errno::EXIST | Errno::ROFS) => {}
             Err(error @ Errno::NOENT) => {
                 return Err(failed(error, "make the directory that it is to be in, on the target"));
             }
-            Err(Errno::ROFS) => {}
             Err(error) => {
                 return Err(failed(error, "make it on the target, and let the receiving user write there"));
             }
@@ -109,8 +109,8 @@ impl Root {
 
     fn make_directory(&mut self, path: &[u8], mode: Mode) -> Result<(), Failure> {
         let leaf = self.leaf(path)?;
-        match version_at(&leaf.directory, leaf.name()).map_err(|error| Failure::of("examine it", error))? {
-            Some(Some(Version { kind: FileKind::Directory, mode: before, .. })) => {
+        match there(&leaf.directory, leaf.name()).map_err(|error| Failure::of("examine it", error))? {
+            There::Version(Version { kind: FileKind::Directory, mode: before, .. }) => {
                 if before != mode {
                     let directory = open_path(&leaf.directory, leaf.name())
                         .map_err(|error| Failure::of("open it", error))?;
@@ -119,9 +119,10 @@ impl Root {
                 }
                 Ok(())
             }
-            there => {
+            before => {
                 let staged = self.stage.directory(&leaf, mode)?;
-                let placed = if there.is_some() { staged.exchange(&leaf) } else { staged.replace(&leaf) };
+                let placed =
+                    if before == There::Nothing { staged.replace(&leaf) } else { staged.exchange(&leaf) };
                 placed.map_err(|error| Failure::of("put the directory into place", error))
             }
         }
@@ -252,16 +253,16 @@ fn require_directory(entry: &OwnedFd) -> Result<(), Failure> {
 /// Whether the target's entry is the one that the source means: a directory by its kind, as its
 /// size and time follow from what is in it, and all else by size and time too.
 fn require_version(leaf: &Leaf, expects: Version) -> Result<(), Failure> {
-    let there = version_at(&leaf.directory, leaf.name()).map_err(|error| Failure::of("examine it", error))?;
-    match there.flatten() {
-        Some(now) if now.kind != expects.kind => Err(Failure::unexpected("it is of another kind")),
-        Some(now)
+    match there(&leaf.directory, leaf.name()).map_err(|error| Failure::of("examine it", error))? {
+        There::Version(now) if now.kind != expects.kind => Err(Failure::unexpected("it is of another kind")),
+        There::Version(now)
             if now.kind == FileKind::Directory || (now.size, now.mtime) == (expects.size, expects.mtime) =>
         {
             Ok(())
         }
-        Some(_) => Err(Failure::unexpected("it is of another size or time")),
-        None => Err(Failure::unexpected("it is not there")),
+        There::Version(_) => Err(Failure::unexpected("it is of another size or time")),
+        There::Foreign => Err(Failure::unexpected("it is of a kind that is not replicated")),
+        There::Nothing => Err(Failure::unexpected("it is not there")),
     }
 }
 

@@ -8,12 +8,20 @@ use rustix::io::Errno;
 
 use crate::model::{FileKind, Mode, Time, Version};
 
-/// What `name` in `directory` is now; `None` when nothing is there. Kinds that are not
-/// replicated are `Some(None)`.
-pub(super) fn version_at(directory: impl AsFd, name: &Path) -> Result<Option<Option<Version>>, Errno> {
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum There {
+    Nothing,
+    /// A fifo, a socket or a device.
+    Foreign,
+    Version(Version),
+}
+
+/// What `name` in `directory` is now.
+pub(super) fn there(directory: impl AsFd, name: &Path) -> Result<There, Errno> {
     match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(version(&stat))),
-        Err(Errno::NOENT) => Ok(None),
+        Ok(stat) => Ok(version(&stat).map_or(There::Foreign, There::Version)),
+        Err(Errno::NOENT) => Ok(There::Nothing),
         Err(error) => Err(error),
     }
 }

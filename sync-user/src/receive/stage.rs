@@ -67,13 +67,10 @@ impl Stage {
                 Err(error) => return Err(error),
             }
             let own = open_directory(&home, Path::new(&own_name))?;
-            match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {
-                    let device = rustix::fs::fstat(&own)?.st_dev;
-                    return Ok(Self { home, own, own_name, device, count: 0 });
-                }
-                // Another receiver took it for stale between the two calls.
-                Err(_) => continue,
+            // If not, another receiver took it for stale between the two calls.
+            if rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                let device = rustix::fs::fstat(&own)?.st_dev;
+                return Ok(Self { home, own, own_name, device, count: 0 });
             }
         }
         Err(Errno::EXIST)
@@ -102,7 +99,7 @@ impl Stage {
         let file = rustix::fs::openat(&directory, &name, flags, RawMode::RUSR | RawMode::WUSR)
             .map_err(|error| Failure::of("stage it", error))?;
         let staged = Staged { directory, name, kept: false };
-        Ok(StagedFile { file: File::from(file), hasher: blake3::Hasher::new(), written: 0, staged })
+        Ok(StagedFile { file: File::from(file), hasher: Box::default(), written: 0, staged })
     }
 
     /// Makes a symbolic link.
@@ -145,7 +142,8 @@ impl Drop for Stage {
 #[derive(Debug)]
 pub(super) struct StagedFile {
     file: File,
-    hasher: blake3::Hasher,
+    /// Boxed, as it is 2 KB.
+    hasher: Box<blake3::Hasher>,
     written: u64,
     staged: Staged,
 }

@@ -45,7 +45,7 @@ pub(super) fn open(tree: &Tree, path: &TreePath, inline_max: usize) -> io::Resul
         }
         let settled = version.mtime.settled(clock::wall());
         if version.size > inline_max as u64 {
-            let hasher = blake3::Hasher::new();
+            let hasher = Box::default();
             return Ok(Opened::Large(Reading { file, version, settled, left: version.size, hasher }));
         }
         let mut bytes = Vec::with_capacity(version.size as usize + 1);
@@ -86,7 +86,8 @@ pub(super) struct Reading {
     pub(super) version: Version,
     pub(super) settled: bool,
     left: u64,
-    hasher: blake3::Hasher,
+    /// Boxed, as it is 2 KB.
+    hasher: Box<blake3::Hasher>,
 }
 
 /// How a reading ended.

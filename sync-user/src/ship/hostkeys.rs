@@ -1,4 +1,4 @@
-//! Decides whether a server is the one that its name promises, by known_hosts files.
+//! Decides whether a server is the one that its name promises, by `known_hosts` files.
 //!
 //! There is no way to accept an unknown key from here: that takes a person who compares the
 //! fingerprint. The format is that of OpenSSH's sshd(8): plain, hashed and wildcard names,
@@ -28,7 +28,7 @@ pub(super) enum Verdict {
     },
 }
 
-/// One host, as all known_hosts files describe it.
+/// One host, as all `known_hosts` files describe it.
 #[derive(Debug, Default)]
 pub(super) struct KnownKeys {
     keys: Vec<KnownKey>,

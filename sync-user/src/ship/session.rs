@@ -30,7 +30,7 @@ const FLYING_STEPS_MAX: usize = 16_384;
 const QUIET_MAX: Duration = Duration::from_secs(15);
 
 /// After this time without an answer the connection counts as lost.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// The caller's number for a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -174,7 +174,7 @@ impl Session {
     /// Writes and reads what can be, and adds what happened to `events`.
     pub fn pump(&mut self, now: Stamp, events: &mut Vec<Event>) -> Result<(), SessionError> {
         loop {
-            self.fill(events)?;
+            self.fill(events);
             if self.outbox.write_to(self.link.as_mut())? > 0 {
                 self.said = now;
             }
@@ -194,21 +194,23 @@ impl Session {
                 && self.flying_bytes < FLYING_BYTES_MAX)
     }
 
-    fn fill(&mut self, events: &mut Vec<Event>) -> Result<(), SessionError> {
+    fn fill(&mut self, events: &mut Vec<Event>) {
         while self.outbox.len() < STAGED_BYTES_MAX && self.can_fill() {
             if let Some(stream) = self.stream.take() {
                 self.continue_stream(stream, events);
             } else if let Some((ticket, step)) = self.queue.pop_front() {
-                self.send(ticket, step, events)?;
+                self.send(ticket, step, events);
             }
         }
-        Ok(())
     }
 
-    fn send(&mut self, ticket: Ticket, step: Step, events: &mut Vec<Event>) -> Result<(), SessionError> {
+    fn send(&mut self, ticket: Ticket, step: Step, events: &mut Vec<Event>) {
         let bytes = |path: &TreePath| path.as_bytes().to_vec();
         let step = match step {
-            Step::PutFile { path, entry: _ } => return self.put_file(ticket, &path, events),
+            Step::PutFile { path, entry: _ } => {
+                self.put_file(ticket, &path, events);
+                return;
+            }
             Step::MakeDirectory { path, entry } => {
                 wire::Step::MakeDirectory { path: bytes(&path), mode: entry.version.mode }
             }
@@ -233,15 +235,9 @@ impl Session {
             }
         };
         self.fly(ticket, step);
-        Ok(())
     }
 
-    fn put_file(
-        &mut self,
-        ticket: Ticket,
-        path: &TreePath,
-        events: &mut Vec<Event>,
-    ) -> Result<(), SessionError> {
+    fn put_file(&mut self, ticket: Ticket, path: &TreePath, events: &mut Vec<Event>) {
         let put = |version: Version, body| wire::Step::PutFile {
             path: path.as_bytes().to_vec(),
             size: version.size,
@@ -262,7 +258,6 @@ impl Session {
             Ok(Opened::Vanished) => events.push(Event::Unsent { ticket, failure: None }),
             Err(error) => events.push(Event::Unsent { ticket, failure: Some(format!("read it: {error}")) }),
         }
-        Ok(())
     }
 
     fn fly(&mut self, ticket: Ticket, step: wire::Step) -> Sequence {
@@ -307,7 +302,7 @@ impl Session {
     }
 
     fn read(&mut self, now: Stamp, events: &mut Vec<Event>) -> Result<(), SessionError> {
-        let mut buffer = [0; 32 << 10];
+        let mut buffer = [0; 16 << 10];
         loop {
             match self.link.read(&mut buffer)? {
                 Received::Nothing => return Ok(()),
@@ -316,7 +311,7 @@ impl Session {
                     self.asked = None;
                     self.decoder.extend(&buffer[..count]);
                     while let Some(message) =
-                        self.decoder.next().map_err(|error| SessionError::Protocol(error.to_string()))?
+                        self.decoder.take().map_err(|error| SessionError::Protocol(error.to_string()))?
                     {
                         self.receive(message, events)?;
                     }

@@ -21,7 +21,7 @@ use super::connect::{Access, ConnectError};
 use super::hostkeys::{self, KnownKeys, Verdict};
 use super::link::{Link, LinkError, Received};
 
-/// libssh2 hands AES-GCM to OpenSSL 16 bytes at a time, which makes its own ChaCha20 the
+/// libssh2 hands AES-GCM to OpenSSL 16 bytes at a time, which makes its own `ChaCha20` the
 /// cheapest of its ciphers per byte.
 const CIPHERS: &str = "chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-gcm@openssh.com,\
                        aes256-ctr,aes192-ctr,aes128-ctr";

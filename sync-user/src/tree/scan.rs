@@ -43,7 +43,7 @@ struct Found {
 }
 
 impl Found {
-    fn unreadable(&mut self, place: TreePath, cause: impl ToString) {
+    fn unreadable(&mut self, place: TreePath, cause: &dyn ToString) {
         self.unreadable.push(Unreadable { place, cause: cause.to_string() });
     }
 }
@@ -61,8 +61,8 @@ pub(super) fn scan(tree: &Tree, place: &TreePath) -> Scan {
             }
         }
         super::Seen::Absent => {}
-        super::Seen::Ignored => found.unreadable(place.clone(), "it is left out, or on another file system"),
-        super::Seen::Unreadable(cause) => found.unreadable(place.clone(), cause),
+        super::Seen::Ignored => found.unreadable(place.clone(), &"it is left out, or on another file system"),
+        super::Seen::Unreadable(cause) => found.unreadable(place.clone(), &cause),
     }
     let mut alone = 0;
     while alone < ALONE_MAX
@@ -141,16 +141,16 @@ fn read(tree: &Tree, directory: &TreePath, found: &mut Found, deeper: &mut Vec<T
         Ok(descriptor) => descriptor,
         // It was removed or replaced since its parent was read: a change will tell.
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return,
-        Err(error) => return found.unreadable(directory.clone(), error),
+        Err(error) => return found.unreadable(directory.clone(), &error),
     };
     let names = match Dir::read_from(&descriptor) {
         Ok(names) => names,
-        Err(error) => return found.unreadable(directory.clone(), error),
+        Err(error) => return found.unreadable(directory.clone(), &error),
     };
     for name in names {
         let name = match name {
             Ok(name) => name,
-            Err(error) => return found.unreadable(directory.clone(), error),
+            Err(error) => return found.unreadable(directory.clone(), &error),
         };
         let name = name.file_name().to_bytes();
         if name == b"." || name == b".." {
@@ -158,7 +158,7 @@ fn read(tree: &Tree, directory: &TreePath, found: &mut Found, deeper: &mut Vec<T
         }
         match directory.join(name) {
             Ok(path) => add(tree, &descriptor, path, found, deeper),
-            Err(error) => found.unreadable(directory.clone(), error),
+            Err(error) => found.unreadable(directory.clone(), &error),
         }
     }
 }
@@ -172,10 +172,10 @@ fn add(tree: &Tree, parent: &OwnedFd, path: TreePath, found: &mut Found, deeper:
         Ok(stat) => stat,
         // Gone since the directory was read, or replaced between the two calls.
         Err(Errno::NOENT | Errno::INVAL) => return,
-        Err(error) => return found.unreadable(path, error),
+        Err(error) => return found.unreadable(path, &error),
     };
     if !tree.identity.same_device(&stat) {
-        return found.unreadable(path, "another file system is mounted here");
+        return found.unreadable(path, &"another file system is mounted here");
     }
     let Some(entry) = entry::entry(&stat, destination) else {
         return;

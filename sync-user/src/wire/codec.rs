@@ -62,7 +62,7 @@ impl Decoder {
     }
 
     /// The next whole message; `None` until more bytes arrive.
-    pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, FrameError> {
+    pub fn take<M: DeserializeOwned>(&mut self) -> Result<Option<M>, FrameError> {
         let waiting = &self.buffer[self.taken..];
         let Some((header, rest)) = waiting.split_at_checked(HEADER_BYTES) else {
             return Ok(None);

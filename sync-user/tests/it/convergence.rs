@@ -59,7 +59,7 @@ fn a_renamed_directory_sends_no_content() {
     let ended = daemon.stop();
     // What the first comparison sent, and nothing since.
     assert!(ended.stdout.contains("488.3 KiB of content"), "{}", ended.stdout);
-    assert_eq!(ended.table_number(" renames repeated"), 1.0);
+    assert!(ended.stdout.contains("  1 renames repeated"), "{}", ended.stdout);
 }
 
 #[test]

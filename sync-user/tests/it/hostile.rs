@@ -37,7 +37,7 @@ fn answers(root: &Path, messages: &[ToReceiver]) -> Vec<Receipt> {
     let mut decoder = Decoder::default();
     decoder.extend(output.strip_prefix(PREAMBLE).expect("a preamble"));
     let mut receipts = Vec::new();
-    while let Some(message) = decoder.next::<ToSource>().unwrap() {
+    while let Some(message) = decoder.take::<ToSource>().unwrap() {
         if let ToSource::Receipts(more) = message {
             receipts.extend(more);
         }

@@ -3,6 +3,8 @@
 //! They need root, or the capabilities of fanotify, and an OpenSSH server; they change nothing
 //! outside of folders of their own.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod convergence;
 mod host;
 mod hostile;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use crate::host::{Daemon, Ended, Host, KSYNCD, Memory};
 
@@ -156,7 +156,7 @@ fn a_full_target_is_told_and_loses_nothing() {
     assert!(!host.target().join("large").exists(), "I2: nothing half-written");
     let small = host.target().join("a-small");
     daemon.wait_until("what fits arrives", || small.exists());
-    let log = Ended { status: Default::default(), stdout: String::new(), stderr: daemon.log() };
+    let log = Ended { status: ExitStatus::default(), stdout: String::new(), stderr: daemon.log() };
     insta::assert_snapshot!(said(&host, &log), @"WARN cannot write the file at the target: write its content: No space left on device (os error 28); free some space there; it is tried again target=127.0.0.1:[host]/target path=large");
     memory.remount("size=8M");
     host.wait_until_equal(&mut daemon);

@@ -10,6 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("exit", &[]),
     ("logging", &[]),
+    ("state", &[]),
     ("wire", &["model"]),
     ("metrics", &[]),
     ("tree", &["model"]),
@@ -32,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "clock", "shutdown", "exit", "logging", "metrics", "tree", "capture", "batch", "ship",
+            "clock", "shutdown", "exit", "logging", "state", "metrics", "tree", "capture", "batch", "ship",
             "receiver", "daemon", "demo",
         ],
     ),

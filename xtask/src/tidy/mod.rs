@@ -40,9 +40,8 @@ pub(crate) fn check() -> Result<()> {
 }
 
 fn complaints(sources: &[Source]) -> Vec<Complaint> {
-    let checks: [fn(&[Source]) -> Vec<Complaint>; 4] =
-        [layers::check, length::check, banned::check, reachable::check];
-    checks.iter().flat_map(|check| check(sources)).collect()
+    [layers::check(sources), length::check(sources), banned::check(sources), reachable::check(sources)]
+        .concat()
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ pub(super) fn fetch(series: Series) -> Result<Kernel> {
         let package = apt.newest()?;
         eprintln!("xtask: downloading {package}");
         run(apt.command("apt-get").args(["-qq", "download", &package]))?;
-        let archive = only(&folder, |name| name.ends_with(".deb"))?;
+        let archive = only(&folder, |name| name.starts_with("linux-image"))?;
         let partial = folder.join("partial");
         run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&partial))?;
         fs::rename(&partial, &unpacked).context("keep the unpacked kernel")?;

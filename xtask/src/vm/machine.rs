@@ -12,7 +12,7 @@ use super::image::Image;
 use super::kernel::Kernel;
 
 /// A machine whose console says nothing for so long hangs.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
+const SILENCE_MAX: Duration = Duration::from_mins(5);
 
 /// Boots that are tried before giving up: without acceleration, QEMU 7.2 fails one boot in
 /// sixty by itself, before `init` is reached.

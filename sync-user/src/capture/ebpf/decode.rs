@@ -50,7 +50,7 @@ fn path(names: &[u8]) -> Result<TreePath, Damaged> {
         return if names.is_empty() { Ok(TreePath::root()) } else { Err(Damaged) };
     };
     let parts: Vec<&[u8]> = names.split(|byte| *byte == 0).rev().collect();
-    TreePath::new(&parts.join(&b'/')).map_err(|_| Damaged)
+    TreePath::new(&parts.join(&b'/')).map_err(|_not_a_path| Damaged)
 }
 
 #[cfg(test)]

@@ -113,14 +113,14 @@ impl Handles {
             Err(Errno::ESTALE) => return Ok(Place::Gone),
             Err(_) => return Err(Unresolved),
         };
-        if nix::sys::stat::fstat(&opened).map_err(|_| Unresolved)?.st_nlink == 0 {
+        if nix::sys::stat::fstat(&opened).map_err(|_cause| Unresolved)?.st_nlink == 0 {
             return Ok(Place::Gone);
         }
-        let name =
-            std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).map_err(|_| Unresolved)?;
+        let name = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))
+            .map_err(|_cause| Unresolved)?;
         match name.as_os_str().as_bytes() {
             b"/" => Ok(Place::Outside),
-            [b'/', below @ ..] => TreePath::new(below).map(Place::Inside).map_err(|_| Unresolved),
+            [b'/', below @ ..] => TreePath::new(below).map(Place::Inside).map_err(|_cause| Unresolved),
             _ => Ok(Place::Outside),
         }
     }

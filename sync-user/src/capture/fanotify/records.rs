@@ -90,7 +90,7 @@ fn add<'a>(event: &mut Event<'a>, kind: u8, record: &'a [u8]) {
     match kind {
         libc::FAN_EVENT_INFO_TYPE_FID => event.inode = Some(handle),
         libc::FAN_EVENT_INFO_TYPE_DFID => {
-            event.entry = Some(Entry { directory: handle, name: OsStr::new(".") })
+            event.entry = Some(Entry { directory: handle, name: OsStr::new(".") });
         }
         libc::FAN_EVENT_INFO_TYPE_DFID_NAME => event.entry = entry(),
         libc::FAN_EVENT_INFO_TYPE_OLD_DFID_NAME => event.old = entry(),

@@ -145,7 +145,9 @@ fn created(path: &TreePath, handles: &Handles) -> Kind {
 fn path_of(entry: Entry<'_>, handles: &mut Handles) -> Result<Option<TreePath>, Unresolved> {
     match handles.directory(entry.directory)? {
         Place::Inside(directory) if entry.name == "." => Ok(Some(directory)),
-        Place::Inside(directory) => directory.join(entry.name.as_bytes()).map(Some).map_err(|_| Unresolved),
+        Place::Inside(directory) => {
+            directory.join(entry.name.as_bytes()).map(Some).map_err(|_not_a_path| Unresolved)
+        }
         Place::Outside | Place::Gone => Ok(None),
     }
 }

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::ledger::{Held, Known, Ledger};
 use crate::metrics::Stage;
 use crate::model::{
-    Content, Depth, FileKind, Look, Mode, Outcome, Problem, Receipt, Refusal, Step, Time, TreePath, Version,
+    Content, Depth, FileKind, Look, Mode, Outcome, Receipt, Refusal, Step, Time, TreePath, Version,
 };
 use crate::ship::Ticket;
 
@@ -53,7 +53,7 @@ impl Replica {
         let path = flight.step().path().clone();
         match failure {
             None => self.look_again(path, Depth::Entry, Duration::ZERO),
-            Some(what) => self.problem(Problem { path, what }),
+            Some(what) => self.problem(&path, &what),
         }
     }
 
@@ -114,7 +114,7 @@ impl Replica {
             {
                 self.retries.failed(&path, clock::now());
             }
-            _ => self.problem(Problem { what: format!("{}: {detail}{}", verb(step), remedy(refusal)), path }),
+            _ => self.problem(&path, &format!("{}: {detail}{}", verb(step), remedy(refusal))),
         }
     }
 
@@ -138,7 +138,7 @@ fn learn(refusal: Refusal, step: &Step, ledger: &mut Ledger) {
             ledger.set(path.clone(), guess(FileKind::Directory));
         }
         (Refusal::Unexpected, Step::RemoveDirectory { path }) => {
-            ledger.set(path.clone(), guess(FileKind::File))
+            ledger.set(path.clone(), guess(FileKind::File));
         }
         // Of directories the kind is all that matters here: the steps inside will tell the rest.
         (_, Step::Rename { from: one, to: other, .. } | Step::Exchange { one, other, .. }) => {

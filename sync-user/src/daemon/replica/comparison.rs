@@ -59,7 +59,7 @@ impl Replica {
         self.ledger.relist(listing.entries, |path| at_source.contains(path));
         let mut looks = self.retries.take_all();
         looks.insert(TreePath::root(), Look { depth: Depth::Below, content: false, stamps: None });
-        self.execute(session, Batch { looks, moves: Vec::new(), closed: clock::now() });
+        self.execute(session, &Batch { looks, moves: Vec::new(), closed: clock::now() });
         self.setup.gauges.counters.rescans.add(1);
         let (source, took) = (at_source.len(), took(started));
         info!(target = %self.setup.target, source, listed, to_do = session.unsent(), took, "compared the trees");

@@ -26,7 +26,7 @@ impl Flight {
 /// Steps by ticket; tickets count up, so the order is that of sending.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    flights: BTreeMap<Ticket, Flight>,
+    by_ticket: BTreeMap<Ticket, Flight>,
     /// Those that rename: what was planned after one may build on it.
     renames: BTreeSet<Ticket>,
     /// How many concern each path.
@@ -36,7 +36,7 @@ pub(super) struct Flights {
 
 impl Flights {
     pub(super) fn len(&self) -> usize {
-        self.flights.len()
+        self.by_ticket.len()
     }
 
     pub(super) fn add(&mut self, flight: Flight) -> Ticket {
@@ -46,18 +46,18 @@ impl Flights {
             self.renames.insert(ticket);
         }
         *self.by_path.entry(flight.step().path().clone()).or_default() += 1;
-        self.flights.insert(ticket, flight);
+        self.by_ticket.insert(ticket, flight);
         ticket
     }
 
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Flight> {
-        self.flights.get_mut(&ticket)
+        self.by_ticket.get_mut(&ticket)
     }
 
     /// Takes out a step that was applied.
     pub(super) fn land(&mut self, ticket: Ticket) -> Option<Flight> {
         self.renames.remove(&ticket);
-        let flight = self.flights.remove(&ticket)?;
+        let flight = self.by_ticket.remove(&ticket)?;
         if let Entry::Occupied(mut count) = self.by_path.entry(flight.step().path().clone()) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -86,12 +86,12 @@ impl Flights {
             ledger.take_back(undo);
             learned(step, ledger);
         } else {
-            for (_, later) in self.flights.range(ticket..).rev() {
+            for (_, later) in self.by_ticket.range(ticket..).rev() {
                 ledger.take_back(&later.planned.undo);
             }
             ledger.take_back(undo);
             learned(step, ledger);
-            for (_, later) in self.flights.range_mut(ticket..) {
+            for (_, later) in self.by_ticket.range_mut(ticket..) {
                 let Planned { step, becomes, undo } = &mut later.planned;
                 *undo = ledger.follow(step, *becomes);
             }
@@ -104,7 +104,7 @@ impl Flights {
     pub(super) fn abandon(&mut self, ledger: &mut Ledger) -> Vec<Flight> {
         self.renames.clear();
         self.by_path.clear();
-        let flights: Vec<Flight> = std::mem::take(&mut self.flights).into_values().collect();
+        let flights: Vec<Flight> = std::mem::take(&mut self.by_ticket).into_values().collect();
         for flight in flights.iter().rev() {
             ledger.take_back(&flight.planned.undo);
         }

@@ -22,7 +22,7 @@ use super::observe::{names_of_moves, observe, present};
 use crate::batch::Room;
 use crate::clock;
 use crate::ledger::{Ledger, Links};
-use crate::model::{Batch, Depth, Look, Problem, Stamp, TreePath};
+use crate::model::{Batch, Depth, Look, Stamp, TreePath};
 use crate::plan::{self, Planned};
 use crate::ship::{Access, Backoff, ConnectError, Event, Session, SessionError, TargetAddress, connect};
 use crate::shutdown::Stop;
@@ -169,12 +169,12 @@ impl Replica {
             if session.unsent() == 0 {
                 let now = clock::now();
                 if let Some(batch) = self.retries.due(now) {
-                    self.execute(session, batch);
+                    self.execute(session, &batch);
                     continue;
                 }
                 match self.setup.post.take() {
                     Delivery::Batch(batch) => {
-                        self.execute(session, batch);
+                        self.execute(session, &batch);
                         continue;
                     }
                     Delivery::Nothing => {}
@@ -241,7 +241,7 @@ impl Replica {
     }
 
     /// Looks, plans and submits.
-    fn execute(&mut self, session: &mut Session, batch: Batch) {
+    fn execute(&mut self, session: &mut Session, batch: &Batch) {
         // What is seen counts only if the root is the one that was opened, before and after (I3).
         if !self.root_holds() {
             return self.put_off(batch);
@@ -249,17 +249,17 @@ impl Replica {
         let tree = Arc::clone(&self.setup.tree);
         let names = names_of_moves(&batch.moves, &tree);
         let mut steps = plan::moves(&batch.moves, &names, &mut self.ledger);
-        let observation = observe(&batch, &tree, &self.ledger, &mut self.links);
+        let observation = observe(batch, &tree, &self.ledger, &mut self.links);
         if self.root_holds() {
             steps.extend(plan::differences(&observation.seen, &mut self.ledger));
         } else {
-            self.put_off(batch.clone());
+            self.put_off(batch);
         }
         let at_source = |path: &TreePath| Some(present(&tree, path)?.version);
         let times = plan::directory_times(&steps, at_source, &mut self.ledger);
         steps.extend(times);
         for problem in observation.problems {
-            self.problem(problem);
+            self.problem(&problem.path, &problem.what);
         }
         self.submit(session, steps, &batch.looks, batch.closed);
     }
@@ -296,16 +296,15 @@ impl Replica {
         }
     }
 
-    fn put_off(&mut self, batch: Batch) {
+    fn put_off(&mut self, batch: &Batch) {
         let due = clock::now().plus(IDENTITY_RETRY);
-        for (path, look) in batch.looks {
-            self.retries.put_off(path, look, due);
+        for (path, look) in &batch.looks {
+            self.retries.put_off(path.clone(), *look, due);
         }
     }
 
     /// Tells of one path that could not be replicated, and looks at it again later.
-    fn problem(&mut self, problem: Problem) {
-        let Problem { path, what } = &problem;
+    fn problem(&mut self, path: &TreePath, what: &str) {
         let (attempt, due) = self.retries.failed(path, clock::now());
         self.setup.gauges.counters.problems.add(1);
         let again = due.since(clock::now()).as_secs();

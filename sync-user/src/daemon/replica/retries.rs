@@ -7,7 +7,7 @@ use crate::model::{Batch, Depth, Look, Stamp, TreePath};
 
 /// The wait after the first failure of a path; it doubles up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// Paths to look at again. Their number is bounded by that of the paths in the tree.
 #[derive(Debug, Default)]
