@@ -1,0 +1,123 @@
+//! Starts the programs that are compared, each with settings that its users would choose.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::place::Place;
+
+/// A program that keeps the target equal, or makes it so when it is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contender {
+    Ksyncd,
+    /// `default.rsyncssh` with `delay = 1`, the shortest that its users set; it repeats renames
+    /// by `mv` over SSH.
+    Lsyncd,
+    /// `rsync --archive --delete` over SSH, started once after the changes.
+    Rsync,
+}
+
+impl Contender {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ksyncd => "ksyncd",
+            Self::Lsyncd => "lsyncd",
+            Self::Rsync => "rsync",
+        }
+    }
+}
+
+/// A daemon that runs until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let process = nix::unistd::Pid::from_raw(self.0.id().cast_signed());
+        // lsyncd ends its children by itself when asked politely.
+        let _gone = nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM);
+        let _ended = self.0.wait();
+    }
+}
+
+/// Starts a daemon, and waits until it has made the target equal once.
+pub(crate) fn start(contender: Contender, ksyncd: &Path, place: &Place) -> Result<Running> {
+    let mut command = match contender {
+        Contender::Ksyncd => command_of_ksyncd(ksyncd, place),
+        Contender::Lsyncd => command_of_lsyncd(place)?,
+        Contender::Rsync => bail!("rsync is no daemon"),
+    };
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("start {}", contender.name()))?;
+    let running = Running(child);
+    fs::write(place.source().join("ready"), "x")?;
+    place.wait_until_equal()?;
+    // lsyncd ends its first rsync before it looks for more.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    place.wait_until_equal()?;
+    Ok(running)
+}
+
+fn command_of_ksyncd(ksyncd: &Path, place: &Place) -> Command {
+    let mut command = Command::new(ksyncd);
+    command
+        .arg("run")
+        .arg("--source")
+        .arg(place.source())
+        .arg("--target")
+        .arg(format!("127.0.0.1:{}", place.target().display()))
+        .args(["--port", &place.sshd.port().to_string()])
+        .arg("--identity")
+        .arg(place.sshd.identity())
+        .arg("--known-hosts")
+        .arg(place.sshd.known_hosts())
+        .arg("--state-dir")
+        .arg(place.path().join("state"));
+    command
+}
+
+fn command_of_lsyncd(place: &Place) -> Result<Command> {
+    let configuration = format!(
+        "settings {{ nodaemon = true, logfile = \"{at}/lsyncd.log\", statusFile = \"{at}/lsyncd.status\" }}\n\
+         sync {{ default.rsyncssh, source = \"{source}\", host = \"127.0.0.1\", targetdir = \"{target}\", delay = 1,\n\
+         delete = true, rsync = {{ archive = true }},\n\
+         ssh = {{ port = {port}, identityFile = \"{key}\", options = {{ UserKnownHostsFile = \"{hosts}\" }} }} }}\n",
+        at = place.path().display(),
+        source = place.source().display(),
+        target = place.target().display(),
+        port = place.sshd.port(),
+        key = place.sshd.identity().display(),
+        hosts = place.sshd.known_hosts().display(),
+    );
+    let file = place.path().join("lsyncd.conf");
+    fs::write(&file, configuration)?;
+    let mut command = Command::new("lsyncd");
+    command.arg(file);
+    Ok(command)
+}
+
+/// Runs rsync once.
+pub(crate) fn rsync(place: &Place) -> Result<()> {
+    let shell = format!(
+        "ssh -p {} -i {} -o UserKnownHostsFile={}",
+        place.sshd.port(),
+        place.sshd.identity().display(),
+        place.sshd.known_hosts().display()
+    );
+    let status = Command::new("rsync")
+        .args(["--archive", "--delete", "--exclude", "/.ksyncd", "--rsh", &shell])
+        .arg(format!("{}/", place.source().display()))
+        .arg(format!("127.0.0.1:{}/", place.target().display()))
+        .status()
+        .context("start rsync")?;
+    if !status.success() {
+        bail!("rsync ended with {status}");
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Makes the folder in which one contender is measured: a source, a target, an SSH server.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use sync_user::demo::{compare, sshd::Sshd};
+
+/// How long a contender may take for anything.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+#[derive(Debug)]
+pub(crate) struct Place {
+    directory: tempfile::TempDir,
+    pub(crate) sshd: Sshd,
+}
+
+impl Place {
+    pub(crate) fn new() -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("ksyncd-perf-").tempdir().context("make a folder")?;
+        for name in ["source", "target"] {
+            fs::create_dir(directory.path().join(name)).context("make a folder")?;
+        }
+        let sshd = Sshd::start(directory.path(), "")?;
+        Ok(Self { directory, sshd })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn source(&self) -> PathBuf {
+        self.path().join("source")
+    }
+
+    pub(crate) fn target(&self) -> PathBuf {
+        self.path().join("target")
+    }
+
+    /// Waits until the trees are equal, but for times of directories, which rsync leaves wrong.
+    ///
+    /// Comparing costs what the contenders need as well, so names are counted first, which is
+    /// cheap, and content is read only once all of them are there.
+    pub(crate) fn wait_until_equal(&self) -> Result<()> {
+        let (source, target) = (self.source(), self.target());
+        let are_directories = |path: &Path| source.join(path).is_dir() && target.join(path).is_dir();
+        wait("the trees are equal", Duration::from_millis(25), || {
+            count(&source) == count(&target)
+                && compare::differences(&source, &target).is_ok_and(|differences| {
+                    differences.iter().all(|difference| are_directories(&difference.path))
+                })
+        })
+    }
+}
+
+/// Names below a directory, but for the receiver's own.
+fn count(directory: &Path) -> usize {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let each = entries.filter(|entry| entry.file_name() != ".ksyncd").map(|entry| {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        1 + if is_directory { count(&entry.path()) } else { 0 }
+    });
+    each.sum()
+}
+
+/// Waits until `condition` holds, asking every `pause`.
+pub(crate) fn wait(what: &str, pause: Duration, mut condition: impl FnMut() -> bool) -> Result<()> {
+    let began = Instant::now();
+    while !condition() {
+        if began.elapsed() > PATIENCE {
+            bail!("waited in vain until {what}");
+        }
+        std::thread::sleep(pause);
+    }
+    Ok(())
+}
