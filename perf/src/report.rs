@@ -55,8 +55,9 @@ fn machine() -> String {
     let model = processor.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let model = model.trim_start_matches(['\t', ':', ' ']);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = read("/proc/sys/kernel/osrelease");
-    format!("{cores} × {model}, Linux {}; both ends on this machine, over SSH on loopback.", kernel.trim())
+    let release = read("/proc/sys/kernel/osrelease");
+    let kernel = release.split('-').next().unwrap_or_default().trim();
+    format!("{cores} × {model}, Linux {kernel}; both ends on this machine, over SSH on loopback.")
 }
 
 fn quantile(sorted: &[Duration], quantile: f64) -> Duration {

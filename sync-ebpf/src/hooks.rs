@@ -173,6 +173,7 @@ fn begin(kind: u8, inode: u64) -> Option<*mut Scratch> {
         inode: kernel::inode_number(inode),
         tgid: (bpf_get_current_pid_tgid() >> 32) as u32,
         device: kernel::superblock_device(kernel::inode_superblock(inode)),
+        comm: bpf_get_current_comm().unwrap_or_default(),
         first: 0,
         second: 0,
         kind,

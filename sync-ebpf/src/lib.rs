@@ -92,6 +92,9 @@ pub mod flag {
     pub const TO_OUTSIDE: u8 = 16;
 }
 
+/// `TASK_COMM_LEN` of the kernel: the name of a thread, with its NUL.
+pub const COMM_BYTES: usize = 16;
+
 /// The beginning of every record. Behind it come the names on the way from the changed path up
 /// to the root, each with a final NUL: `file`, `directory`, `directory above`. Of a rename the
 /// names of the old path come first, and then those of the new one.
@@ -103,6 +106,8 @@ pub struct Head {
     pub inode: u64,
     pub tgid: u32,
     pub device: u32,
+    /// The name of the thread that made the change, with a final NUL.
+    pub comm: [u8; COMM_BYTES],
     /// Bytes of the (old) path.
     pub first: u16,
     /// Bytes of a rename's new path.
@@ -115,7 +120,7 @@ pub struct Head {
 }
 
 /// Size of [`Head`] in a record.
-pub const HEAD_BYTES: usize = 32;
+pub const HEAD_BYTES: usize = 48;
 
 const _: () = assert!(size_of::<Head>() == HEAD_BYTES);
 

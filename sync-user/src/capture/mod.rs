@@ -6,6 +6,7 @@
 mod choose;
 pub mod ebpf;
 pub mod fanotify;
+mod mounts;
 mod requirements;
 
 pub use choose::open;

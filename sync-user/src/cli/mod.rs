@@ -11,6 +11,8 @@ mod run;
 mod signals;
 #[cfg(feature = "source")]
 mod table;
+#[cfg(feature = "source")]
+mod tail;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -46,6 +48,9 @@ enum Command {
         #[arg(value_name = "DIR", default_value = ".")]
         source: PathBuf,
     },
+    /// Print changes below a directory as they are seen, with the process behind each
+    #[cfg(feature = "source")]
+    Tail(tail::Tail),
     /// Show ksyncd at work on this machine alone: a sample web root, a throw-away SSH server, a replica
     #[cfg(feature = "source")]
     Demo(flags::Demo),
@@ -59,6 +64,8 @@ pub fn main() -> Exit {
         Command::Receive { root } => receive::receive(&root),
         #[cfg(feature = "source")]
         Command::Check { source } => check::check(&source),
+        #[cfg(feature = "source")]
+        Command::Tail(flags) => tail::tail(flags),
         #[cfg(feature = "source")]
         Command::Demo(flags) => match crate::demo::run(flags.into()) {
             Ok(()) => Exit::Success,

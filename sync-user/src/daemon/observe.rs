@@ -1,6 +1,6 @@
 //! Looks at the source wherever a batch says, and sees what the plan has to compare.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock;
 use crate::ledger::{Ledger, Links};
@@ -15,10 +15,18 @@ pub(super) struct Observation {
     pub(super) problems: Vec<Problem>,
 }
 
-/// What each name in the batch's renames holds by now.
+/// What each name in the batch's renames holds by now, with all that is below it.
 pub(super) fn names_of_moves(moves: &[Move], tree: &Tree) -> BTreeMap<TreePath, Version> {
-    let names = moves.iter().flat_map(|Move { from, to }| [from, to]);
-    names.filter_map(|name| Some((name.clone(), present(tree, name)?.version))).collect()
+    let names: BTreeSet<&TreePath> = moves.iter().flat_map(|Move { from, to }| [from, to]).collect();
+    let mut now = BTreeMap::new();
+    for name in names {
+        // It was below another name, which told of it.
+        if !now.contains_key(name) {
+            let found = tree.scan(name).entries.into_iter();
+            now.extend(found.map(|(path, entry)| (path, entry.version)));
+        }
+    }
+    now
 }
 
 /// What `path` holds now, if it is replicated at all.

@@ -47,6 +47,16 @@ pub enum Kind {
 pub struct Origin {
     /// Process id (the kernel's tgid); 0 where it is not known.
     pub tgid: u32,
+    /// The name of the thread, ending with NULs; empty where capture does not tell it.
+    pub comm: [u8; 16],
+}
+
+impl Origin {
+    /// The name of the thread, if it is known.
+    pub fn command(&self) -> Option<std::borrow::Cow<'_, str>> {
+        let name = self.comm.split(|byte| *byte == 0).next().unwrap_or_default();
+        (!name.is_empty()).then(|| String::from_utf8_lossy(name))
+    }
 }
 
 /// What capture hands on.

@@ -148,6 +148,35 @@ fn a_name_that_is_taken_again_is_never_away_at_the_target() {
 }
 
 #[test]
+fn a_rename_never_shows_a_version_that_the_source_had_only_under_the_old_name() {
+    // The target got `new` while it was being written; it is whole, and `page`, by now.
+    let (half, before, whole) =
+        (version(FileKind::File, 0, 5), version(FileKind::File, 7, 1), version(FileKind::File, 9, 6));
+    let target = Tree::from([(path("new"), half), (path("page"), before)]);
+    let source = Tree::from([(path("page"), whole)]);
+    let steps = plan(&[Move { from: path("new"), to: path("page") }], &source, &target);
+    assert!(steps.iter().all(|step| !matches!(step, Step::Rename { .. })), "I2: {steps:?}");
+    // The same inside of a directory: only the file that differs is sent again.
+    let directory = version(FileKind::Directory, 0, 1);
+    let target = Tree::from([(path("d"), directory), (path("d/f"), half), (path("d/g"), before)]);
+    let source = Tree::from([(path("e"), directory), (path("e/f"), whole), (path("e/g"), before)]);
+    let steps = plan(&[Move { from: path("d"), to: path("e") }], &source, &target);
+    assert_eq!(steps[0], Step::RemoveFile { path: path("d/f") });
+    assert!(matches!(steps[1], Step::Rename { .. }));
+    assert!(matches!(&steps[2], Step::PutFile { path, .. } if *path == self::path("e/f")));
+    assert!(steps[3..].iter().all(|step| matches!(step, Step::SetDirectoryTime { .. })), "{steps:?}");
+}
+
+#[test]
+fn a_file_that_is_renamed_twice_is_renamed_twice_at_the_target() {
+    let file = version(FileKind::File, 5, 2);
+    let (target, source) = (Tree::from([(path("a"), file)]), Tree::from([(path("c"), file)]));
+    let hints = [Move { from: path("a"), to: path("b") }, Move { from: path("b"), to: path("c") }];
+    let steps = plan(&hints, &source, &target);
+    assert!(steps.len() == 2 && steps.iter().all(|step| matches!(step, Step::Rename { .. })), "{steps:?}");
+}
+
+#[test]
 fn what_could_not_be_read_is_left_alone() {
     let mut ledger = ledger_of(&Tree::from([
         (path("d"), version(FileKind::Directory, 0, 1)),

@@ -165,7 +165,11 @@ impl Tree {
     }
 
     fn open_beneath(&self, path: &TreePath, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        // Capture does not see into what is mounted below the root, so nobody else looks there.
+        let resolve = ResolveFlags::BENEATH
+            | ResolveFlags::NO_SYMLINKS
+            | ResolveFlags::NO_MAGICLINKS
+            | ResolveFlags::NO_XDEV;
         match rustix::fs::openat2(&self.descriptor, path.as_path(), flags, Mode::empty(), resolve) {
             // A rename somewhere in the tree made the kernel's walk give up: again.
             Err(Errno::AGAIN | Errno::INTR) => self.open_beneath(path, flags),

@@ -20,6 +20,9 @@ const ALONE_MAX: usize = 32;
 /// Threads of a large scan. More than the cores, because a cold directory waits for the disk.
 const THREADS: usize = 4;
 
+/// Why nothing is known of a place that is otherwise fine.
+const MOUNTED: &str = "something is mounted here";
+
 /// A part of the tree as it was when each directory was read.
 #[derive(Debug, Default)]
 pub struct Scan {
@@ -141,6 +144,7 @@ fn read(tree: &Tree, directory: &TreePath, found: &mut Found, deeper: &mut Vec<T
         Ok(descriptor) => descriptor,
         // It was removed or replaced since its parent was read: a change will tell.
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return,
+        Err(Errno::XDEV) => return found.unreadable(directory.clone(), &MOUNTED),
         Err(error) => return found.unreadable(directory.clone(), &error),
     };
     let names = match Dir::read_from(&descriptor) {
@@ -175,7 +179,7 @@ fn add(tree: &Tree, parent: &OwnedFd, path: TreePath, found: &mut Found, deeper:
         Err(error) => return found.unreadable(path, &error),
     };
     if !tree.identity.same_device(&stat) {
-        return found.unreadable(path, &"another file system is mounted here");
+        return found.unreadable(path, &MOUNTED);
     }
     let Some(entry) = entry::entry(&stat, destination) else {
         return;

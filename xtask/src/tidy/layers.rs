@@ -33,8 +33,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "clock", "shutdown", "exit", "logging", "state", "metrics", "tree", "capture", "batch", "ship",
-            "receiver", "daemon", "demo",
+            "clock", "model", "shutdown", "exit", "logging", "state", "metrics", "tree", "queue", "capture",
+            "batch", "ship", "receiver", "daemon", "demo",
         ],
     ),
 ];

@@ -12,14 +12,15 @@ pub(super) struct Damaged;
 pub(super) fn decode(record: &[u8], read: Stamp) -> Result<Captured, Damaged> {
     let (head, names) = record.split_at_checked(HEAD_BYTES).ok_or(Damaged)?;
     let number = |at: usize| u16::from_ne_bytes([head[at], head[at + 1]]) as usize;
+    let comm = *head[24..].first_chunk().ok_or(Damaged)?;
     let seen = Stamp(u64::from_ne_bytes(*head.first_chunk().ok_or(Damaged)?));
     let tgid = u32::from_ne_bytes([head[16], head[17], head[18], head[19]]);
-    let (first, second, happened, flags) = (number(24), number(26), head[28], head[29]);
+    let (first, second, happened, flags) = (number(40), number(42), head[44], head[45]);
     let old = names.get(..first).ok_or(Damaged)?;
     let new = names.get(first..first + second).ok_or(Damaged)?;
     let has = |bit: u8| flags & bit != 0;
     let change = |kind, path| {
-        let origin = Origin { tgid };
+        let origin = Origin { tgid, comm };
         // A stamp from the future would be a clock that runs backwards.
         Captured::Change(Change { kind, path, origin, seen: seen.min(read), read })
     };
@@ -64,6 +65,7 @@ mod tests {
         record.extend(0_u64.to_ne_bytes());
         record.extend(42_u32.to_ne_bytes());
         record.extend(0_u32.to_ne_bytes());
+        record.extend(*b"php-fpm\0\0\0\0\0\0\0\0\0");
         record.extend((old.len() as u16).to_ne_bytes());
         record.extend((new.len() as u16).to_ne_bytes());
         record.extend([happened, flags, 0, 0]);
@@ -87,6 +89,7 @@ mod tests {
             (Kind::Written, "a/b/f".to_owned(), 42)
         );
         assert_eq!((change.seen, change.read), (Stamp(7), Stamp(9)));
+        assert_eq!(change.origin.command().as_deref(), Some("php-fpm"));
     }
 
     #[test]
@@ -115,7 +118,7 @@ mod tests {
         }
 
         #[test]
-        fn survives_damaged_records(at in 0..40_usize, byte: u8) {
+        fn survives_damaged_records(at in 0..60_usize, byte: u8) {
             let mut bytes = record(kind::RENAMED, 0, b"x\0", b"y\0d\0");
             let at = at % bytes.len();
             bytes[at] = byte;

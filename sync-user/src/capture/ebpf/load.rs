@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use std::path::Path;
 
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
@@ -43,6 +43,8 @@ unsafe impl Pod for Shared<Handshake> {}
 pub(super) struct Loaded {
     pub(super) ring: RingBuf<MapData>,
     pub(super) lost: PerCpuArray<MapData, u64>,
+    /// The descriptors of the programs, which `_ebpf` keeps open.
+    programs: Vec<RawFd>,
     /// Keeps the programs in the kernel.
     _ebpf: Ebpf,
     /// Keeps the kernel's notification layer awake for this file system: it asks for no hook
@@ -50,6 +52,19 @@ pub(super) struct Loaded {
     _watch: Inotify,
     /// Keeps the root's dentry in the kernel's memory, by which the programs know it.
     _root: OwnedFd,
+}
+
+impl Loaded {
+    /// How often the kernel has skipped a program because another was running on the processor:
+    /// it tells so in the program's descriptor, by Linux 6.12 at the latest.
+    pub(super) fn skipped(&self) -> u64 {
+        let misses = |descriptor: &RawFd| {
+            let facts = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).unwrap_or_default();
+            let misses = facts.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
+            misses.and_then(|misses| misses.trim().parse::<u64>().ok()).unwrap_or(0)
+        };
+        self.programs.iter().map(misses).sum()
+    }
 }
 
 /// Loads and attaches everything for `root`.
@@ -62,12 +77,15 @@ pub(super) fn load(root: &Path) -> Result<Loaded, Error> {
     let awake = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_ONLYDIR;
     watch.add_watch(root, awake).map_err(|error| failed(&format!("watch {}", root.display()), &error))?;
 
+    let mut programs = Vec::new();
     for (name, function) in PROGRAMS {
         let program: &mut KProbe = ebpf
             .program_mut(name)
             .and_then(|program| program.try_into().ok())
             .ok_or_else(|| failed("find an eBPF program in the object", &name))?;
         program.load().map_err(|error| explain(name, &error))?;
+        let descriptor = program.fd().map_err(|error| explain(name, &error))?;
+        programs.push(descriptor.as_fd().as_raw_fd());
         program.attach(function, 0).map_err(|error| explain(name, &error))?;
     }
     let descriptor = shake_hands(&mut ebpf, root)?;
@@ -77,7 +95,7 @@ pub(super) fn load(root: &Path) -> Result<Loaded, Error> {
         .map_err(|error| failed("open the ring buffer", &error))?;
     let lost = PerCpuArray::try_from(taken(&mut ebpf, "LOST")?)
         .map_err(|error| failed("open the loss counter", &error))?;
-    Ok(Loaded { ring, lost, _ebpf: ebpf, _watch: watch, _root: descriptor })
+    Ok(Loaded { ring, lost, programs, _ebpf: ebpf, _watch: watch, _root: descriptor })
 }
 
 /// Whether this kernel takes the programs: loads them, attaches nothing, and lets go.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::mounts::Mounts;
 use super::{Config, Error, Source};
 use crate::clock;
 use crate::model::{Captured, Gap, Reason, Stamp, TreePath};
@@ -33,7 +34,9 @@ const LOSS_CHECK: Duration = Duration::from_secs(1);
 
 /// Attaches to the kernel; from then on nothing that changes below the root goes unseen.
 pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
-    Ok(Box::new(Capture { loaded: load::load(&config.root)?, lost: 0, checked: clock::now() }))
+    let loaded = load::load(&config.root)?;
+    let mounts = Mounts::open(&config.root)?;
+    Ok(Box::new(Capture { loaded, mounts, lost: 0, skipped: 0, checked: clock::now() }))
 }
 
 /// Whether this kernel takes our programs from this process. Nothing is attached.
@@ -49,8 +52,11 @@ pub fn is_embedded() -> bool {
 /// Attached programs, and what they have lost.
 struct Capture {
     loaded: Loaded,
+    mounts: Mounts,
     /// Records that were lost when last asked.
     lost: u64,
+    /// Runs of the programs that the kernel had skipped when last asked.
+    skipped: u64,
     checked: Stamp,
 }
 
@@ -68,12 +74,18 @@ impl Source for Capture {
         loop {
             // SAFETY: the ring is owned by `self`, and stays open meanwhile.
             let ring = unsafe { BorrowedFd::borrow_raw(self.loaded.ring.as_raw_fd()) };
-            let mut ready =
-                [PollFd::new(ring, PollFlags::POLLIN), PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
+            let mut ready = [
+                PollFd::new(ring, PollFlags::POLLIN),
+                PollFd::new(stop.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.mounts.as_fd(), PollFlags::POLLPRI),
+            ];
             match poll(&mut ready, PollTimeout::try_from(LOSS_CHECK.as_millis()).unwrap_or(PollTimeout::MAX))
             {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(failed("wait for eBPF records", error)),
+            }
+            if ready[2].any() == Some(true) {
+                self.mounts.tell(deliver);
             }
             // Asked before the drain, so that the last drain comes after the request.
             let last = stop.requested();
@@ -117,6 +129,11 @@ impl Capture {
         if lost > self.lost {
             deliver(gap(Reason::RingFull, lost - self.lost));
             self.lost = lost;
+        }
+        let skipped = self.loaded.skipped();
+        if skipped > self.skipped {
+            deliver(gap(Reason::ProgramSkipped, skipped - self.skipped));
+            self.skipped = skipped;
         }
     }
 }

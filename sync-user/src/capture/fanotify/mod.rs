@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 
+use super::mounts::Mounts;
 use super::{Config, Error, Source};
 use crate::clock;
 use crate::model::{Captured, Gap, Reason, Stamp, TreePath};
@@ -40,6 +41,7 @@ const GAP_INTERVAL: Duration = Duration::from_secs(1);
 struct Fanotify {
     group: Group,
     handles: Handles,
+    mounts: Mounts,
     /// Whether there were events since the last gap whose place could not be told.
     unresolved: bool,
     last_gap: Stamp,
@@ -49,7 +51,8 @@ struct Fanotify {
 pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
     let group = Group::open(&config.root)?;
     let handles = Handles::open(&config.root)?;
-    Ok(Box::new(Fanotify { group, handles, unresolved: false, last_gap: Stamp(0) }))
+    let mounts = Mounts::open(&config.root)?;
+    Ok(Box::new(Fanotify { group, handles, mounts, unresolved: false, last_gap: Stamp(0) }))
 }
 
 /// Whether this process may use fanotify on the file system of `root`: marks it, and lets go.
@@ -74,6 +77,7 @@ impl Source for Fanotify {
             let mut ready = [
                 PollFd::new(self.group.as_fd(), PollFlags::POLLIN),
                 PollFd::new(stop.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.mounts.as_fd(), PollFlags::POLLPRI),
             ];
             let patience = if self.unresolved { PollTimeout::from(1000_u16) } else { PollTimeout::NONE };
             match poll(&mut ready, patience) {
@@ -81,6 +85,9 @@ impl Source for Fanotify {
                 Err(error) => {
                     return Err(Error::new("wait for fanotify events", &error, "start ksyncd again"));
                 }
+            }
+            if ready[2].any() == Some(true) {
+                self.mounts.tell(deliver);
             }
             // Asked before the drain, so that the last drain comes after the request.
             let last = stop.requested();

@@ -22,7 +22,7 @@ pub(super) fn translate(
         deliver(Captured::Gap(gap));
         return Ok(());
     }
-    let origin = Origin { tgid: u32::try_from(event.process).unwrap_or(0) };
+    let origin = Origin { tgid: u32::try_from(event.process).unwrap_or(0), ..Origin::default() };
     let mut change = |kind, path| deliver(Captured::Change(Change { kind, path, origin, seen: read, read }));
     if event.mask & libc::FAN_RENAME != 0 {
         return rename(event, handles, &mut change);
