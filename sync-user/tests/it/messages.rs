@@ -168,7 +168,9 @@ fn no_privileges() {
     let host = Host::new();
     // The nobody of Debian, who may run the program from here.
     let program = host.path().join("ksyncd");
-    fs::copy(KSYNCD, &program).unwrap();
+    // By another process: a descriptor of ours that is open for writing could be inherited by
+    // a program that another test starts meanwhile, and then nobody could run the copy.
+    assert!(Command::new("cp").arg(KSYNCD).arg(&program).status().unwrap().success());
     for path in [host.path(), &program, &host.source()] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
