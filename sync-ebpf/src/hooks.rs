@@ -6,11 +6,11 @@
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::kprobe;
 use aya_ebpf::programs::ProbeContext;
-use sync_ebpf::{Handshake, Head, QUIET_NS, Settings, flag, kind};
+use sync_ebpf::{Epochs, Handshake, Head, Settings, flag, kind};
 
 use crate::emit::emit;
 use crate::kernel::{self, offset};
-use crate::maps::{ROOT, SCRATCH, Scratch, WRITES, WriteKey};
+use crate::maps::{EPOCHS, ROOT, SCRATCH, Scratch, WRITES, WriteKey};
 use crate::walk::{self, Place};
 
 const MODIFY: u32 = 0x2;
@@ -84,11 +84,9 @@ pub(crate) fn fsnotify_parent(ctx: ProbeContext) -> u32 {
     }
     let Some((root, superblock)) = root() else { return 0 };
     if mask & CLOSE_WRITE != 0 {
-        // Before the record: a write after it is then told again.
-        forget_write(dentry);
-        entry(kind::WRITTEN, dentry, root, superblock);
+        content(kind::WRITTEN, dentry, root, superblock);
     } else if mask & MODIFY != 0 {
-        writing(dentry, root, superblock);
+        content(kind::WRITING, dentry, root, superblock);
     } else {
         entry(kind::ATTRIBUTES, dentry, root, superblock);
     }
@@ -101,7 +99,7 @@ pub(crate) fn file_update_time(ctx: ProbeContext) -> u32 {
     let (Some(file), Some((root, superblock))) = (ctx.arg::<u64>(0), root()) else { return 0 };
     let dentry: u64 = kernel::read(file, offset!(file_dentry));
     if dentry != 0 {
-        writing(dentry, root, superblock);
+        content(kind::WRITING, dentry, root, superblock);
     }
     0
 }
@@ -303,25 +301,40 @@ fn forget_write(dentry: u64) {
     let _absent = WRITES.remove(&key);
 }
 
-/// Tells of a write, unless one to the same name was told a moment ago.
+/// Tells of a write or of a close after writing, unless one was told in this epoch: user space
+/// has not looked since.
 #[inline(always)]
-fn writing(dentry: u64, root: u64, superblock: u64) {
+fn content(kind: u8, dentry: u64, root: u64, superblock: u64) {
     if kernel::dentry_superblock(dentry) != superblock {
         return;
     }
+    let Some(epochs) = EPOCHS.get_ptr(0) else { return };
+    // Before the record: if the epoch moves on meanwhile, the next event is told again.
+    // SAFETY: the map's memory lives as long as the program; user space writes whole words.
+    let (writes, closes) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*epochs).writes),
+            core::ptr::read_volatile(&raw const (*epochs).closes),
+        )
+    };
     let (key, inode) = write_key(dentry);
-    // SAFETY: the helper only reads the clock.
-    let now = unsafe { bpf_ktime_get_ns() };
-    // Of several names each has to be told by its own writes.
-    if kernel::inode_links(inode) == 1
-        && let Some(told) = WRITES.get_ptr(&key)
+    let mut told = match WRITES.get_ptr(&key) {
         // SAFETY: the kernel keeps the entry's memory until the program ends.
-        && now.wrapping_sub(unsafe { *told }) < QUIET_NS
-    {
+        Some(told) => unsafe { *told },
+        None => Epochs { writes: 0, closes: 0 },
+    };
+    let (last, current) = if kind == kind::WRITING { (told.writes, writes) } else { (told.closes, closes) };
+    // Of several names each has to be told by its own writes.
+    if last == current && kernel::inode_links(inode) == 1 {
         return;
     }
-    if entry(kind::WRITING, dentry, root, superblock) {
-        // When it does not fit, the next write is simply told too.
-        let _full = WRITES.insert(&key, now, 0);
+    if entry(kind, dentry, root, superblock) {
+        if kind == kind::WRITING {
+            told.writes = writes;
+        } else {
+            told.closes = closes;
+        }
+        // When it does not fit, the next event is simply told too.
+        let _full = WRITES.insert(&key, told, 0);
     }
 }

@@ -133,6 +133,19 @@ pub const NAME_BYTES_MAX: usize = 256;
 /// All names of a record: two of the longest paths.
 pub const NAMES_BYTES_MAX: usize = 8192;
 
-/// Repeated writes to one file are told once in this time, in nanoseconds. User space looks at
-/// a file that is being written a second after it was told, so the last write is in time.
-pub const QUIET_NS: u64 = 500_000_000;
+/// The current epochs, which user space moves on in memory that it shares with the programs: a
+/// system call would make the kernel skip programs meanwhile.
+///
+/// A write, or a close after writing, that was told in the current epoch is not told again. User
+/// space takes the records out of the ring, then moves the epoch on, and only then looks at the
+/// files: whatever was not told happened before the look.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Epochs {
+    /// Of writes to files that are still open. 0 is never current.
+    pub writes: u64,
+    /// Of closes after writing. 0 is never current.
+    pub closes: u64,
+}
+
+const _: () = assert!(size_of::<Epochs>() == 16);

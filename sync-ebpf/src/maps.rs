@@ -2,7 +2,7 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
-use sync_ebpf::{Handshake, Head, NAME_BYTES_MAX, NAMES_BYTES_MAX, Settings};
+use sync_ebpf::{Epochs, Handshake, Head, NAME_BYTES_MAX, NAMES_BYTES_MAX, Settings};
 
 /// Set before loading.
 #[unsafe(no_mangle)]
@@ -47,10 +47,14 @@ pub(crate) static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// When a write to a file was last told. As many files as are written at the same time on a busy
+/// Shared with user space as memory (`BPF_F_MMAPABLE`), which alone writes it.
+#[map]
+pub(crate) static EPOCHS: Array<Epochs> = Array::with_max_entries(1, 1 << 10);
+
+/// The epochs in which each file was last told of. As many files as are written at the same time on a busy
 /// server; beyond that a write is told more often than need be.
 #[map]
-pub(crate) static WRITES: LruHashMap<WriteKey, u64> = LruHashMap::with_max_entries(16_384, 0);
+pub(crate) static WRITES: LruHashMap<WriteKey, Epochs> = LruHashMap::with_max_entries(16_384, 0);
 
 /// A name of a file: the dentry tells names apart, inode and generation tell whether the
 /// kernel's memory was used again.

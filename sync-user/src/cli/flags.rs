@@ -127,12 +127,13 @@ fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
-/// The kernel side keeps quiet about repeated writes to one file for half a second, so a look
-/// sooner than that could miss the last of them.
+/// Writes to one open file are reported four times a second, so more often makes no sense.
 fn open_file_interval(text: &str) -> Result<Duration, String> {
     let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if interval < Duration::from_secs(1) {
-        return Err("at least 1s is needed: writes to an open file are reported twice a second".to_owned());
+    if interval < Duration::from_millis(250) {
+        return Err(
+            "at least 250ms is needed: writes to an open file are reported four times a second".to_owned()
+        );
     }
     Ok(interval)
 }

@@ -73,8 +73,8 @@ pub(super) fn tail(flags: Tail) -> Exit {
     };
     let result = source.run(&mut |captured| entrance.push(captured), &stop);
     drop(entrance);
-    let printed = printer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    match (result, printed) {
+    let written = printer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    match (result, written) {
         (Err(error), _) => fail(Exit::NoCapture, &error, Some(&error.remedy)),
         // Whoever reads has seen enough.
         (Ok(()), Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,

@@ -98,8 +98,11 @@ fn push(change: Change, lanes: &mut [Lane], tree: &Tree, gauges: &Gauges, taken:
         return;
     };
     gauges.counters.changes_captured.add(1);
-    gauges.latency.record(Stage::Capture, change.read.since(change.seen));
-    gauges.latency.record(Stage::Queue, taken.since(change.read));
+    // A file that stays open waits on purpose, here and before: that is no latency.
+    if change.kind != Kind::Writing {
+        gauges.latency.record(Stage::Capture, change.read.since(change.seen));
+        gauges.latency.record(Stage::Queue, taken.since(change.read));
+    }
     // Only complete files count towards the size of a batch: the others wait in any case.
     let bytes = match (&change.kind, lanes.len()) {
         (Kind::Written, 1..) => match tree.look(&change.path) {

@@ -236,7 +236,7 @@ fn bad_flags() {
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(with(&[&rest[..], &["--open-file-interval", "10ms"]].concat()), @r"
-    error: invalid value '10ms' for '--open-file-interval <TIME>': at least 1s is needed: writes to an open file are reported twice a second
+    error: invalid value '10ms' for '--open-file-interval <TIME>': at least 250ms is needed: writes to an open file are reported four times a second
 
     For more information, try '--help'.
     ");

@@ -14,6 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use sync_ebpf::{Handshake, Settings};
 
 use super::btf::Btf;
+use super::epochs::Epochs;
 use super::object::OBJECT;
 use super::settings::settings;
 use crate::capture::Error;
@@ -43,6 +44,7 @@ unsafe impl Pod for Shared<Handshake> {}
 pub(super) struct Loaded {
     pub(super) ring: RingBuf<MapData>,
     pub(super) lost: PerCpuArray<MapData, u64>,
+    pub(super) epochs: Epochs,
     /// The descriptors of the programs, which `_ebpf` keeps open.
     programs: Vec<RawFd>,
     /// Keeps the programs in the kernel.
@@ -88,14 +90,16 @@ pub(super) fn load(root: &Path) -> Result<Loaded, Error> {
         programs.push(descriptor.as_fd().as_raw_fd());
         program.attach(function, 0).map_err(|error| explain(name, &error))?;
     }
-    let descriptor = shake_hands(&mut ebpf, root)?;
+    // Before the root is known, since 0 is no epoch.
     let taken =
         |ebpf: &mut Ebpf, name: &str| ebpf.take_map(name).ok_or_else(|| failed("find an eBPF map", &name));
+    let epochs = Epochs::open(taken(&mut ebpf, "EPOCHS")?)?;
+    let descriptor = shake_hands(&mut ebpf, root)?;
     let ring = RingBuf::try_from(taken(&mut ebpf, "EVENTS")?)
         .map_err(|error| failed("open the ring buffer", &error))?;
     let lost = PerCpuArray::try_from(taken(&mut ebpf, "LOST")?)
         .map_err(|error| failed("open the loss counter", &error))?;
-    Ok(Loaded { ring, lost, programs, _ebpf: ebpf, _watch: watch, _root: descriptor })
+    Ok(Loaded { ring, lost, epochs, programs, _ebpf: ebpf, _watch: watch, _root: descriptor })
 }
 
 /// Whether this kernel takes the programs: loads them, attaches nothing, and lets go.

@@ -5,6 +5,7 @@
 
 mod btf;
 mod decode;
+mod epochs;
 mod load;
 mod object;
 mod settings;
@@ -18,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::mounts::Mounts;
 use super::{Config, Error, Source};
 use crate::clock;
-use crate::model::{Captured, Gap, Reason, Stamp, TreePath};
+use crate::model::{Captured, Gap, Kind, Reason, Stamp, TreePath};
 use crate::shutdown::Stop;
 use load::Loaded;
 
@@ -29,6 +30,13 @@ const BUSY_RECORDS: usize = 32;
 /// is what costs the writers most.
 const LINGER: Duration = Duration::from_millis(1);
 
+/// Records that are taken out of the ring before they are passed on.
+const CHUNK_RECORDS: usize = 8192;
+
+/// A file that stays open is told of once in this time, whatever is written to it. The change
+/// is passed on at the end of it, and the file looked at later still.
+const WRITES_EPOCH: Duration = Duration::from_millis(250);
+
 /// How often the kernel's counters of lost records are read.
 const LOSS_CHECK: Duration = Duration::from_secs(1);
 
@@ -36,7 +44,15 @@ const LOSS_CHECK: Duration = Duration::from_secs(1);
 pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
     let loaded = load::load(&config.root)?;
     let mounts = Mounts::open(&config.root)?;
-    Ok(Box::new(Capture { loaded, mounts, lost: 0, skipped: 0, checked: clock::now() }))
+    Ok(Box::new(Capture {
+        loaded,
+        mounts,
+        lost: 0,
+        skipped: 0,
+        checked: clock::now(),
+        writing: Vec::new(),
+        epoch: clock::now(),
+    }))
 }
 
 /// Whether this kernel takes our programs from this process. Nothing is attached.
@@ -58,6 +74,10 @@ struct Capture {
     /// Runs of the programs that the kernel had skipped when last asked.
     skipped: u64,
     checked: Stamp,
+    /// Writes of this epoch to files that are open, passed on when it ends.
+    writing: Vec<Captured>,
+    /// When this epoch of writes began.
+    epoch: Stamp,
 }
 
 impl Source for Capture {
@@ -79,8 +99,13 @@ impl Source for Capture {
                 PollFd::new(stop.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.mounts.as_fd(), PollFlags::POLLPRI),
             ];
-            match poll(&mut ready, PollTimeout::try_from(LOSS_CHECK.as_millis()).unwrap_or(PollTimeout::MAX))
-            {
+            let nap = if self.writing.is_empty() {
+                LOSS_CHECK
+            } else {
+                // Rounded up, so that the time has come when it is over.
+                WRITES_EPOCH.saturating_sub(clock::now().since(self.epoch)) + Duration::from_millis(1)
+            };
+            match poll(&mut ready, PollTimeout::try_from(nap.as_millis()).unwrap_or(PollTimeout::MAX)) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(failed("wait for eBPF records", error)),
             }
@@ -90,6 +115,7 @@ impl Source for Capture {
             // Asked before the drain, so that the last drain comes after the request.
             let last = stop.requested();
             let records = self.drain(deliver);
+            self.pass_on_writing(last, deliver);
             if last || clock::now().since(self.checked) >= LOSS_CHECK {
                 self.count_losses(deliver);
             }
@@ -104,18 +130,42 @@ impl Source for Capture {
 }
 
 impl Capture {
-    /// Delivers all that is in the ring; says how many records that were.
+    /// Takes all that is in the ring; says how many records that were. Writes to open files are
+    /// kept back, everything else is delivered once the epoch has moved on.
     fn drain(&mut self, deliver: &mut dyn FnMut(Captured)) -> usize {
         let mut records = 0;
-        while let Some(record) = self.loaded.ring.next() {
-            records += 1;
-            let read = clock::now();
-            match decode::decode(&record, read) {
-                Ok(captured) => deliver(captured),
-                Err(decode::Damaged) => deliver(gap(Reason::Unresolved, 1)),
+        loop {
+            let mut chunk = Vec::new();
+            while chunk.len() < CHUNK_RECORDS
+                && let Some(record) = self.loaded.ring.next()
+            {
+                let decoded = decode::decode(&record, clock::now());
+                chunk.push(decoded.unwrap_or_else(|decode::Damaged| gap(Reason::Unresolved, 1)));
+            }
+            if chunk.is_empty() {
+                return records;
+            }
+            records += chunk.len();
+            self.loaded.epochs.end_closes();
+            for captured in chunk {
+                if matches!(&captured, Captured::Change(change) if change.kind == Kind::Writing) {
+                    self.writing.push(captured);
+                } else {
+                    deliver(captured);
+                }
             }
         }
-        records
+    }
+
+    /// Ends the epoch of writes when its time has come, or many wait, or it is the `last` chance.
+    fn pass_on_writing(&mut self, last: bool, deliver: &mut dyn FnMut(Captured)) {
+        let now = clock::now();
+        let due = last || now.since(self.epoch) >= WRITES_EPOCH || self.writing.len() >= CHUNK_RECORDS;
+        if due && !self.writing.is_empty() {
+            self.epoch = now;
+            self.loaded.epochs.end_writes();
+            self.writing.drain(..).for_each(deliver);
+        }
     }
 
     /// Turns what the kernel has lost since the last time into a gap.
