@@ -42,6 +42,8 @@ enum Command {
     Build,
     /// Run a command in a virtual machine on a Debian kernel, with the built programs inside
     Vm(vm::Arguments),
+    /// Try every capture on every file system and kernel, and write docs/support.md
+    Matrix,
     /// Check the layout of the sources: who imports whom, lengths, names
     Tidy,
     /// Measure against lsyncd and rsync, and keep the figures in perf/runs
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Test { only } => test::test(&only),
         Command::Build => packages::install(packages::BUILD).and_then(|()| build::build().map(drop)),
         Command::Vm(arguments) => vm::run(&arguments),
+        Command::Matrix => vm::matrix(),
         Command::Tidy => tidy::check(),
         Command::Bench { arguments } => bench::bench(&arguments),
     };

@@ -46,10 +46,14 @@ pub(crate) const VM: &[Need] = &[Need {
         "busybox-static",
         "cpio",
         "e2fsprogs",
+        "kmod",
         "xz-utils",
         "debian-archive-keyring",
     ],
 }];
+
+pub(crate) const MATRIX: &[Need] =
+    &[Need { purpose: "to make file systems", packages: &["xfsprogs", "btrfs-progs"] }];
 
 pub(crate) const BENCH: &[Need] = &[Need { purpose: "to compare with", packages: &["lsyncd", "rsync"] }];
 

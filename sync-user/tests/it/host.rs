@@ -209,7 +209,7 @@ pub(crate) struct Memory {
 impl Memory {
     /// `options` are those of `mount -t tmpfs`.
     pub(crate) fn mount(at: &Path, options: &str) -> Self {
-        fs::create_dir(at).unwrap();
+        fs::create_dir_all(at).unwrap();
         mount(&["-t", "tmpfs", "-o", options, "tmpfs"], at);
         Self { at: at.to_owned() }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use sync_user::demo::{site, workload};
 
-use crate::host::{Daemon, Host};
+use crate::host::{Daemon, Host, Memory};
 
 #[test]
 fn cut_connections_lose_nothing() {
@@ -121,4 +121,48 @@ fn a_stop_sends_what_is_still_open() {
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     assert_eq!(fs::read_to_string(host.target().join("log")).unwrap(), "a line\n");
     drop(open);
+}
+
+#[test]
+fn events_that_the_kernel_could_not_keep_are_made_good() {
+    let host = Host::new();
+    site::make(&host.source(), 4).unwrap();
+    fs::create_dir(host.source().join("flood")).unwrap();
+    let mut daemon = host.start();
+    daemon.signal(Signal::SIGSTOP);
+    let room = fs::read_to_string("/proc/sys/fs/fanotify/max_queued_events").unwrap();
+    for number in 0..room.trim().parse::<usize>().unwrap() + 1_000 {
+        let file = host.source().join(format!("flood/{number}"));
+        fs::File::create(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+    }
+    // Nobody tells of these.
+    fs::rename(host.source().join("blog"), host.source().join("news")).unwrap();
+    fs::remove_dir_all(host.source().join("img")).unwrap();
+    fs::write(host.source().join("index.html"), "new").unwrap();
+    daemon.signal(Signal::SIGCONT);
+    host.wait_until_equal(&mut daemon);
+    assert!(daemon.log().contains("the kernel's fanotify queue was full"), "I7: {}", daemon.log());
+    let ended = daemon.stop();
+    assert!(!ended.stdout.contains("gaps 0"), "I7: {}", ended.stdout);
+}
+
+#[test]
+fn what_is_mounted_over_a_directory_removes_nothing_below_it() {
+    let host = Host::new();
+    let uploads = host.source().join("uploads");
+    fs::create_dir(&uploads).unwrap();
+    fs::write(uploads.join("kept"), "x").unwrap();
+    let mut daemon = host.start();
+    let memory = Memory::mount(&uploads, "size=1M");
+    daemon.wait_for_log("mounts changed below the root");
+    fs::write(uploads.join("on-the-mount"), "x").unwrap();
+    fs::write(host.source().join("page"), "x").unwrap();
+    let page = host.target().join("page");
+    daemon.wait_until("a page beside it arrives", || page.exists());
+    assert!(host.target().join("uploads/kept").exists(), "I3");
+    assert!(!host.target().join("uploads/on-the-mount").exists(), "what is mounted is another tree");
+    drop(memory);
+    fs::write(uploads.join("later"), "x").unwrap();
+    host.wait_until_equal(&mut daemon);
 }

@@ -21,20 +21,31 @@ const INIT: &str = include_str!("init.sh");
 #[derive(Debug)]
 pub(super) struct Image {
     pub(super) archive: PathBuf,
-    pub(super) disk: PathBuf,
+    /// One for each file system, in the order asked for.
+    pub(super) disks: Vec<PathBuf>,
 }
+
+/// A file system that a disk can have: its name, and the command that makes it.
+pub(super) type FileSystem = (&'static str, &'static [&'static str]);
+
+/// The first is what a machine has at /data.
+pub(super) const FILE_SYSTEMS: [FileSystem; 3] = [
+    ("ext4", &["/sbin/mkfs.ext4", "-q", "-F", "-b", "4096"]),
+    ("xfs", &["/sbin/mkfs.xfs", "-q", "-f"]),
+    ("btrfs", &["/sbin/mkfs.btrfs", "-q", "-f"]),
+];
 
 /// Room for what is replicated; the file is sparse.
 const DISK: &str = "2G";
 
-/// Makes both for a machine that is to run `command`.
-pub(super) fn make(kernel: &Kernel, command: &str) -> Result<Image> {
+/// Makes both for a machine that is to run `command`, with a disk for each of `file_systems`.
+pub(super) fn make(kernel: &Kernel, command: &str, file_systems: &[FileSystem]) -> Result<Image> {
     let folder = workspace().join("target/vm/image");
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
     }
     let root = folder.join("root");
-    for directory in ["bin", "dev", "proc", "sys", "tmp", "run", "etc", "data", "root", "modules"] {
+    for directory in ["bin", "dev", "proc", "sys", "tmp", "run", "etc", "data", "root", "modules", "more"] {
         let directory = root.join(directory);
         fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
     }
@@ -47,9 +58,11 @@ pub(super) fn make(kernel: &Kernel, command: &str) -> Result<Image> {
         .context("make init executable")?;
     copy(Path::new("/bin/busybox"), &root, "/bin/busybox")?;
     symlink("busybox", root.join("bin/sh")).context("link the shell")?;
-    for (number, module) in kernel.modules.iter().enumerate() {
-        let name = module.file_name().unwrap_or_default().to_string_lossy();
-        copy(module, &root, &format!("/modules/{number}-{name}"))?;
+    for (folder, modules) in [("modules", &kernel.modules), ("more", &kernel.file_systems)] {
+        for (number, module) in modules.iter().enumerate() {
+            let name = module.file_name().unwrap_or_default().to_string_lossy();
+            copy(module, &root, &format!("/{folder}/{number}-{name}"))?;
+        }
     }
     program(&workspace().join("target/release/ksyncd"), &root, "/bin/ksyncd")?;
     for path in PROGRAMS {
@@ -63,10 +76,14 @@ pub(super) fn make(kernel: &Kernel, command: &str) -> Result<Image> {
             "find . -print0 | cpio --null --create --format=newc --owner=0:0 --quiet > ../root.cpio",
         ])
         .current_dir(&root))?;
-    let disk = folder.join("disk");
-    run(Command::new("truncate").args(["--size", DISK]).arg(&disk))?;
-    run(Command::new("/sbin/mkfs.ext4").args(["-q", "-F", "-b", "4096"]).arg(&disk))?;
-    Ok(Image { archive, disk })
+    let mut disks = Vec::new();
+    for (name, make) in file_systems {
+        let disk = folder.join(name);
+        run(Command::new("truncate").args(["--size", DISK]).arg(&disk))?;
+        run(Command::new(make[0]).args(&make[1..]).arg(&disk))?;
+        disks.push(disk);
+    }
+    Ok(Image { archive, disks })
 }
 
 /// Copies a program, and the libraries that it is linked to.

@@ -45,22 +45,19 @@ pub(super) struct Kernel {
     pub(super) image: PathBuf,
     /// What has to be loaded for a disk of QEMU's, in this order.
     pub(super) modules: Vec<PathBuf>,
+    /// What has to be loaded for other file systems.
+    pub(super) file_systems: Vec<PathBuf>,
 }
 
 /// The flavour for virtual machines: small, with ext4, BTF and kprobes inside.
 const PACKAGE: &str = "linux-image-cloud-amd64";
 
-/// What a virtio disk needs, each after what it needs itself. A kernel that has one of them built
-/// in has no file for it. The checksum is ext4's.
-const MODULES: [&str; 7] = [
-    "virtio",
-    "virtio_ring",
-    "virtio_pci_legacy_dev",
-    "virtio_pci_modern_dev",
-    "virtio_pci",
-    "virtio_blk",
-    "crc32c_generic",
-];
+/// What a virtio disk with ext4 needs; the checksum is asked for by another name.
+const MODULES: [&str; 4] = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"];
+
+/// What other file systems need. btrfs measures its checksums when it is loaded, which takes
+/// seconds in a machine, so this is loaded on demand.
+const FILE_SYSTEMS: [&str; 3] = ["xfs", "btrfs", "overlay"];
 
 /// Downloads and unpacks the newest kernel of `series`, once.
 pub(super) fn fetch(series: Series) -> Result<Kernel> {
@@ -79,8 +76,9 @@ pub(super) fn fetch(series: Series) -> Result<Kernel> {
         fs::remove_file(archive).context("remove the kernel's package")?;
     }
     let image = only(&unpacked.join("boot"), |name| name.starts_with("vmlinuz"))?;
-    let modules = modules(&unpacked)?;
-    Ok(Kernel { image, modules })
+    let modules = Kernel::modules(&unpacked, &MODULES)?;
+    let file_systems = Kernel::modules(&unpacked, &FILE_SYSTEMS)?;
+    Ok(Kernel { image, modules, file_systems })
 }
 
 /// An apt with folders of its own, which knows only one release: this machine's own is not
@@ -142,28 +140,53 @@ fn mirror() -> Result<String> {
     }
 }
 
-/// The modules, uncompressed.
-fn modules(unpacked: &Path) -> Result<Vec<PathBuf>> {
-    let below = output(Command::new("find").arg(unpacked).args(["-name", "*.ko*", "-type", "f"]))?;
-    let mut found = Vec::new();
-    for name in MODULES {
-        let file_is = |file: &Path, suffix: &str| {
-            file.file_name().is_some_and(|base| base == format!("{name}{suffix}").as_str())
-        };
-        for file in below.lines().map(Path::new) {
-            if file_is(file, ".ko.xz") {
-                let plain = file.with_extension("");
-                if !plain.exists() {
-                    run(Command::new("xz").args(["--decompress", "--keep"]).arg(file))?;
+impl Kernel {
+    /// The files of the modules in `names`, uncompressed, each behind those that it needs. What
+    /// the kernel has built in has no file.
+    fn modules(unpacked: &Path, names: &[&str]) -> Result<Vec<PathBuf>> {
+        // Debian 13 has moved them below /usr.
+        let base =
+            if unpacked.join("lib/modules").exists() { unpacked.to_owned() } else { unpacked.join("usr") };
+        let version = only(&base.join("lib/modules"), |_| true)?;
+        let table = version.join("modules.dep");
+        if !table.exists() {
+            let name = version.file_name().unwrap_or_default();
+            run(Command::new("/sbin/depmod").arg("--basedir").arg(&base).arg(name))?;
+        }
+        let table = fs::read_to_string(&table).with_context(|| format!("read {}", table.display()))?;
+        let mut files: Vec<PathBuf> = Vec::new();
+        for name in names {
+            let is_it = |file: &str| {
+                let base = file.rsplit('/').next().unwrap_or(file);
+                base.split(".ko").next().is_some_and(|base| base.replace('-', "_") == *name)
+            };
+            let Some((file, needs)) =
+                table.lines().filter_map(|line| line.split_once(':')).find(|(file, _)| is_it(file))
+            else {
+                continue;
+            };
+            // The farthest stand last.
+            for file in needs.split_whitespace().rev().chain([file]) {
+                let file = uncompressed(&version.join(file))?;
+                if !files.contains(&file) {
+                    files.push(file);
                 }
-                found.push(plain);
-            } else if file_is(file, ".ko") && !found.iter().any(|known| known == file) {
-                found.push(file.to_owned());
             }
         }
+        Ok(files)
     }
-    found.dedup();
-    Ok(found)
+}
+
+/// The same module without compression, beside it.
+fn uncompressed(module: &Path) -> Result<PathBuf> {
+    if module.extension().is_none_or(|extension| extension != "xz") {
+        return Ok(module.to_owned());
+    }
+    let plain = module.with_extension("");
+    if !plain.exists() {
+        run(Command::new("xz").args(["--decompress", "--keep"]).arg(module))?;
+    }
+    Ok(plain)
 }
 
 /// The one file in `folder` whose name is so.

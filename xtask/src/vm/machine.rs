@@ -1,6 +1,6 @@
 //! Starts QEMU, shows the console, and reads there how the command ended.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -26,10 +26,10 @@ enum Ended {
     Early,
 }
 
-/// Runs the machine until its command has ended.
-pub(super) fn run(kernel: &Kernel, image: &Image, append: &str) -> Result<()> {
+/// Runs the machine until its command has ended; each line of its console goes to `console`.
+pub(super) fn run(kernel: &Kernel, image: &Image, append: &str, console: &mut dyn FnMut(&str)) -> Result<()> {
     for _ in 0..BOOTS_MAX {
-        match boot(kernel, image, append)? {
+        match boot(kernel, image, append, console)? {
             Ended::Command(0) => return Ok(()),
             Ended::Command(status) => bail!("the command in the machine ended with {status}"),
             Ended::Early => eprintln!("xtask: the machine did not come up"),
@@ -38,7 +38,7 @@ pub(super) fn run(kernel: &Kernel, image: &Image, append: &str) -> Result<()> {
     bail!("the machine did not come up in {BOOTS_MAX} boots");
 }
 
-fn boot(kernel: &Kernel, image: &Image, append: &str) -> Result<Ended> {
+fn boot(kernel: &Kernel, image: &Image, append: &str, console: &mut dyn FnMut(&str)) -> Result<Ended> {
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "2048", "-M", "q35", "-nic", "none"])
         // With cmpxchg16b, QEMU 7.2 makes Linux 6.12 fault in one boot of five.
@@ -57,17 +57,18 @@ fn boot(kernel: &Kernel, image: &Image, append: &str) -> Result<Ended> {
         .arg(&kernel.image)
         .arg("-initrd")
         .arg(&image.archive)
-        .arg("-drive")
-        .arg(format!("file={},if=virtio,format=raw,cache=unsafe", image.disk.display()))
         .arg("-append")
         .arg(format!("console=ttyS0 quiet panic=-1 {append}"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
+    for disk in &image.disks {
+        qemu.arg("-drive").arg(format!("file={},if=virtio,format=raw,cache=unsafe", disk.display()));
+    }
     let mut machine = Machine(qemu.spawn().context("start qemu-system-x86_64")?);
-    let console = machine.0.stdout.take().context("read the machine's console")?;
+    let output = machine.0.stdout.take().context("read the machine's console")?;
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
-        for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
             if sender.send(line).is_err() {
                 return;
             }
@@ -88,7 +89,7 @@ fn boot(kernel: &Kernel, image: &Image, append: &str) -> Result<Ended> {
         } else if line == "init: ready" {
             ready = true;
         } else {
-            writeln!(std::io::stdout().lock(), "{line}").context("write to standard output")?;
+            console(&line);
         }
     }
     machine.0.wait().context("wait for qemu-system-x86_64")?;

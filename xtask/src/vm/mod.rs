@@ -6,12 +6,16 @@
 mod image;
 mod kernel;
 mod machine;
+mod matrix;
+
+use std::io::Write as _;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::process::quote;
 use crate::{build, packages};
 use kernel::Series;
+pub(crate) use matrix::matrix;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -58,6 +62,8 @@ fn install() -> Result<()> {
 
 fn boot(series: Series, append: &str, command: &str) -> Result<()> {
     let kernel = kernel::fetch(series)?;
-    let image = image::make(&kernel, command)?;
-    machine::run(&kernel, &image, append)
+    let image = image::make(&kernel, command, &image::FILE_SYSTEMS[..1])?;
+    // Nobody reads it when standard output is closed.
+    let show = |line: &str| drop(writeln!(std::io::stdout().lock(), "{line}"));
+    machine::run(&kernel, &image, append, &mut { show })
 }

@@ -1,0 +1,155 @@
+//! Tries every capture on every file system and kernel, and writes down what works.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum as _;
+
+use super::image::{self, FILE_SYSTEMS};
+use super::kernel::{self, Series};
+use super::machine;
+use crate::{build, packages, workspace};
+
+/// The file systems, in the order of the table. The last two need no disk.
+const PLACES: [&str; 5] = ["ext4", "xfs", "btrfs", "tmpfs", "overlay"];
+
+const CAPTURES: [&str; 2] = ["ebpf", "fanotify"];
+
+/// What became of one attempt: the last words of the program, if it failed.
+type Outcomes = BTreeMap<(&'static str, String, String), Result<(), String>>;
+
+/// Runs the demonstration, with colliding writers, everywhere; writes `docs/support.md`. An
+/// attempt in which trees differ is a failure; one that ksyncd itself refuses is a fact.
+pub(crate) fn matrix() -> Result<()> {
+    super::install()?;
+    packages::install(packages::MATRIX)?;
+    build::build()?;
+    let mut outcomes = Outcomes::new();
+    for series in Series::value_variants() {
+        eprintln!("xtask: Linux {}", series.version());
+        let kernel = kernel::fetch(*series)?;
+        let image = image::make(&kernel, &script(), &FILE_SYSTEMS)?;
+        let mut read = |line: &str| {
+            if let Some((place, capture, words)) = outcome(line) {
+                println!(
+                    "Linux {:<5} {place:<8} {capture:<9} {}",
+                    series.version(),
+                    words.as_ref().err().map_or("works", |words| words)
+                );
+                outcomes.insert((series.version(), place, capture), words);
+            }
+        };
+        machine::run(&kernel, &image, "", &mut read)
+            .with_context(|| format!("Linux {}", series.version()))?;
+    }
+    let document = workspace().join("docs/support.md");
+    fs::create_dir_all(workspace().join("docs")).context("make docs")?;
+    fs::write(&document, render(&outcomes)).with_context(|| format!("write {}", document.display()))?;
+    let expected = Series::value_variants().len() * PLACES.len() * CAPTURES.len();
+    if outcomes.len() != expected {
+        bail!("{} of {expected} attempts were made", outcomes.len());
+    }
+    let wrong: Vec<&String> = outcomes
+        .values()
+        .filter_map(|outcome| outcome.as_ref().err())
+        .filter(|words| words.contains("not equal"))
+        .collect();
+    if !wrong.is_empty() {
+        bail!("trees differed in {} attempts", wrong.len());
+    }
+    Ok(())
+}
+
+/// What the machine runs: mounts each file system and tries each capture there.
+fn script() -> String {
+    let mut script = String::from(
+        "mkdir -p /place && cd /\nfor module in $(ls /more | sort -n); do insmod /more/$module 2>/dev/null; done\n",
+    );
+    for place in PLACES {
+        let mount = match FILE_SYSTEMS.iter().position(|(name, _)| *name == place) {
+            // The first disk is mounted at /data.
+            Some(0) => "mount --bind /data /place".to_owned(),
+            Some(number) => format!("mount -t {place} /dev/vd{} /place", char::from(b'a' + number as u8)),
+            None if place == "overlay" => "mkdir -p /data/upper /data/work /data/lower && mount -t overlay -o lowerdir=/data/lower,upperdir=/data/upper,workdir=/data/work,index=on,nfs_export=on overlay /place".to_owned(),
+            None => "mount -t tmpfs place /place".to_owned(),
+        };
+        let _written = writeln!(script, "if {mount}; then");
+        for capture in CAPTURES {
+            let _written = writeln!(
+                script,
+                "  if TMPDIR=/place ksyncd demo --capture {capture} --writers 3s >/tmp/log 2>&1; then echo 'matrix: {place} {capture} works'\n  \
+                 else echo \"matrix: {place} {capture} failed: $(grep '^ksyncd: ' /tmp/log | head -n 1)\"; fi"
+            );
+        }
+        let _written = writeln!(script, "  umount /place\nelse");
+        for capture in CAPTURES {
+            let _written =
+                writeln!(script, "  echo 'matrix: {place} {capture} failed: the kernel cannot mount it'");
+        }
+        script.push_str("fi\n");
+    }
+    script
+}
+
+/// A line that [`script`] has printed: the place, the capture, and what came of it.
+fn outcome(line: &str) -> Option<(String, String, Result<(), String>)> {
+    let rest = line.split_once("matrix: ")?.1;
+    let (place, rest) = rest.split_once(' ')?;
+    let (capture, rest) = rest.split_once(' ')?;
+    let words = match rest.strip_prefix("failed: ") {
+        Some(words) => Err(words.trim_start_matches("ksyncd: ").to_owned()),
+        None => Ok(()),
+    };
+    Some((place.to_owned(), capture.to_owned(), words))
+}
+
+fn render(outcomes: &Outcomes) -> String {
+    let mut text = String::from(
+        "# What works where\n\nWritten by `cargo xtask matrix`, which runs the demonstration with colliding writers in virtual machines on\n\
+         Debian's kernels, and compares both trees.\n\n| Linux | file system | ebpf | fanotify |\n|---|---|---|---|\n",
+    );
+    let mut notes: Vec<&String> = Vec::new();
+    for series in Series::value_variants() {
+        for place in PLACES {
+            let _written = write!(text, "| {} | {place} ", series.version());
+            for capture in CAPTURES {
+                let cell = match outcomes.get(&(series.version(), place.to_owned(), capture.to_owned())) {
+                    Some(Ok(())) => "yes".to_owned(),
+                    Some(Err(words)) => {
+                        if !notes.contains(&words) {
+                            notes.push(words);
+                        }
+                        let number = notes.iter().position(|note| *note == words).unwrap_or(0) + 1;
+                        format!("no ({number})")
+                    }
+                    None => "not tried".to_owned(),
+                };
+                let _written = write!(text, "| {cell} ");
+            }
+            text.push_str("|\n");
+        }
+    }
+    for (number, note) in (1..).zip(notes) {
+        let _written = write!(text, "\n{number}. {note}");
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_console_is_read_whatever_stands_before() {
+        assert_eq!(
+            outcome("[ 1.2] matrix: xfs ebpf works"),
+            Some(("xfs".to_owned(), "ebpf".to_owned(), Ok(())))
+        );
+        let failed = outcome("matrix: tmpfs fanotify failed: ksyncd: no identity").unwrap();
+        assert_eq!(failed.2, Err("no identity".to_owned()));
+        assert_eq!(outcome("anything else"), None);
+    }
+}
