@@ -89,7 +89,7 @@ impl<R: Read, W: Write> Receiver<R, W> {
             user: nix::unistd::geteuid().as_raw(),
         }))?;
         match self.listen()? {
-            Some(ToReceiver::Hello(hello)) if hello.version == VERSION => {}
+            Some(ToReceiver::Hello(hello)) if hello.version == VERSION => root.claim(&hello.source)?,
             Some(ToReceiver::Hello(hello)) => {
                 return Err(Error::Protocol(format!(
                     "it speaks version {}, this is version {VERSION}",

@@ -73,7 +73,15 @@ impl Observer<'_> {
                 if new_directory && look.depth == Depth::Entry {
                     self.below(path);
                 }
+                let (inode, several) = (entry.inode, entry.links > 1);
+                let is_file = entry.version.kind == FileKind::File;
                 self.present(path, entry, look.content);
+                if several && is_file {
+                    let others: Vec<TreePath> = self.links.others(inode, path).cloned().collect();
+                    for other in others {
+                        self.other_name(&other, look.content);
+                    }
+                }
             }
             Seen::Absent => self.add(path, State::Absent),
             Seen::Ignored => self.add(path, State::Unknown),
@@ -119,34 +127,26 @@ impl Observer<'_> {
         {
             return;
         }
-        let several = entry.links > 1 && entry.version.kind == FileKind::File;
         if entry.version.kind == FileKind::File {
             self.links.note(entry.inode, entry.links, path);
         }
         let content =
             worth_hashing(&entry, self.ledger.held(path), asked).then(|| self.hash(path, &entry)).flatten();
-        let inode = entry.inode;
         self.observation.seen.insert(path.clone(), Observed { state: State::Present(entry), content, asked });
-        if several && asked {
-            let others: Vec<TreePath> = self.links.others(inode, path).cloned().collect();
-            for other in others {
-                self.other_name(&other);
-            }
-        }
     }
 
     /// A file changed under one of its names: it did so under this one.
-    fn other_name(&mut self, path: &TreePath) {
+    fn other_name(&mut self, path: &TreePath, asked: bool) {
         if self.observation.seen.contains_key(path) {
             return;
         }
         if let (Seen::Present(entry), None) = (self.tree.look(path), self.topmost_unknown_directory(path)) {
-            let content = worth_hashing(&entry, self.ledger.held(path), true)
+            let content = worth_hashing(&entry, self.ledger.held(path), asked)
                 .then(|| self.hash(path, &entry))
                 .flatten();
             self.observation
                 .seen
-                .insert(path.clone(), Observed { state: State::Present(entry), content, asked: true });
+                .insert(path.clone(), Observed { state: State::Present(entry), content, asked });
         }
     }
 

@@ -1,41 +1,111 @@
-//! Remembers which names share an inode at the source.
+//! Remembers by which names each file of the source is known.
 //!
-//! The kernel reports a write under the one name that was opened; the other hard links of the
-//! inode changed with it. They are separate files at the target, so each has to be sent.
+//! The kernel reports a write, or a change of mode, under the one name that was used; the other
+//! hard links of the inode changed with it. They are separate files at the target, so each has
+//! to be looked at. A second name can be given at any time, so the first is remembered too.
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::model::{Inode, TreePath};
 
-/// Names by inode, for inodes that were seen with more than one. It may name too many, which
-/// costs a look, never too few of the names that were replicated.
+/// Names by inode. It may name too many, which costs a look, never too few of the names that
+/// were looked at.
 #[derive(Debug, Default)]
 pub struct Links {
-    names: HashMap<Inode, BTreeSet<TreePath>>,
+    names: HashMap<Inode, Names>,
+    /// Names in all, the outdated ones too.
+    count: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Names {
+    /// Nearly all files have one, so it has no set of its own.
+    One(TreePath),
+    Several(BTreeSet<TreePath>),
+}
+
+impl Names {
+    fn iter(&self) -> Box<dyn Iterator<Item = &TreePath> + '_> {
+        match self {
+            Self::One(name) => Box::new(std::iter::once(name)),
+            Self::Several(names) => Box::new(names.iter()),
+        }
+    }
 }
 
 impl Links {
+    /// Names that are remembered; some may be outdated.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Notes that `path` names `inode`, which has `links` names in all.
     pub fn note(&mut self, inode: Inode, links: u64, path: &TreePath) {
-        if links > 1 {
-            self.names.entry(inode).or_default().insert(path.clone());
-        } else {
-            self.names.remove(&inode);
-        }
+        let before = self.names.remove(&inode);
+        self.count -= before.as_ref().map_or(0, |names| names.iter().count());
+        let names = match before {
+            Some(before) if links > 1 => {
+                let mut all: BTreeSet<TreePath> = before.iter().cloned().collect();
+                all.insert(path.clone());
+                Names::Several(all)
+            }
+            _ => Names::One(path.clone()),
+        };
+        self.count += names.iter().count();
+        self.names.insert(inode, names);
     }
 
     /// The other names that `inode` had when they were last seen.
     pub fn others<'a>(&'a self, inode: Inode, path: &'a TreePath) -> impl Iterator<Item = &'a TreePath> {
-        self.names.get(&inode).into_iter().flatten().filter(move |name| *name != path)
+        self.names.get(&inode).into_iter().flat_map(Names::iter).filter(move |name| *name != path)
     }
 
-    /// Forgets `path`, which no longer names `inode`.
-    pub fn drop_name(&mut self, inode: Inode, path: &TreePath) {
-        if let Some(names) = self.names.get_mut(&inode) {
-            names.remove(path);
-            if names.is_empty() {
-                self.names.remove(&inode);
+    /// Forgets the names that `keep` is false for.
+    pub fn retain(&mut self, keep: impl Fn(&TreePath) -> bool) {
+        self.names.retain(|_, names| match names {
+            Names::One(name) => keep(name),
+            Names::Several(all) => {
+                all.retain(&keep);
+                !all.is_empty()
             }
+        });
+        self.count = self.names.values().map(|names| names.iter().count()).sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_second_name_makes_the_first_one_known_as_another() {
+        let (mut links, inode) = (Links::default(), Inode { device: 1, number: 7 });
+        links.note(inode, 1, &path("a"));
+        assert_eq!(links.others(inode, &path("a")).count(), 0);
+        links.note(inode, 2, &path("b"));
+        assert_eq!(links.others(inode, &path("b")).collect::<Vec<_>>(), [&path("a")]);
+        assert_eq!(links.others(inode, &path("a")).collect::<Vec<_>>(), [&path("b")]);
+        links.note(inode, 1, &path("b"));
+        assert_eq!((links.others(inode, &path("b")).count(), links.len()), (0, 1));
+    }
+
+    #[test]
+    fn outdated_names_can_be_forgotten() {
+        let (mut links, inode) = (Links::default(), Inode { device: 1, number: 7 });
+        for (links_now, name) in [(1, "a"), (2, "b"), (2, "c")] {
+            links.note(inode, links_now, &path(name));
         }
+        links.note(Inode { number: 8, ..inode }, 1, &path("gone"));
+        links.retain(|name| name.as_bytes() < b"c".as_slice());
+        assert_eq!(links.len(), 2);
+        assert_eq!(links.others(inode, &path("b")).collect::<Vec<_>>(), [&path("a")]);
     }
 }

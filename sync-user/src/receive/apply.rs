@@ -63,6 +63,12 @@ impl Root {
         Ok(Self { descriptor, stage })
     }
 
+    /// Says who sends, before anything else is done for it: what an earlier connection of the
+    /// same source has left running ends here.
+    pub fn claim(&mut self, source: &[u8; 16]) -> Result<(), OpenError> {
+        self.stage.claim(source)
+    }
+
     /// Applies `step`, or refuses it and leaves everything as it was.
     pub fn apply(&mut self, step: Step) -> Result<Progress, Failure> {
         match step {

@@ -8,6 +8,7 @@ mod attributes;
 mod confine;
 mod failure;
 mod list;
+mod predecessor;
 mod stage;
 
 pub use apply::{Incoming, Progress, Root};

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::attributes::{raw_mode, times};
 use super::confine::{Leaf, STAGE};
 use super::failure::{Failure, OpenError};
+use super::predecessor;
 use crate::model::{Content, Mode, Refusal, Time};
 
 /// Names in the stage that one start tries before it gives up.
@@ -74,6 +75,30 @@ impl Stage {
             }
         }
         Err(Errno::EXIST)
+    }
+
+    /// Says whose stage this is, and ends what an earlier connection of this source left behind.
+    pub(super) fn claim(&mut self, source: &[u8; 16]) -> Result<(), OpenError> {
+        let failed = |error: Errno| OpenError {
+            what: format!("the stage cannot be named after its source: {error}"),
+            remedy: format!("let the receiving user write to {STAGE} in the target"),
+        };
+        let name = predecessor::stage_name(std::process::id(), source);
+        rustix::fs::renameat(&self.home, &self.own_name, &self.home, &name).map_err(failed)?;
+        self.own_name = name;
+        for name in names(&self.home) {
+            let Some(process) = predecessor::process_of(&name, source) else { continue };
+            if name.as_os_str() == self.own_name.as_str() {
+                continue;
+            }
+            // It may end by itself meanwhile.
+            if let Ok(stage) = open_directory(&self.home, &name) {
+                predecessor::end(process, &stage)?;
+                empty(&stage);
+                let _gone = rustix::fs::unlinkat(&self.home, &name, AtFlags::REMOVEDIR);
+            }
+        }
+        Ok(())
     }
 
     /// Where something for `leaf` is built: in the stage, or beside the leaf when that is on

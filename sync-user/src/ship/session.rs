@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +78,16 @@ pub enum SessionError {
     Fatal { what: String, remedy: String },
 }
 
+/// The name of a source: its host and its root, hashed.
+fn name_of(tree: &Tree) -> [u8; 16] {
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(host.as_bytes()).update(b"\0").update(tree.root().as_os_str().as_bytes());
+    let mut name = [0; 16];
+    hasher.finalize_xof().fill(&mut name);
+    name
+}
+
 fn quoted(complaints: &str) -> String {
     if complaints.is_empty() { String::new() } else { format!(": {complaints}") }
 }
@@ -117,7 +128,7 @@ impl Session {
     /// Begins on a link that stands behind the receiver's preamble.
     pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, now: Stamp) -> Self {
         let mut outbox = Outbox::default();
-        outbox.push(&ToReceiver::Hello(SourceHello { version: wire::VERSION }));
+        outbox.push(&ToReceiver::Hello(SourceHello { version: wire::VERSION, source: name_of(&tree) }));
         Self {
             link,
             tree,

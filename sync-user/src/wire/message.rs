@@ -31,6 +31,8 @@ pub enum ToReceiver {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceHello {
     pub version: u16,
+    /// The same for every connection of one source, and another for every other.
+    pub source: [u8; 16],
 }
 
 /// A [`crate::model::Step`] with its content.

@@ -22,6 +22,21 @@ fn an_existing_tree_and_every_kind_of_change_arrive() {
 }
 
 #[test]
+fn a_name_that_was_given_later_changes_with_the_first() {
+    let host = Host::new();
+    let (first, second) = (host.source().join("first"), host.source().join("second"));
+    fs::write(&first, "one").unwrap();
+    let mut daemon = host.start();
+    fs::hard_link(&first, &second).unwrap();
+    host.wait_until_equal(&mut daemon);
+    workload::append(&second, b" and more").unwrap();
+    host.wait_until_equal(&mut daemon);
+    assert_eq!(fs::read_to_string(host.target().join("first")).unwrap(), "one and more");
+    fs::set_permissions(&first, fs::Permissions::from_mode(0o600)).unwrap();
+    host.wait_until_equal(&mut daemon);
+}
+
+#[test]
 fn colliding_writers_end_with_equal_trees() {
     let host = Host::new();
     let mut daemon = host.start();

@@ -27,7 +27,7 @@ fn remove(path: &str) -> Step {
 /// What a receiver answers to these messages, after the hello.
 fn answers(root: &Path, messages: &[ToReceiver]) -> Vec<Receipt> {
     let mut input = Vec::new();
-    encode(&ToReceiver::Hello(SourceHello { version: VERSION }), &mut input);
+    encode(&ToReceiver::Hello(SourceHello { version: VERSION, source: [1; 16] }), &mut input);
     for message in messages {
         encode(message, &mut input);
     }
@@ -159,6 +159,41 @@ fn a_directory_that_is_swapped_for_a_link_leads_nowhere_either() {
 }
 
 #[test]
+fn a_receiver_that_was_left_behind_is_ended_by_the_next_of_the_same_source() {
+    let place = Place::new();
+    let mut hello = Vec::new();
+    encode(&ToReceiver::Hello(SourceHello { version: VERSION, source: [7; 16] }), &mut hello);
+    encode(&ToReceiver::Step { sequence: Sequence(1), step: put("arrived", b"x") }, &mut hello);
+    let start = || {
+        let mut child = Command::new(KSYNCD)
+            .args(["receive", "--root"])
+            .arg(place.root())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Its end stays open, as if more were to come.
+        child.stdin.as_mut().unwrap().write_all(&hello).unwrap();
+        child
+    };
+    let wait_until_it_has_arrived = || {
+        while !place.root().join("arrived").exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        fs::remove_file(place.root().join("arrived")).unwrap();
+    };
+    let mut first = start();
+    wait_until_it_has_arrived();
+    let mut second = start();
+    wait_until_it_has_arrived();
+    assert_eq!(first.wait().unwrap().code(), None, "it was killed");
+    assert_eq!(fs::read_dir(place.root().join(".ksyncd")).unwrap().count(), 1, "its stage is gone");
+    drop(second.stdin.take());
+    assert_eq!(second.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn the_stage_cannot_be_named() {
     let place = Place::new();
     let steps = vec![put(".ksyncd/x", b"x"), remove(".ksyncd"), put(".ksyncd", b"x")];
@@ -232,7 +267,7 @@ proptest! {
         let _ended = receiver::serve(&place.root(), bytes.as_slice(), &mut output);
         // A true beginning, cut and damaged.
         let mut stream = Vec::new();
-        encode(&ToReceiver::Hello(SourceHello { version: VERSION }), &mut stream);
+        encode(&ToReceiver::Hello(SourceHello { version: VERSION, source: [1; 16] }), &mut stream);
         encode(&ToReceiver::Step { sequence: Sequence(1), step: put("a", b"content") }, &mut stream);
         encode(&ToReceiver::Step { sequence: Sequence(2), step: remove("../outside/secret") }, &mut stream);
         let at = flip.index(stream.len());

@@ -36,6 +36,9 @@ const HELLO_MAX: Duration = Duration::from_secs(20);
 /// How long a replica sleeps at most without looking up.
 const NAP: Duration = Duration::from_secs(1);
 
+/// Names of files that may be remembered beyond twice those that the target has (I6).
+const LINKS_SPARE: usize = 10_000;
+
 /// How soon the source is looked at again when it was not the directory that was opened.
 const IDENTITY_RETRY: Duration = Duration::from_secs(1);
 
@@ -250,6 +253,10 @@ impl Replica {
         let names = names_of_moves(&batch.moves, &tree);
         let mut steps = plan::moves(&batch.moves, &names, &mut self.ledger);
         let observation = observe(batch, &tree, &self.ledger, &mut self.links);
+        if self.links.len() > 2 * self.ledger.len() + LINKS_SPARE {
+            let ledger = &self.ledger;
+            self.links.retain(|name| ledger.get(name).is_some());
+        }
         if self.root_holds() {
             steps.extend(plan::differences(&observation.seen, &mut self.ledger));
         } else {
