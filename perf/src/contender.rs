@@ -45,7 +45,9 @@ impl Drop for Running {
 /// Starts a daemon, and waits until it has made the target equal once.
 pub(crate) fn start(contender: Contender, ksyncd: &Path, place: &Place) -> Result<Running> {
     let mut command = match contender {
-        Contender::Ksyncd => command_of_ksyncd(ksyncd, place),
+        Contender::Ksyncd => {
+            place.sshd.run_through(ksyncd, &place.source(), &place.target(), &place.path().join("state"))
+        }
         Contender::Lsyncd => command_of_lsyncd(place)?,
         Contender::Rsync => bail!("rsync is no daemon"),
     };
@@ -62,24 +64,6 @@ pub(crate) fn start(contender: Contender, ksyncd: &Path, place: &Place) -> Resul
     std::thread::sleep(std::time::Duration::from_secs(2));
     place.wait_until_equal()?;
     Ok(running)
-}
-
-fn command_of_ksyncd(ksyncd: &Path, place: &Place) -> Command {
-    let mut command = Command::new(ksyncd);
-    command
-        .arg("run")
-        .arg("--source")
-        .arg(place.source())
-        .arg("--target")
-        .arg(format!("127.0.0.1:{}", place.target().display()))
-        .args(["--port", &place.sshd.port().to_string()])
-        .arg("--identity")
-        .arg(place.sshd.identity())
-        .arg("--known-hosts")
-        .arg(place.sshd.known_hosts())
-        .arg("--state-dir")
-        .arg(place.path().join("state"));
-    command
 }
 
 fn command_of_lsyncd(place: &Place) -> Result<Command> {

@@ -5,7 +5,6 @@
 //! repetition only.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::time::Duration;
 
 use super::Batcher;
@@ -151,9 +150,5 @@ fn merge(ready: &mut BTreeMap<TreePath, Look>, path: TreePath, look: Look) {
 }
 
 fn at_or_below(ready: &BTreeMap<TreePath, Look>, top: &TreePath) -> Vec<(TreePath, Look)> {
-    let at = ready.get_key_value(top.as_bytes()).into_iter();
-    let (first, end) = top.below_bounds();
-    let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-    let below = ready.range::<[u8], _>((Bound::Included(first.as_slice()), end));
-    at.chain(below).map(|(path, look)| (path.clone(), *look)).collect()
+    top.at_or_below(ready).map(|(path, look)| (path.clone(), *look)).collect()
 }

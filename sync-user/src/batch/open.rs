@@ -1,7 +1,6 @@
 //! Remembers files that are being written, until they are closed or have waited long enough.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use crate::model::{Stamp, Stamps, TreePath};
 
@@ -48,11 +47,7 @@ impl OpenFiles {
     }
 
     pub(super) fn at_or_below(&self, top: &TreePath) -> Vec<(TreePath, Waiting)> {
-        let at = self.by_path.get_key_value(top.as_bytes()).into_iter();
-        let (first, end) = top.below_bounds();
-        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let below = self.by_path.range::<[u8], _>((Bound::Included(first.as_slice()), end));
-        at.chain(below).map(|(path, waiting)| (path.clone(), *waiting)).collect()
+        top.at_or_below(&self.by_path).map(|(path, waiting)| (path.clone(), *waiting)).collect()
     }
 
     pub(super) fn first_due(&self) -> Option<Stamp> {

@@ -37,9 +37,6 @@ pub struct Requirements {
     pub backend: Option<&'static str>,
 }
 
-/// The kernel's description of its own types, which says where its structs have their fields.
-const BTF: &str = "/sys/kernel/btf/vmlinux";
-
 /// Finds out by trying: loads the programs and marks the file system, and lets go of both.
 pub fn requirements(root: &Path) -> Requirements {
     let attempt = |result: Result<(), Error>, found: &str| match result {
@@ -50,7 +47,7 @@ pub fn requirements(root: &Path) -> Requirements {
     let all = vec![
         Requirement { name: "kernel", state: kernel(nix::sys::utsname::uname().as_ref().ok()) },
         Requirement { name: "capabilities", state: capabilities(&read("/proc/self/status")) },
-        Requirement { name: "BTF", state: btf(fs::metadata(BTF)) },
+        Requirement { name: "BTF", state: btf(fs::metadata(ebpf::BTF)) },
         Requirement { name: "eBPF", state: attempt(ebpf::probe(), "the kernel takes the programs") },
         Requirement { name: "fanotify", state: attempt(fanotify::probe(root), &on_root) },
     ];
@@ -104,9 +101,9 @@ fn capabilities(status: &str) -> State {
 
 fn btf(found: std::io::Result<fs::Metadata>) -> State {
     match found {
-        Ok(_) => State::Met(BTF.to_owned()),
+        Ok(_) => State::Met(ebpf::BTF.to_owned()),
         Err(error) => State::Missing {
-            what: format!("{BTF}: {error}"),
+            what: format!("{}: {error}", ebpf::BTF),
             remedy: "use a kernel with CONFIG_DEBUG_INFO_BTF, as all big distributions have, or fanotify"
                 .to_owned(),
         },

@@ -91,8 +91,7 @@ impl Observer<'_> {
 
     /// The highest directory above `path` that the target is not known to have.
     fn topmost_unknown_directory(&self, path: &TreePath) -> Option<TreePath> {
-        let above = std::iter::successors(path.parent(), TreePath::parent);
-        above.filter(|directory| !self.ledger.is_directory(directory)).last()
+        path.above().filter(|directory| !self.ledger.is_directory(directory)).last()
     }
 
     fn below(&mut self, place: &TreePath) {

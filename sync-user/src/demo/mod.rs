@@ -12,7 +12,7 @@ pub mod workload;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -119,12 +119,7 @@ fn collide(source: &Path, span: Duration) -> Result<()> {
     say(&format!("4. {WRITERS} writers that collide, for {} s", span.as_secs_f64()));
     let place = source.join("contested");
     fs::create_dir(&place)?;
-    let writer = |seed| {
-        let place = place.clone();
-        std::thread::spawn(move || workload::random(&place, seed, span))
-    };
-    let writers: Vec<_> = (0..WRITERS).map(writer).collect();
-    let done: Vec<_> = writers.into_iter().filter_map(|writer| writer.join().ok()).collect();
+    let done = workload::collide(&place, 0..WRITERS, span);
     let (done, refused) = done.iter().fold((0, 0), |sum, one| (sum.0 + one.done, sum.1 + one.refused));
     say(&format!("   {done} operations, and {refused} that another writer had made impossible"));
     Ok(())
@@ -196,20 +191,9 @@ struct Daemon {
 impl Daemon {
     fn start(place: &Place, server: &Sshd, capture: &str) -> Result<Self> {
         let program = std::env::current_exe().context("find this program")?;
-        let child = Command::new(program)
-            .arg("run")
-            .arg("--source")
-            .arg(place.source())
-            .arg("--target")
-            .arg(format!("127.0.0.1:{}", place.target().display()))
-            .arg("--port")
-            .arg(server.port().to_string())
-            .arg("--identity")
-            .arg(server.identity())
-            .arg("--known-hosts")
-            .arg(server.known_hosts())
-            .arg("--state-dir")
-            .arg(place.path().join("state"))
+        let state = place.path().join("state");
+        let child = server
+            .run_through(&program, &place.source(), &place.target(), &state)
             .args(["--capture", capture])
             .stdin(Stdio::null())
             .spawn()

@@ -82,6 +82,25 @@ impl Sshd {
         self.directory.join("known_hosts")
     }
 
+    /// `program run` from `source` to `target` through this server, with every flag that takes.
+    pub fn run_through(&self, program: &Path, source: &Path, target: &Path, state: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .arg("run")
+            .arg("--source")
+            .arg(source)
+            .arg("--target")
+            .arg(format!("127.0.0.1:{}", target.display()))
+            .args(["--port", &self.port.to_string()])
+            .arg("--identity")
+            .arg(self.identity())
+            .arg("--known-hosts")
+            .arg(self.known_hosts())
+            .arg("--state-dir")
+            .arg(state);
+        command
+    }
+
     /// What the server has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()

@@ -2,9 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -69,7 +71,7 @@ pub struct Done {
 
 /// One of several writers that change the same names at random for `span`. The same seed gives
 /// the same operations; what they meet depends on the others.
-pub fn random(root: &Path, seed: u64, span: Duration) -> Done {
+fn random(root: &Path, seed: u64, span: Duration) -> Done {
     let mut random = fastrand::Rng::with_seed(seed);
     let end = clock::now().plus(span);
     let mut done = Done::default();
@@ -80,6 +82,15 @@ pub fn random(root: &Path, seed: u64, span: Duration) -> Done {
         }
     }
     done
+}
+
+/// Several writers at once, one for each seed.
+pub fn collide(root: &Path, seeds: Range<u64>, span: Duration) -> Vec<Done> {
+    thread::scope(|scope| {
+        let writers: Vec<_> = seeds.map(|seed| scope.spawn(move || random(root, seed, span))).collect();
+        let joined = writers.into_iter().map(thread::ScopedJoinHandle::join);
+        joined.map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
 }
 
 fn one_operation(root: &Path, random: &mut fastrand::Rng) -> io::Result<()> {

@@ -16,7 +16,6 @@ pub use follow::Undo;
 pub use links::Links;
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use crate::model::{Content, FileKind, TreePath, Version};
 
@@ -81,9 +80,7 @@ impl Ledger {
 
     /// What is known below `top`, without `top` itself, in path order.
     pub fn below(&self, top: &TreePath) -> impl DoubleEndedIterator<Item = (&TreePath, &Known)> {
-        let (first, end) = top.below_bounds();
-        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        self.known.range::<[u8], _>((Bound::Included(first.as_slice()), end))
+        top.below(&self.known)
     }
 
     pub fn has_below(&self, top: &TreePath) -> bool {
@@ -92,8 +89,7 @@ impl Ledger {
 
     /// What is known of `top` and of everything below it, in path order.
     pub fn at_or_below(&self, top: &TreePath) -> Vec<(TreePath, Known)> {
-        let at = self.known.get_key_value(top);
-        at.into_iter().chain(self.below(top)).map(|(path, known)| (path.clone(), *known)).collect()
+        top.at_or_below(&self.known).map(|(path, known)| (path.clone(), *known)).collect()
     }
 
     /// Starts over from what the target lists, keeping to the paths that are ours: those that

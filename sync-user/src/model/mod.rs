@@ -20,7 +20,7 @@ pub use change::{Captured, Change, Kind, Origin};
 pub use entry::{Content, Entry, FileKind, Inode, Mode, Time, Version};
 pub use gap::{Gap, Reason};
 pub use path::{PathError, TreePath};
-pub use plan::{Plan, Step};
+pub use plan::Step;
 pub use problem::Problem;
 pub use receipt::{Outcome, Receipt, Refusal, Sequence};
 pub use stamp::{Stamp, Stamps};

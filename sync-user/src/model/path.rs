@@ -1,7 +1,9 @@
 //! Names a place in a tree: a relative path that cannot lead out of it.
 
+use std::collections::{BTreeMap, btree_map};
 use std::ffi::OsStr;
 use std::fmt;
+use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -133,14 +135,27 @@ impl TreePath {
         }
     }
 
-    /// The smallest path below this one, and the first byte string past all of them, as range
-    /// bounds for ordered maps; the root has no end.
-    pub fn below_bounds(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+    /// The directories above this path, the nearest first, the root last.
+    pub fn above(&self) -> impl Iterator<Item = Self> + use<> {
+        std::iter::successors(self.parent(), Self::parent)
+    }
+
+    /// What `map` has below this path, without the path itself, in path order.
+    pub fn below<'a, V>(&self, map: &'a BTreeMap<Self, V>) -> btree_map::Range<'a, Self, V> {
         if self.is_root() {
-            return (vec![1], None);
+            return map.range::<[u8], _>((Bound::Excluded(b"".as_slice()), Bound::Unbounded));
         }
         let with = |byte| [&self.0, &[byte][..]].concat();
-        (with(b'/'), Some(with(b'/' + 1)))
+        let (first, end) = (with(b'/'), with(b'/' + 1));
+        map.range::<[u8], _>((Bound::Included(first.as_slice()), Bound::Excluded(end.as_slice())))
+    }
+
+    /// What `map` has at this path and below it, in path order.
+    pub fn at_or_below<'a, V>(
+        &self,
+        map: &'a BTreeMap<Self, V>,
+    ) -> impl Iterator<Item = (&'a Self, &'a V)> + use<'a, V> {
+        map.get_key_value(self).into_iter().chain(self.below(map))
     }
 }
 

@@ -2,13 +2,6 @@
 
 use super::{Entry, Time, TreePath, Version};
 
-/// Steps in an order that is valid at every prefix: parents before children, removals of
-/// children before their directory, times of directories last.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Plan {
-    pub steps: Vec<Step>,
-}
-
 /// One thing that the target shall do. Steps name content, they do not carry it: it is read
 /// when the step is shipped.
 #[derive(Debug, Clone, PartialEq, Eq)]

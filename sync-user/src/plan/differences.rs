@@ -72,7 +72,7 @@ pub fn differences(observed: &BTreeMap<TreePath, Observed>, ledger: &mut Ledger)
 /// other, and something came between: a change that is on its way to us tells of it, and what
 /// was seen below the directory is void.
 fn is_overtaken(path: &TreePath, observed: &BTreeMap<TreePath, Observed>) -> bool {
-    std::iter::successors(path.parent(), TreePath::parent).any(|above| match observed.get(&above) {
+    path.above().any(|above| match observed.get(&above) {
         Some(Observed { state: State::Absent, .. }) => true,
         Some(Observed { state: State::Present(entry), .. }) => entry.version.kind != FileKind::Directory,
         Some(Observed { state: State::Unknown, .. }) | None => false,

@@ -1,5 +1,8 @@
 //! Turns what was seen at the source into steps for one target: pure, with no files and no clock.
 //!
+//! The steps are in an order that is valid at every prefix: parents before children, removals of
+//! children before their directory, times of directories last.
+//!
 //! First the renames that the target can repeat (`moves`), then the differences between what
 //! was seen and what the ledger says (`differences`), last the times of the directories that
 //! the steps disturb (`times`). The ledger follows every step as it is planned.

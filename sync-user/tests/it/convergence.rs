@@ -40,16 +40,8 @@ fn a_name_that_was_given_later_changes_with_the_first() {
 fn colliding_writers_end_with_equal_trees() {
     let host = Host::new();
     let mut daemon = host.start();
-    let seeds = [11, 12, 13, 14];
-    let writers: Vec<_> = seeds
-        .into_iter()
-        .map(|seed| {
-            let source = host.source();
-            std::thread::spawn(move || workload::random(&source, seed, Duration::from_secs(10)))
-        })
-        .collect();
-    for writer in writers {
-        assert!(writer.join().unwrap().done > 100);
+    for writer in workload::collide(&host.source(), 11..15, Duration::from_secs(10)) {
+        assert!(writer.done > 100);
     }
     host.wait_until_equal(&mut daemon);
     let ended = daemon.stop();

@@ -54,20 +54,9 @@ impl Host {
     }
 
     pub(crate) fn run_to(&self, target: &Path) -> Command {
-        let mut command = Command::new(KSYNCD);
-        command
-            .args(["run", "--capture", "fanotify"])
-            .arg("--source")
-            .arg(self.source())
-            .arg("--target")
-            .arg(format!("127.0.0.1:{}", target.display()))
-            .args(["--port", &self.sshd.port().to_string()])
-            .arg("--identity")
-            .arg(self.sshd.identity())
-            .arg("--known-hosts")
-            .arg(self.sshd.known_hosts())
-            .arg("--state-dir")
-            .arg(self.path().join("state"));
+        let state = self.path().join("state");
+        let mut command = self.sshd.run_through(Path::new(KSYNCD), &self.source(), target, &state);
+        command.args(["--capture", "fanotify"]);
         command
     }
 

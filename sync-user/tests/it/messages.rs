@@ -175,10 +175,9 @@ fn no_privileges() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     fs::set_permissions(host.source(), fs::Permissions::from_mode(0o777)).unwrap();
-    let arguments: Vec<_> = host.run().get_args().map(ToOwned::to_owned).collect();
-    let mut command = Command::new(&program);
     let state = host.path().join("source/state");
-    command.args(arguments.iter().take(arguments.len() - 1)).arg(state).uid(65_534).gid(65_534);
+    let mut command = host.sshd.run_through(&program, &host.source(), &host.target(), &state);
+    command.args(["--capture", "fanotify"]).uid(65_534).gid(65_534);
     let ended = run(command);
     assert_eq!(ended.status.code(), Some(71));
     insta::assert_snapshot!(said(&host, &ended), @r"

@@ -16,12 +16,8 @@ fn cut_connections_lose_nothing() {
     let mut daemon = host.start();
     let source = host.source();
     let writer = std::thread::spawn(move || {
-        let places = (0..2).map(|seed| {
-            let source = source.clone();
-            std::thread::spawn(move || workload::random(&source, seed, Duration::from_secs(6)))
-        });
-        for writer in places.collect::<Vec<_>>() {
-            assert!(writer.join().unwrap().done > 0);
+        for writer in workload::collide(&source, 0..2, Duration::from_secs(6)) {
+            assert!(writer.done > 0);
         }
     });
     for _ in 0..3 {

@@ -6,6 +6,9 @@
 
 use std::collections::HashMap;
 
+/// Where the kernel describes its own types.
+pub(super) const PATH: &str = "/sys/kernel/btf/vmlinux";
+
 const MAGIC: u16 = 0xeb9f;
 const HEADER_BYTES: usize = 24;
 const TYPE_BYTES: usize = 12;
@@ -155,7 +158,7 @@ mod tests {
 
     #[test]
     fn understands_the_running_kernel() {
-        let Ok(bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else {
+        let Ok(bytes) = std::fs::read(PATH) else {
             println!("skipped: this kernel has no type information");
             return;
         };

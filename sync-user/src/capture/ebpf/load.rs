@@ -10,10 +10,11 @@ use aya::programs::KProbe;
 use aya::programs::ProgramError;
 use aya::{Ebpf, EbpfLoader, Pod};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::prctl;
 use rustix::fs::{Mode, OFlags};
 use sync_ebpf::{Handshake, Settings};
 
-use super::btf::Btf;
+use super::btf::{self, Btf};
 use super::epochs::Epochs;
 use super::object::OBJECT;
 use super::settings::settings;
@@ -119,18 +120,18 @@ fn programs() -> Result<Ebpf, Error> {
         let what = "this build has no eBPF programs in it".to_owned();
         return Err(Error { what, remedy: "build it by `cargo xtask build`".to_owned() });
     }
-    let path = "/sys/kernel/btf/vmlinux";
-    let bytes = fs::read(path).map_err(|error| {
+    let bytes = fs::read(btf::PATH).map_err(|error| {
         Error::new(
-            &format!("read {path}"),
+            &format!("read {}", btf::PATH),
             &error,
             "use a kernel with CONFIG_DEBUG_INFO_BTF (Linux 5.10 or newer)",
         )
     })?;
     let settings = Btf::parse(bytes)
         .map_err(|error| Error::new("read the kernel's types", &error, "use --capture fanotify"))
-        .and_then(|btf| {
-            settings(&btf).map_err(|error| Error::new("find what to hook", &error, "use --capture fanotify"))
+        .and_then(|types| {
+            settings(&types)
+                .map_err(|error| Error::new("find what to hook", &error, "use --capture fanotify"))
         })?;
     EbpfLoader::new()
         .override_global("SETTINGS", &Shared(settings), true)
@@ -148,7 +149,7 @@ fn shake_hands(ebpf: &mut Ebpf, root: &Path) -> Result<OwnedFd, Error> {
     let map = ebpf.map_mut("ROOT").ok_or_else(|| failed("find an eBPF map", &"ROOT"))?;
     let mut map: Array<_, Shared<Handshake>> =
         Array::try_from(map).map_err(|error| failed("open an eBPF map", &error))?;
-    let before = thread_name().map_err(|error| failed("read this thread's name", &error))?;
+    let before = prctl::get_name().map_err(|error| failed("read this thread's name", &error))?;
     let token = format!("k{:014x}", fastrand::u64(..) >> 8);
     let mut name = [0; 16];
     name[..token.len()].copy_from_slice(token.as_bytes());
@@ -157,9 +158,9 @@ fn shake_hands(ebpf: &mut Ebpf, root: &Path) -> Result<OwnedFd, Error> {
 
     set(Handshake { name, armed: 1, ..Handshake::default() })?;
     let token = CString::new(token).map_err(|error| failed("name this thread", &error))?;
-    set_thread_name(&token).map_err(|error| failed("name this thread", &error))?;
+    prctl::set_name(&token).map_err(|error| failed("name this thread", &error))?;
     let opened = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let renamed = set_thread_name(&before);
+    let renamed = prctl::set_name(&before);
     let opened = opened.map_err(|error| failed(&format!("open {}", root.display()), &error))?;
     renamed.map_err(|error| failed("name this thread", &error))?;
 
@@ -174,14 +175,6 @@ fn shake_hands(ebpf: &mut Ebpf, root: &Path) -> Result<OwnedFd, Error> {
     map.set(0, Shared(Handshake { armed: 0, ..learned }), 0)
         .map_err(|error| failed("set an eBPF map", &error))?;
     Ok(opened)
-}
-
-fn thread_name() -> nix::Result<CString> {
-    nix::sys::prctl::get_name()
-}
-
-fn set_thread_name(name: &std::ffi::CStr) -> nix::Result<()> {
-    nix::sys::prctl::set_name(name)
 }
 
 /// What went wrong, with the verifier's last words if it was the verifier.

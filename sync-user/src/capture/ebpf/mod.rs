@@ -23,6 +23,9 @@ use crate::model::{Captured, Gap, Kind, Reason, Stamp, TreePath};
 use crate::shutdown::Stop;
 use load::Loaded;
 
+/// Where the kernel describes its own types: without it there is no eBPF capture.
+pub const BTF: &str = btf::PATH;
+
 /// A drain of this many records means load.
 const BUSY_RECORDS: usize = 32;
 
