@@ -19,14 +19,19 @@ pub(super) enum Series {
     Bookworm,
     #[value(name = "6.12")]
     Trixie,
+    /// Whatever Debian has newest.
+    #[value(name = "newest")]
+    Sid,
 }
 
 impl Series {
-    pub(super) fn version(self) -> &'static str {
+    /// For people; of the newest it is known only once it is there.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Bullseye => "5.10",
             Self::Bookworm => "6.1",
             Self::Trixie => "6.12",
+            Self::Sid => "newest",
         }
     }
 
@@ -35,6 +40,7 @@ impl Series {
             Self::Bullseye => "bullseye",
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
+            Self::Sid => "sid",
         }
     }
 }
@@ -42,6 +48,8 @@ impl Series {
 /// An unpacked kernel.
 #[derive(Debug)]
 pub(super) struct Kernel {
+    /// Major and minor number: `6.12`.
+    pub(super) version: String,
     pub(super) image: PathBuf,
     /// What has to be loaded for a disk of QEMU's, in this order.
     pub(super) modules: Vec<PathBuf>,
@@ -51,6 +59,9 @@ pub(super) struct Kernel {
 
 /// The flavour for virtual machines: small, with ext4, BTF and kprobes inside.
 const PACKAGE: &str = "linux-image-cloud-amd64";
+
+/// How the names of packages begin that hold the kernel or its modules.
+const PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
 
 /// What a virtio disk with ext4 needs; the checksum is asked for by another name.
 const MODULES: [&str; 4] = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"];
@@ -66,19 +77,44 @@ pub(super) fn fetch(series: Series) -> Result<Kernel> {
     if !unpacked.exists() {
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let apt = Apt::new(series, &folder)?;
-        let package = apt.newest()?;
-        eprintln!("xtask: downloading {package}");
-        run(apt.command("apt-get").args(["-qq", "download", &package]))?;
-        let archive = only(&folder, |name| name.starts_with("linux-image"))?;
+        let packages = apt.newest()?;
+        eprintln!("xtask: downloading {}", packages.join(" "));
+        let downloads = folder.join("downloads");
+        fs::create_dir_all(&downloads).with_context(|| format!("make {}", downloads.display()))?;
+        run(apt.command("apt-get").args(["-qq", "download"]).args(&packages).current_dir(&downloads))?;
         let partial = folder.join("partial");
-        run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&partial))?;
+        for archive in fs::read_dir(&downloads).context("list the packages")?.flatten() {
+            run(Command::new("dpkg-deb").arg("--extract").arg(archive.path()).arg(&partial))?;
+        }
         fs::rename(&partial, &unpacked).context("keep the unpacked kernel")?;
-        fs::remove_file(archive).context("remove the kernel's package")?;
+        fs::remove_dir_all(downloads).context("remove the kernel's packages")?;
     }
-    let image = only(&unpacked.join("boot"), |name| name.starts_with("vmlinuz"))?;
-    let modules = Kernel::modules(&unpacked, &MODULES)?;
-    let file_systems = Kernel::modules(&unpacked, &FILE_SYSTEMS)?;
-    Ok(Kernel { image, modules, file_systems })
+    let modules = modules_of(&unpacked)?;
+    // Since Linux 7 Debian has it beside its modules.
+    let image = match only(&unpacked.join("boot"), |name| name.starts_with("vmlinuz")) {
+        Ok(image) => image,
+        Err(_) => only(&modules, |name| name == "vmlinuz")?,
+    };
+    Ok(Kernel {
+        version: version(&modules),
+        image,
+        modules: Kernel::modules(&modules, &MODULES)?,
+        file_systems: Kernel::modules(&modules, &FILE_SYSTEMS)?,
+    })
+}
+
+/// The folder of the modules, which is named after the kernel's release.
+fn modules_of(unpacked: &Path) -> Result<PathBuf> {
+    // Debian 13 has moved them below /usr.
+    let base = [unpacked.join("lib/modules"), unpacked.join("usr/lib/modules")];
+    let base = base.iter().find(|base| base.exists()).context("the kernel's package has no modules")?;
+    only(base, |_| true)
+}
+
+/// Major and minor number of the release after which `modules` is named.
+fn version(modules: &Path) -> String {
+    let release = modules.file_name().unwrap_or_default().to_string_lossy();
+    release.split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
 /// An apt with folders of its own, which knows only one release: this machine's own is not
@@ -115,11 +151,25 @@ impl Apt {
         command
     }
 
-    /// The package that stands for the newest kernel depends on it.
-    fn newest(&self) -> Result<String> {
-        let depends = output(self.command("apt-cache").args(["depends", "--important", PACKAGE]))?;
-        let named = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
-        named.map(str::to_owned).with_context(|| format!("{PACKAGE} depends on no kernel"))
+    /// The packages of the newest kernel: that which stands for it depends on it, and since
+    /// Linux 7 that one depends on its parts.
+    fn newest(&self) -> Result<Vec<String>> {
+        let mut packages = Vec::new();
+        let mut waiting = vec![PACKAGE.to_owned()];
+        while let Some(package) = waiting.pop() {
+            let depends = output(self.command("apt-cache").args(["depends", "--important", &package]))?;
+            for needed in depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: ")) {
+                let is_part = PARTS.iter().any(|part| needed.starts_with(part));
+                if is_part && !packages.iter().any(|known| known == needed) {
+                    packages.push(needed.to_owned());
+                    waiting.push(needed.to_owned());
+                }
+            }
+        }
+        if packages.is_empty() {
+            bail!("{PACKAGE} depends on no kernel");
+        }
+        Ok(packages)
     }
 }
 
@@ -143,15 +193,12 @@ fn mirror() -> Result<String> {
 impl Kernel {
     /// The files of the modules in `names`, uncompressed, each behind those that it needs. What
     /// the kernel has built in has no file.
-    fn modules(unpacked: &Path, names: &[&str]) -> Result<Vec<PathBuf>> {
-        // Debian 13 has moved them below /usr.
-        let base =
-            if unpacked.join("lib/modules").exists() { unpacked.to_owned() } else { unpacked.join("usr") };
-        let version = only(&base.join("lib/modules"), |_| true)?;
+    fn modules(version: &Path, names: &[&str]) -> Result<Vec<PathBuf>> {
         let table = version.join("modules.dep");
         if !table.exists() {
+            let base = version.ancestors().nth(3).unwrap_or(version);
             let name = version.file_name().unwrap_or_default();
-            run(Command::new("/sbin/depmod").arg("--basedir").arg(&base).arg(name))?;
+            run(Command::new("/sbin/depmod").arg("--basedir").arg(base).arg(name))?;
         }
         let table = fs::read_to_string(&table).with_context(|| format!("read {}", table.display()))?;
         let mut files: Vec<PathBuf> = Vec::new();

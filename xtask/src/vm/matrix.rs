@@ -18,7 +18,7 @@ const PLACES: [&str; 5] = ["ext4", "xfs", "btrfs", "tmpfs", "overlay"];
 const CAPTURES: [&str; 2] = ["ebpf", "fanotify"];
 
 /// What became of one attempt: the last words of the program, if it failed.
-type Outcomes = BTreeMap<(&'static str, String, String), Result<(), String>>;
+type Outcomes = BTreeMap<(String, String, String), Result<(), String>>;
 
 /// Runs the demonstration, with colliding writers, everywhere; writes `docs/support.md`. An
 /// attempt in which trees differ is a failure; one that ksyncd itself refuses is a fact.
@@ -26,27 +26,28 @@ pub(crate) fn matrix() -> Result<()> {
     super::install()?;
     packages::install(packages::MATRIX)?;
     build::build()?;
-    let mut outcomes = Outcomes::new();
+    let (mut outcomes, mut versions) = (Outcomes::new(), Vec::new());
     for series in Series::value_variants() {
-        eprintln!("xtask: Linux {}", series.version());
         let kernel = kernel::fetch(*series)?;
+        let version = &kernel.version;
+        eprintln!("xtask: Linux {version}");
         let image = image::make(&kernel, &script(), &FILE_SYSTEMS)?;
         let mut read = |line: &str| {
             if let Some((place, capture, words)) = outcome(line) {
                 println!(
-                    "Linux {:<5} {place:<8} {capture:<9} {}",
-                    series.version(),
+                    "Linux {version:<5} {place:<8} {capture:<9} {}",
                     words.as_ref().err().map_or("works", |words| words)
                 );
-                outcomes.insert((series.version(), place, capture), words);
+                outcomes.insert((version.clone(), place, capture), words);
             }
         };
-        machine::run(&kernel, &image, "", &mut read)
-            .with_context(|| format!("Linux {}", series.version()))?;
+        machine::run(&kernel, &image, "", &mut read).with_context(|| format!("Linux {version}"))?;
+        versions.push(kernel.version);
     }
     let document = workspace().join("docs/support.md");
     fs::create_dir_all(workspace().join("docs")).context("make docs")?;
-    fs::write(&document, render(&outcomes)).with_context(|| format!("write {}", document.display()))?;
+    fs::write(&document, render(&versions, &outcomes))
+        .with_context(|| format!("write {}", document.display()))?;
     let expected = Series::value_variants().len() * PLACES.len() * CAPTURES.len();
     if outcomes.len() != expected {
         bail!("{} of {expected} attempts were made", outcomes.len());
@@ -105,17 +106,17 @@ fn outcome(line: &str) -> Option<(String, String, Result<(), String>)> {
     Some((place.to_owned(), capture.to_owned(), words))
 }
 
-fn render(outcomes: &Outcomes) -> String {
+fn render(versions: &[String], outcomes: &Outcomes) -> String {
     let mut text = String::from(
         "# What works where\n\nWritten by `cargo xtask matrix`, which runs the demonstration with colliding writers in virtual machines on\n\
          Debian's kernels, and compares both trees.\n\n| Linux | file system | ebpf | fanotify |\n|---|---|---|---|\n",
     );
     let mut notes: Vec<&String> = Vec::new();
-    for series in Series::value_variants() {
+    for version in versions {
         for place in PLACES {
-            let _written = write!(text, "| {} | {place} ", series.version());
+            let _written = write!(text, "| {version} | {place} ");
             for capture in CAPTURES {
-                let cell = match outcomes.get(&(series.version(), place.to_owned(), capture.to_owned())) {
+                let cell = match outcomes.get(&(version.clone(), place.to_owned(), capture.to_owned())) {
                     Some(Ok(())) => "yes".to_owned(),
                     Some(Err(words)) => {
                         if !notes.contains(&words) {

@@ -47,7 +47,7 @@ pub(crate) fn test() -> Result<()> {
     }
     // Preemptible kernels skip eBPF trampolines silently, so both ways count.
     for (series, append) in [(Series::Bookworm, ""), (Series::Trixie, ""), (Series::Trixie, "preempt=full")] {
-        let name = format!("Linux {}{}{append}", series.version(), if append.is_empty() { "" } else { " " });
+        let name = format!("Linux {}{}{append}", series.name(), if append.is_empty() { "" } else { " " });
         eprintln!("xtask: {name}");
         let demonstration = |backend: &str| format!("ksyncd demo --capture {backend} --writers 10s");
         let command = format!("{} && {}", demonstration("ebpf"), demonstration("fanotify"));
