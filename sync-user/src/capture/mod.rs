@@ -28,8 +28,36 @@ pub enum Backend {
 
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub root: PathBuf,
-    pub backend: Backend,
+    root: PathBuf,
+    backend: Backend,
+    /// A hook to leave out, which only a test does.
+    without: Option<&'static str>,
+}
+
+impl Config {
+    pub fn new(root: PathBuf, backend: Backend) -> Self {
+        Self { root, backend, without: None }
+    }
+
+    /// Leaves out one of [`hooks`]: to show that each is needed.
+    #[cfg(feature = "mutation")]
+    pub fn without(mut self, hook: &'static str) -> Self {
+        self.without = Some(hook);
+        self
+    }
+
+    fn has(&self, hook: &str) -> bool {
+        self.without != Some(hook)
+    }
+}
+
+/// What a backend asks the kernel to tell, by name.
+#[cfg(feature = "mutation")]
+pub fn hooks(backend: Backend) -> Vec<&'static str> {
+    match backend {
+        Backend::Ebpf => ebpf::hooks(),
+        Backend::Auto | Backend::Fanotify => fanotify::hooks(),
+    }
 }
 
 /// A backend that is attached to the kernel: whatever happens below the root from now on will

@@ -55,7 +55,7 @@ pub(super) fn tail(flags: Tail) -> Exit {
             return fail(Exit::NoSource, &format!("find {}: {error}", root.display()), Some(remedy));
         }
     };
-    let (source, reason) = match capture::open(&capture::Config { root, backend: Backend::from(capture) }) {
+    let (source, reason) = match capture::open(&capture::Config::new(root, Backend::from(capture))) {
         Ok(opened) => opened,
         Err(error) => return fail(Exit::NoCapture, &error, Some(&error.remedy)),
     };

@@ -92,7 +92,7 @@ pub fn run(
 ) -> Result<Ended, Error> {
     let Config { source, excludes, targets, access, receiver, backend, batch } = config;
     let tree = Arc::new(Tree::open(&source, excludes)?);
-    let capture_config = capture::Config { root: tree.root().to_path_buf(), backend };
+    let capture_config = capture::Config::new(tree.root().to_path_buf(), backend);
     let (capture, reason) = capture::open(&capture_config)?;
     started(&Started {
         backend: capture.name(),

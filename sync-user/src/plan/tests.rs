@@ -107,7 +107,7 @@ fn plan(hints: &[Move], source: &Tree, target: &Tree) -> Vec<Step> {
         .map(|(path, _)| (path.clone(), version(FileKind::File, 0, 0)))
         .collect();
     steps.extend(differences(&observe_all(source, &known), &mut ledger));
-    steps.extend(directory_times(&steps, |path| source.get(path).copied(), &mut ledger));
+    steps.extend(directory_times(&steps, &BTreeMap::new(), |path| source.get(path).copied(), &mut ledger));
     only_steps(steps)
 }
 

@@ -1,19 +1,23 @@
 //! Restores the modification times of directories, which every step inside disturbs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Planned;
 use crate::ledger::Ledger;
-use crate::model::{FileKind, Step, TreePath, Version};
+use crate::model::{FileKind, Look, Step, TreePath, Version};
 
 /// The last steps of a plan: each directory in which `steps` add, replace or remove a name gets
-/// the time that the source's has. `at_source` tells what a directory of the source is now.
+/// the time that the source's has, and so does each that has another time and holds a path of
+/// `looks`: names that are not replicated, or gone again, have come and left there. `at_source`
+/// tells what a directory of the source is now.
 pub fn directory_times(
     steps: &[Planned],
+    looks: &BTreeMap<TreePath, Look>,
     at_source: impl Fn(&TreePath) -> Option<Version>,
     ledger: &mut Ledger,
 ) -> Vec<Planned> {
     let mut disturbed = BTreeSet::new();
+    let above_looks: BTreeSet<TreePath> = looks.keys().filter_map(TreePath::parent).collect();
     for Planned { step, .. } in steps {
         match step {
             Step::MakeDirectory { path, .. } => {
@@ -32,13 +36,14 @@ pub fn directory_times(
         }
     }
     let mut times = Vec::new();
-    for path in disturbed.into_iter().filter(|path| !path.is_root()) {
-        let (Some(mut held), Some(version)) = (ledger.held(&path), at_source(&path)) else {
+    for path in disturbed.union(&above_looks).filter(|path| !path.is_root()) {
+        let (Some(mut held), Some(version)) = (ledger.held(path), at_source(path)) else {
             continue;
         };
-        if held.version.kind == FileKind::Directory && version.kind == FileKind::Directory {
+        let is_due = disturbed.contains(path) || held.version.mtime != version.mtime;
+        if is_due && held.version.kind == FileKind::Directory && version.kind == FileKind::Directory {
             held.version.mtime = version.mtime;
-            let step = Step::SetDirectoryTime { path, mtime: version.mtime };
+            let step = Step::SetDirectoryTime { path: path.clone(), mtime: version.mtime };
             times.push(Planned::follow(step, Some(held), ledger));
         }
     }

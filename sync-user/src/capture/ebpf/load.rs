@@ -18,13 +18,13 @@ use super::btf::{self, Btf};
 use super::epochs::Epochs;
 use super::object::OBJECT;
 use super::settings::settings;
-use crate::capture::Error;
+use crate::capture::{Config, Error};
 
 /// Room for records on their way to user space: about 150,000 of usual length.
 const RING_BYTES: u32 = 16 << 20;
 
 /// The programs, by their names in the object, and what they are attached to.
-const PROGRAMS: [(&str, &str); 3] = [
+pub(super) const PROGRAMS: [(&str, &str); 3] = [
     ("fsnotify", "fsnotify"),
     ("fsnotify_parent", "__fsnotify_parent"),
     ("file_update_time", "file_update_time"),
@@ -70,8 +70,9 @@ impl Loaded {
     }
 }
 
-/// Loads and attaches everything for `root`.
-pub(super) fn load(root: &Path) -> Result<Loaded, Error> {
+/// Loads and attaches everything.
+pub(super) fn load(config: &Config) -> Result<Loaded, Error> {
+    let root = config.root.as_path();
     let mut ebpf = programs()?;
     let failed =
         |what: &str, cause: &dyn std::fmt::Display| Error::new(what, cause, "use --capture fanotify");
@@ -89,7 +90,9 @@ pub(super) fn load(root: &Path) -> Result<Loaded, Error> {
         program.load().map_err(|error| explain(name, &error))?;
         let descriptor = program.fd().map_err(|error| explain(name, &error))?;
         programs.push(descriptor.as_fd().as_raw_fd());
-        program.attach(function, 0).map_err(|error| explain(name, &error))?;
+        if config.has(function) {
+            program.attach(function, 0).map_err(|error| explain(name, &error))?;
+        }
     }
     // Before the root is known, since 0 is no epoch.
     let taken =

@@ -45,7 +45,7 @@ const LOSS_CHECK: Duration = Duration::from_secs(1);
 
 /// Attaches to the kernel; from then on nothing that changes below the root goes unseen.
 pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
-    let loaded = load::load(&config.root)?;
+    let loaded = load::load(config)?;
     let mounts = Mounts::open(&config.root)?;
     Ok(Box::new(Capture {
         loaded,
@@ -61,6 +61,12 @@ pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
 /// Whether this kernel takes our programs from this process. Nothing is attached.
 pub fn probe() -> Result<(), Error> {
     load::probe()
+}
+
+/// The functions that are hooked.
+#[cfg(feature = "mutation")]
+pub(super) fn hooks() -> Vec<&'static str> {
+    load::PROGRAMS.iter().map(|(_, function)| *function).collect()
 }
 
 /// Whether the programs are in this build.

@@ -7,32 +7,42 @@ use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
 
-use crate::capture::Error;
+use crate::capture::{Config, Error};
 
 /// A group with one mark: on the file system of the root, through whatever mount it is changed.
 #[derive(Debug)]
 pub(super) struct Group(Fanotify);
 
-/// What is reported whatever the kernel. `FAN_DELETE_SELF` and the like would only double it.
-fn mask() -> MaskFlags {
-    MaskFlags::FAN_CREATE
-        | MaskFlags::FAN_DELETE
-        | MaskFlags::FAN_MODIFY
-        | MaskFlags::FAN_CLOSE_WRITE
-        | MaskFlags::FAN_ATTRIB
-        | MaskFlags::FAN_ONDIR
+/// What the kernel is asked to report. `FAN_DELETE_SELF` and the like would only double it.
+const HOOKS: [(&str, MaskFlags); 6] = [
+    ("create", MaskFlags::FAN_CREATE),
+    ("delete", MaskFlags::FAN_DELETE),
+    ("modify", MaskFlags::FAN_MODIFY),
+    ("close", MaskFlags::FAN_CLOSE_WRITE),
+    ("attributes", MaskFlags::FAN_ATTRIB),
+    (RENAME, MaskFlags::FAN_RENAME),
+];
+
+/// Linux 5.17 tells renames whole; before, two halves come.
+const RENAME: &str = "rename";
+
+/// The names of what is asked for.
+#[cfg(feature = "mutation")]
+pub(super) fn hooks() -> Vec<&'static str> {
+    HOOKS.iter().map(|(name, _)| *name).collect()
 }
 
 impl Group {
-    /// Marks the file system that holds `root`.
-    pub(super) fn open(root: &Path) -> Result<Self, Error> {
+    /// Marks the file system that holds the root.
+    pub(super) fn open(config: &Config) -> Result<Self, Error> {
+        let root = config.root.as_path();
         let basic = InitFlags::FAN_CLASS_NOTIF
             | InitFlags::FAN_CLOEXEC
             | InitFlags::FAN_NONBLOCK
             | InitFlags::from_bits_retain(libc::FAN_REPORT_FID | libc::FAN_REPORT_DFID_NAME);
         let with_inode = basic | InitFlags::from_bits_retain(libc::FAN_REPORT_TARGET_FID);
         let flags = EventFFlags::O_RDONLY | EventFFlags::O_CLOEXEC | EventFFlags::O_LARGEFILE;
-        // Linux 5.17 tells renames whole and names the inode; before, two halves come.
+        // With Linux 5.17 came the inode that an event is about, and renames that are told whole.
         let (group, renames) = match Fanotify::init(with_inode, flags) {
             Ok(group) => (group, MaskFlags::FAN_RENAME),
             Err(Errno::EINVAL) => (
@@ -42,7 +52,12 @@ impl Group {
             Err(error) => return Err(explain_init(error)),
         };
         let how = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_FILESYSTEM;
-        group.mark(how, mask() | renames, AT_FDCWD, Some(root)).map_err(|error| explain_mark(error, root))?;
+        let mask = HOOKS.iter().filter(|(name, _)| config.has(name)).map(|(name, bits)| match *name {
+            RENAME => renames,
+            _ => *bits,
+        });
+        let mask = mask.fold(MaskFlags::FAN_ONDIR, MaskFlags::union);
+        group.mark(how, mask, AT_FDCWD, Some(root)).map_err(|error| explain_mark(error, root))?;
         Ok(Self(group))
     }
 }

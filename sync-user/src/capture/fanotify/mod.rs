@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 
 use super::mounts::Mounts;
-use super::{Config, Error, Source};
+use super::{Backend, Config, Error, Source};
 use crate::clock;
 use crate::model::{Captured, Gap, Reason, Stamp, TreePath};
 use crate::shutdown::Stop;
@@ -36,6 +36,7 @@ const LINGER: Duration = Duration::from_millis(2);
 
 /// An event whose place cannot be told makes the whole root be rescanned, so at most this often.
 const GAP_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A marked file system, and the means to resolve its events.
 #[derive(Debug)]
 struct Fanotify {
@@ -49,7 +50,7 @@ struct Fanotify {
 
 /// Marks the file system of the root; from then on nothing that changes below goes unseen.
 pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
-    let group = Group::open(&config.root)?;
+    let group = Group::open(config)?;
     let handles = Handles::open(&config.root)?;
     let mounts = Mounts::open(&config.root)?;
     Ok(Box::new(Fanotify { group, handles, mounts, unresolved: false, last_gap: Stamp(0) }))
@@ -57,9 +58,15 @@ pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
 
 /// Whether this process may use fanotify on the file system of `root`: marks it, and lets go.
 pub fn probe(root: &std::path::Path) -> Result<(), Error> {
-    Group::open(root)?;
+    Group::open(&Config::new(root.to_owned(), Backend::Fanotify))?;
     Handles::open(root)?;
     Ok(())
+}
+
+/// What the kernel is asked for, by name.
+#[cfg(feature = "mutation")]
+pub(super) fn hooks() -> Vec<&'static str> {
+    group::hooks()
 }
 
 impl Source for Fanotify {

@@ -263,7 +263,7 @@ impl Replica {
             self.put_off(batch);
         }
         let at_source = |path: &TreePath| Some(present(&tree, path)?.version);
-        let times = plan::directory_times(&steps, at_source, &mut self.ledger);
+        let times = plan::directory_times(&steps, &batch.looks, at_source, &mut self.ledger);
         steps.extend(times);
         for problem in observation.problems {
             self.problem(&problem.path, &problem.what);

@@ -1,0 +1,138 @@
+//! Runs a capture in this process, and says what it has not told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use sync_user::capture::{self, Config};
+use sync_user::model::{Captured, Change, Kind, Reason, TreePath};
+use sync_user::shutdown::Stop;
+
+/// A capture at work.
+pub(crate) struct Watch {
+    root: PathBuf,
+    told: Receiver<Captured>,
+    stop: Stop,
+    thread: Option<JoinHandle<()>>,
+    cookies: u32,
+}
+
+/// What capture has told since it was last asked.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Paths that were named; and those below which everything is to be looked at.
+    paths: BTreeSet<TreePath>,
+    trees: BTreeSet<TreePath>,
+    pub(crate) gaps: Vec<Reason>,
+}
+
+impl Watch {
+    pub(crate) fn open(root: PathBuf, config: &Config) -> Self {
+        let (capture, _reason) = capture::open(config).unwrap_or_else(|error| panic!("{error}: {}", error.remedy));
+        let (sender, told) = mpsc::channel();
+        let stop = Stop::new().unwrap();
+        let asked = stop.clone();
+        let thread = std::thread::spawn(move || {
+            // Nobody listens at the end.
+            let mut deliver = |captured| drop(sender.send(captured));
+            capture.run(&mut deliver, &asked).unwrap();
+        });
+        Self { root, told, stop, thread: Some(thread), cookies: 0 }
+    }
+
+    /// Waits until capture has told of all that has happened until now, and forgets it.
+    pub(crate) fn settle(&mut self, patience: Duration) {
+        self.cookies += 1;
+        let name = format!(".cookie-{}", self.cookies);
+        let mut file = fs::File::create(self.root.join(&name)).unwrap();
+        file.write_all(b"x").unwrap();
+        drop(file);
+        let path = TreePath::new(name.as_bytes()).unwrap();
+        let mut told = Told::default();
+        let met = self.wait(&mut told, patience, |told| told.paths.contains(&path));
+        assert!(met, "capture has not told of {name}");
+        fs::remove_file(self.root.join(&name)).unwrap();
+    }
+
+    /// Waits until everything in `changed` was told; says what was not.
+    pub(crate) fn missing(
+        &mut self,
+        changed: &BTreeMap<TreePath, BTreeSet<TreePath>>,
+        told: &mut Told,
+        patience: Duration,
+    ) -> Vec<TreePath> {
+        self.wait(told, patience, |told| changed.iter().all(|(path, names)| told.covers(path, names)));
+        let missing = changed.iter().filter(|(path, names)| !told.covers(path, names));
+        missing.map(|(path, _)| path.clone()).collect()
+    }
+
+    fn wait(&self, told: &mut Told, patience: Duration, is_met: impl Fn(&Told) -> bool) -> bool {
+        let end = Instant::now() + patience;
+        while !is_met(told) {
+            match self.told.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(captured) => told.add(captured),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        true
+    }
+}
+
+impl Told {
+    fn add(&mut self, captured: Captured) {
+        match captured {
+            Captured::Gap(gap) => {
+                self.gaps.push(gap.reason);
+                self.trees.insert(gap.place);
+            }
+            Captured::Change(Change { kind, path, .. }) => {
+                match kind {
+                    Kind::Moved { from, directory } => {
+                        if directory {
+                            self.trees.extend([from.clone(), path.clone()]);
+                        }
+                        self.paths.insert(from);
+                    }
+                    // What the target has below goes with it; what came with it is looked at.
+                    Kind::MovedIn | Kind::Removed | Kind::Named => {
+                        self.trees.insert(path.clone());
+                    }
+                    Kind::Created | Kind::Writing | Kind::Written | Kind::Attributes => {}
+                }
+                self.paths.insert(path);
+            }
+        }
+    }
+
+    fn covers(&self, path: &TreePath, names: &BTreeSet<TreePath>) -> bool {
+        let told = |path: &TreePath| {
+            self.paths.contains(path) || self.trees.iter().any(|top| path.is_at_or_below(top))
+        };
+        told(path) || names.iter().any(told)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.request();
+        if let Some(thread) = self.thread.take() {
+            let _panicked = thread.join();
+        }
+    }
+}
+
+/// Removes everything below `root`.
+pub(crate) fn empty(root: &Path) {
+    for entry in fs::read_dir(root).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            fs::remove_dir_all(entry.path()).unwrap();
+        } else {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+}
