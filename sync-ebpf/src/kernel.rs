@@ -42,11 +42,28 @@ pub(crate) fn dentry_name(dentry: u64) -> u64 {
     read(dentry, offset!(dentry_name))
 }
 
-/// The dentry of a directory, of which it has just one.
+/// Whether a path leads to the dentry. Not so once its name is gone, or before it has one.
 #[inline(always)]
-pub(crate) fn directory_dentry(inode: u64) -> u64 {
-    let first: u64 = read(inode, offset!(inode_dentries));
-    if first == 0 { 0 } else { first - u64::from(offset!(dentry_alias)) }
+pub(crate) fn dentry_is_hashed(dentry: u64) -> bool {
+    read::<u64>(dentry, offset!(dentry_hashed)) != 0
+}
+
+/// The first dentry of an inode: of a directory, which has just one, it is that.
+#[inline(always)]
+pub(crate) fn first_dentry(inode: u64) -> u64 {
+    listed(read(inode, offset!(inode_dentries)))
+}
+
+/// The next dentry of the same inode.
+#[inline(always)]
+pub(crate) fn next_dentry(dentry: u64) -> u64 {
+    listed(read(dentry, offset!(dentry_alias)))
+}
+
+/// The dentry that a list entry stands in.
+#[inline(always)]
+fn listed(entry: u64) -> u64 {
+    if entry == 0 { 0 } else { entry - u64::from(offset!(dentry_alias)) }
 }
 
 #[inline(always)]
@@ -59,10 +76,13 @@ pub(crate) fn inode_number(inode: u64) -> u64 {
     read(inode, offset!(inode_number))
 }
 
-/// Type and permissions.
+/// Whether it is a regular file.
 #[inline(always)]
-pub(crate) fn inode_mode(inode: u64) -> u16 {
-    read(inode, offset!(inode_mode))
+pub(crate) fn is_regular(inode: u64) -> bool {
+    /// `S_IFMT` and `S_IFREG`.
+    const TYPE_BITS: u16 = 0o170_000;
+    const TYPE_REGULAR: u16 = 0o100_000;
+    read::<u16>(inode, offset!(inode_mode)) & TYPE_BITS == TYPE_REGULAR
 }
 
 #[inline(always)]
@@ -73,9 +93,4 @@ pub(crate) fn inode_links(inode: u64) -> u32 {
 #[inline(always)]
 pub(crate) fn inode_generation(inode: u64) -> u32 {
     read(inode, offset!(inode_generation))
-}
-
-#[inline(always)]
-pub(crate) fn superblock_device(superblock: u64) -> u32 {
-    read(superblock, offset!(superblock_device))
 }

@@ -18,6 +18,8 @@ pub struct Settings {
     pub dentry_superblock: u32,
     /// The list entry by which an inode finds its dentries (`d_u.d_alias`).
     pub dentry_alias: u32,
+    /// Not 0 as long as a path leads to the dentry (`d_hash.pprev`).
+    pub dentry_hashed: u32,
     pub inode_number: u32,
     pub inode_superblock: u32,
     pub inode_mode: u32,
@@ -25,7 +27,6 @@ pub struct Settings {
     pub inode_generation: u32,
     /// The head of an inode's dentries (`i_dentry.first`).
     pub inode_dentries: u32,
-    pub superblock_device: u32,
     /// `f_path.dentry`.
     pub file_dentry: u32,
     pub path_dentry: u32,
@@ -48,6 +49,9 @@ impl Settings {
 
 const _: () = assert!(size_of::<Settings>() == 20 * 4);
 
+/// How many processes can be told apart from all others.
+pub const IGNORED_MAX: usize = 8;
+
 /// How user space and the programs agree on the root: the directory that the thread with this
 /// name opens while it is armed. The last to be opened counts.
 #[repr(C)]
@@ -62,9 +66,14 @@ pub struct Handshake {
     pub superblock: u64,
     /// The root's inode number, for user space to check.
     pub inode: u64,
+    /// The process that opened it, by the number that it has outside of all containers.
+    pub tgid: u32,
+    /// Processes whose changes are marked with [`flag::IGNORED`], up to the first 0.
+    pub ignored: [u32; IGNORED_MAX],
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Handshake>() == 48);
+const _: () = assert!(size_of::<Handshake>() == 88);
 
 /// What happened. The numbers are those on the wire between kernel and user space.
 pub mod kind {
@@ -74,22 +83,24 @@ pub mod kind {
     pub const ATTRIBUTES: u8 = 4;
     pub const REMOVED: u8 = 5;
     pub const RENAMED: u8 = 6;
-    /// Something happened below a path that is deeper than the walk goes.
-    pub const TOO_DEEP: u8 = 7;
+    /// Something happened at a path that the walk could not find: it is too deep, or too long.
+    pub const UNPLACED: u8 = 7;
+    /// A file changed whose name the kernel does not know: it was opened by handle.
+    pub const NAMELESS: u8 = 8;
 }
 
 /// Facts about a record.
 pub mod flag {
-    /// It is about a directory.
+    /// Of a rename: it is about a directory.
     pub const DIRECTORY: u8 = 1;
-    /// It is about a regular file.
-    pub const REGULAR: u8 = 2;
-    /// The inode has more than one name.
-    pub const SEVERAL_NAMES: u8 = 4;
+    /// Of what appeared: it is a regular file with one name, which its maker may still be writing.
+    pub const UNFINISHED: u8 = 2;
     /// Of a rename: the old name was outside of the root.
-    pub const FROM_OUTSIDE: u8 = 8;
+    pub const FROM_OUTSIDE: u8 = 4;
     /// Of a rename: the new name is outside of the root.
-    pub const TO_OUTSIDE: u8 = 16;
+    pub const TO_OUTSIDE: u8 = 8;
+    /// It was made by one of the processes in [`Handshake::ignored`](super::Handshake).
+    pub const IGNORED: u8 = 16;
 }
 
 /// `TASK_COMM_LEN` of the kernel: the name of a thread, with its NUL.
@@ -103,11 +114,11 @@ pub const COMM_BYTES: usize = 16;
 pub struct Head {
     /// `bpf_ktime_get_ns`, before the path was walked.
     pub time: u64,
-    pub inode: u64,
-    pub tgid: u32,
-    pub device: u32,
     /// The name of the thread that made the change, with a final NUL.
     pub comm: [u8; COMM_BYTES],
+    pub tgid: u32,
+    /// The processor that told: each suppresses repeated writes by itself.
+    pub processor: u32,
     /// Bytes of the (old) path.
     pub first: u16,
     /// Bytes of a rename's new path.
@@ -120,7 +131,7 @@ pub struct Head {
 }
 
 /// Size of [`Head`] in a record.
-pub const HEAD_BYTES: usize = 48;
+pub const HEAD_BYTES: usize = 40;
 
 const _: () = assert!(size_of::<Head>() == HEAD_BYTES);
 
@@ -133,12 +144,22 @@ pub const NAME_BYTES_MAX: usize = 256;
 /// All names of a record: two of the longest paths.
 pub const NAMES_BYTES_MAX: usize = 8192;
 
+/// The longest excluded directory that the kernel side knows, as it stands at the end of a
+/// record's names: `\0cache\0var\0` for everything below `var/cache`.
+pub const EXCLUDED_BYTES_MAX: usize = 64;
+
+/// How many lengths excluded directories may have: one look-up is made for each.
+pub const EXCLUDED_LENGTHS_MAX: usize = 8;
+
+/// How many excluded directories the kernel side takes.
+pub const EXCLUDED_MAX: u32 = 64;
+
 /// The current epochs, which user space moves on in memory that it shares with the programs: a
 /// system call would make the kernel skip programs meanwhile.
 ///
-/// A write, or a close after writing, that was told in the current epoch is not told again. User
-/// space takes the records out of the ring, then moves the epoch on, and only then looks at the
-/// files: whatever was not told happened before the look.
+/// A write, or a close after writing, that this processor has told in the current epoch is not
+/// told again. User space takes the records out of the ring, then moves the epoch on, and only
+/// then looks at the files: whatever was not told happened before the look.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Epochs {

@@ -2,17 +2,24 @@
 //!
 //! Three functions of the kernel's own notification layer are all it takes: each completed
 //! operation passes through one of them, whatever system call it came by. The modules in the
-//! order in which an event meets them: `hooks` takes the kernel's arguments apart, `walk` finds
-//! the path and whether it is ours, `emit` tells.
+//! order in which an event meets them: `hooks` takes the kernel's `arguments`, `names` and
+//! `content` decide what they mean, `walk` finds the path and whether it is ours (below the `root`,
+//! and not `excluded`), `record` and `emit` tell.
 #![no_std]
 #![no_main]
 // Built only for the kernel: elsewhere there is nothing to build.
 #![cfg(target_arch = "bpf")]
 
+mod arguments;
+mod content;
 mod emit;
+mod excluded;
 mod hooks;
 mod kernel;
 mod maps;
+mod names;
+mod record;
+mod root;
 mod walk;
 
 /// The helpers that are used may be called by programs of this licence alone.

@@ -1,8 +1,11 @@
 //! Holds every map in one place, each with why it has its size.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
-use sync_ebpf::{Epochs, Handshake, Head, NAME_BYTES_MAX, NAMES_BYTES_MAX, Settings};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use sync_ebpf::{
+    DEPTH_MAX, EXCLUDED_BYTES_MAX, EXCLUDED_LENGTHS_MAX, EXCLUDED_MAX, Epochs, Handshake, Head,
+    NAME_BYTES_MAX, NAMES_BYTES_MAX, Settings,
+};
 
 /// Set before loading.
 #[unsafe(no_mangle)]
@@ -12,13 +15,13 @@ pub(crate) static SETTINGS: Settings = Settings {
     dentry_inode: 0,
     dentry_superblock: 0,
     dentry_alias: 0,
+    dentry_hashed: 0,
     inode_number: 0,
     inode_superblock: 0,
     inode_mode: 0,
     inode_links: 0,
     inode_generation: 0,
     inode_dentries: 0,
-    superblock_device: 0,
     file_dentry: 0,
     path_dentry: 0,
     name_bytes: 0,
@@ -28,6 +31,16 @@ pub(crate) static SETTINGS: Settings = Settings {
     data_dentry: 0,
     data_rename: 0,
 };
+
+/// The lengths of what is in [`EXCLUDED`], in ascending order up to the first 0. Set before
+/// loading, so that the kernel leaves out what is not asked for.
+#[unsafe(no_mangle)]
+pub(crate) static EXCLUDED_LENGTHS: [u32; EXCLUDED_LENGTHS_MAX] = [0; EXCLUDED_LENGTHS_MAX];
+
+/// Directories below which nothing is told, as they stand at the end of a record's names.
+#[map]
+pub(crate) static EXCLUDED: HashMap<[u8; EXCLUDED_BYTES_MAX], u8> =
+    HashMap::with_max_entries(EXCLUDED_MAX, 0);
 
 /// Records on their way to user space, in one order for all processors. User space sets the
 /// size; this is the smallest that a ring may have.
@@ -51,19 +64,24 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(
 #[map]
 pub(crate) static EPOCHS: Array<Epochs> = Array::with_max_entries(1, 1 << 10);
 
-/// The epochs in which each file was last told of. As many files as are written at the same time on a busy
-/// server; beyond that a write is told more often than need be.
+/// The files that this processor has told of lately, each at a place that follows from its
+/// dentry. A file that pushes another out costs a repeated record, and nothing more.
 #[map]
-pub(crate) static WRITES: LruHashMap<WriteKey, Epochs> = LruHashMap::with_max_entries(16_384, 0);
+pub(crate) static TOLD: PerCpuArray<Told> = PerCpuArray::with_max_entries(TOLD_MAX, 0);
 
-/// A name of a file: the dentry tells names apart, inode and generation tell whether the
-/// kernel's memory was used again.
+/// Files that one processor writes at the same time on a busy server. A power of two.
+pub(crate) const TOLD_MAX: u32 = 4096;
+
+/// A file by one of its names, and the epochs in which its writes and closes were told last:
+/// the dentry tells names apart, inode and generation tell whether the kernel's memory was
+/// used again.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct WriteKey {
+pub(crate) struct Told {
     pub(crate) dentry: u64,
     pub(crate) inode: u64,
     pub(crate) generation: u64,
+    pub(crate) epochs: Epochs,
 }
 
 /// A record that grows. The walk keeps its state here and not in registers: the verifier then
@@ -74,7 +92,12 @@ pub(crate) struct Scratch {
     pub(crate) names: [u8; NAMES_BYTES_MAX + NAME_BYTES_MAX],
     /// Bytes of `names` that are used.
     pub(crate) used: u32,
-    pub(crate) unused: u32,
+    /// Dentries in `way`.
+    pub(crate) depth: u32,
     /// The dentry that the walk has reached.
     pub(crate) at: u64,
+    /// The dentries from the changed one up to the root, which is not among them.
+    pub(crate) way: [u64; DEPTH_MAX],
+    /// The end of the names, to be looked up among what is excluded.
+    pub(crate) end: [u8; EXCLUDED_BYTES_MAX],
 }

@@ -1,7 +1,7 @@
 //! Walks from a dentry up to the root: is it ours, and what is its path?
 //!
 //! First only the parents are followed, which is enough for everything that is not ours; names
-//! are read in a second pass.
+//! are read in a second pass, of the same dentries.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use core::ptr::{read_volatile, write_volatile};
@@ -15,51 +15,53 @@ use crate::maps::Scratch;
 pub(crate) enum Place {
     Inside,
     Outside,
+    /// It has no parent: the top of a file system, or a file that was opened by handle and whose
+    /// name the kernel has not looked for.
+    Alone,
     /// Deeper than the walk goes, so nobody knows.
     TooDeep,
 }
 
-/// Whether `dentry` is `root` or lies below it.
+/// Whether `dentry` is `root` or lies below it; leaves the way in the scratch.
 #[inline(always)]
 pub(crate) fn place(scratch: *mut Scratch, dentry: u64, root: u64) -> Place {
-    // SAFETY: the scratch is this processor's own, and all of it is initialised.
+    // SAFETY: the scratch is this processor's own, and all of it is initialised; here and below.
     unsafe { write_volatile(&raw mut (*scratch).at, dentry) };
-    for _ in 0..DEPTH_MAX {
-        // SAFETY: as above.
+    for depth in 0..DEPTH_MAX {
         let at = unsafe { read_volatile(&raw const (*scratch).at) };
         if at == root {
+            unsafe { write_volatile(&raw mut (*scratch).depth, depth as u32) };
             return Place::Inside;
         }
         let parent = kernel::dentry_parent(at);
         if parent == at || parent == 0 {
-            return Place::Outside;
+            return if depth == 0 { Place::Alone } else { Place::Outside };
         }
-        // SAFETY: as above.
-        unsafe { write_volatile(&raw mut (*scratch).at, parent) };
+        unsafe {
+            write_volatile((&raw mut (*scratch).way).cast::<u64>().add(depth), at);
+            write_volatile(&raw mut (*scratch).at, parent);
+        }
     }
     Place::TooDeep
 }
 
-/// Adds the names from `dentry` up to `root`; `false` when the root was not met, because a
-/// rename has just taken the path away.
+/// Adds the names on the way that [`place`] has found; `false` when they are too long.
 #[inline(always)]
-pub(crate) fn names(scratch: *mut Scratch, dentry: u64, root: u64) -> bool {
-    // SAFETY: the scratch is this processor's own, and all of it is initialised.
-    unsafe { write_volatile(&raw mut (*scratch).at, dentry) };
-    for _ in 0..DEPTH_MAX {
-        // SAFETY: as above.
-        let at = unsafe { read_volatile(&raw const (*scratch).at) };
-        if at == root {
+pub(crate) fn names(scratch: *mut Scratch) -> bool {
+    for index in 0..DEPTH_MAX {
+        // SAFETY: the scratch is this processor's own, and all of it is initialised.
+        let (depth, at) = unsafe {
+            let way = (&raw const (*scratch).way).cast::<u64>();
+            (read_volatile(&raw const (*scratch).depth), read_volatile(way.add(index)))
+        };
+        if index >= depth as usize {
             return true;
         }
-        let parent = kernel::dentry_parent(at);
-        if parent == at || parent == 0 || !name(scratch, kernel::dentry_name(at)) {
+        if !name(scratch, kernel::dentry_name(at)) {
             return false;
         }
-        // SAFETY: as above.
-        unsafe { write_volatile(&raw mut (*scratch).at, parent) };
     }
-    false
+    true
 }
 
 /// Adds one name, with its NUL.

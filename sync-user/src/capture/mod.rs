@@ -8,14 +8,16 @@ pub mod ebpf;
 pub mod fanotify;
 mod mounts;
 mod requirements;
+mod unplaced;
 
 pub use choose::open;
 pub use requirements::{Requirement, Requirements, State as RequirementState, requirements};
 
 use std::path::PathBuf;
 
-use crate::model::Captured;
+use crate::model::{Captured, TreePath};
 use crate::shutdown::Stop;
+use sync_ebpf::IGNORED_MAX;
 
 /// Which backend shall see the changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,21 +28,57 @@ pub enum Backend {
     Fanotify,
 }
 
+/// The ring between the eBPF programs and us, unless asked otherwise: about 150,000 records of
+/// usual length.
+pub const RING_BYTES: u64 = 16 << 20;
+
+/// What to watch, and how.
 #[derive(Debug, Clone)]
 pub struct Config {
     root: PathBuf,
     backend: Backend,
+    ring_bytes: u64,
+    ignored: Vec<u32>,
+    excluded: Vec<TreePath>,
     /// A hook to leave out, which only a test does.
     without: Option<&'static str>,
 }
 
 impl Config {
     pub fn new(root: PathBuf, backend: Backend) -> Self {
-        Self { root, backend, without: None }
+        let (ignored, excluded) = (Vec::new(), Vec::new());
+        Self { root, backend, ring_bytes: RING_BYTES, ignored, excluded, without: None }
+    }
+
+    /// Sets the size of the eBPF ring, in bytes; the kernel takes the next power of two, from
+    /// 4 KiB to 1 GiB.
+    #[must_use]
+    pub fn with_ring_bytes(mut self, bytes: u64) -> Self {
+        self.ring_bytes = bytes;
+        self
+    }
+
+    /// Marks the changes that these processes make, by
+    /// [`Origin::ignored`](crate::model::Origin). At most 8 are told apart; of more, the rest are
+    /// not marked.
+    #[must_use]
+    pub fn ignoring(mut self, processes: impl IntoIterator<Item = u32>) -> Self {
+        self.ignored.extend(processes);
+        self.ignored.truncate(IGNORED_MAX);
+        self
+    }
+
+    /// Directories below which nothing has to be told. They are left out as early as the backend
+    /// can, which may be never: whoever reads the changes has to leave them out, too.
+    #[must_use]
+    pub fn without_below(mut self, directories: Vec<TreePath>) -> Self {
+        self.excluded = directories;
+        self
     }
 
     /// Leaves out one of [`hooks`]: to show that each is needed.
     #[cfg(feature = "mutation")]
+    #[must_use]
     pub fn without(mut self, hook: &'static str) -> Self {
         self.without = Some(hook);
         self
@@ -65,6 +103,9 @@ pub fn hooks(backend: Backend) -> Vec<&'static str> {
 pub trait Source: Send {
     /// `ebpf` or `fanotify`, for people and logs.
     fn name(&self) -> &'static str;
+
+    /// By which means, for people: "by fentry".
+    fn how(&self) -> String;
 
     /// Whether `Change::seen` is the kernel's own time, or only when the event was read.
     fn stamps_in_kernel(&self) -> bool;

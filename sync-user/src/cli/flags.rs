@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use tracing::Level;
 
-use crate::capture::Backend;
+use crate::capture::{Backend, RING_BYTES};
 use crate::demo;
 use crate::ship::TargetAddress;
 
@@ -43,6 +43,10 @@ pub(super) struct Run {
     /// How to see changes
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t = CaptureFlag::Auto)]
     pub(super) capture: CaptureFlag,
+
+    /// How much room records of changes have on their way from the kernel (eBPF only)
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(RING_BYTES), value_parser = ring_size)]
+    pub(super) ring_size: ByteSize,
 
     /// How long a change waits for company while its target is idle; 0 sends it at once
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = humantime::parse_duration)]
@@ -125,6 +129,12 @@ fn positive(text: &str) -> Result<usize, String> {
         Ok(number) => Ok(number),
         Err(error) => Err(format!("{error}")),
     }
+}
+
+/// What the kernel can give.
+pub(super) fn ring_size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse()?;
+    if (4096..=1 << 30).contains(&size.0) { Ok(size) } else { Err("4KiB to 1GiB can be had".to_owned()) }
 }
 
 /// Writes to one open file are reported four times a second, so more often makes no sense.

@@ -57,6 +57,7 @@ pub(super) fn run(flags: Run) -> Exit {
         },
         receiver: Arc::from(receiver),
         backend: flags.capture.into(),
+        ring_bytes: flags.ring_size.0,
         batch: batch::Config {
             delay: flags.batch_delay,
             max_delay: flags.batch_max_delay,

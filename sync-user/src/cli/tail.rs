@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytesize::ByteSize;
 use serde::Serialize;
 
-use super::flags::CaptureFlag;
+use super::flags::{CaptureFlag, ring_size};
 use super::{fail, signals};
-use crate::capture::{self, Backend};
+use crate::capture::{self, Backend, RING_BYTES};
 use crate::clock;
 use crate::exit::Exit;
 use crate::model::{Captured, Change, Gap, Kind, Stamp, Time, TreePath};
@@ -34,13 +35,22 @@ pub(super) struct Tail {
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t = CaptureFlag::Auto)]
     capture: CaptureFlag,
 
+    /// How much room records of changes have on their way from the kernel (eBPF only)
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(RING_BYTES), value_parser = ring_size)]
+    ring_size: ByteSize,
+
+    /// Leave out what this process changes; may be given several times. What is printed below
+    /// DIR by ksyncd itself is always left out
+    #[arg(long = "ignore-process", value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    ignored: Vec<u32>,
+
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn tail(flags: Tail) -> Exit {
-    let Tail { root, capture, json } = flags;
+    let Tail { root, capture, ring_size, ignored, json } = flags;
     let (stop, blocked) = match Stop::new().and_then(|stop| Ok((stop, signals::block()?))) {
         Ok(prepared) => prepared,
         Err(error) => return fail(Exit::Failure, &format!("prepare for signals: {error}"), None),
@@ -55,7 +65,11 @@ pub(super) fn tail(flags: Tail) -> Exit {
             return fail(Exit::NoSource, &format!("find {}: {error}", root.display()), Some(remedy));
         }
     };
-    let (source, reason) = match capture::open(&capture::Config::new(root, Backend::from(capture))) {
+    // What goes to a file below the root would be told, and be printed, and be told.
+    let config = capture::Config::new(root, Backend::from(capture))
+        .with_ring_bytes(ring_size.0)
+        .ignoring([std::process::id()].into_iter().chain(ignored));
+    let (source, reason) = match capture::open(&config) {
         Ok(opened) => opened,
         Err(error) => return fail(Exit::NoCapture, &error, Some(&error.remedy)),
     };
@@ -71,7 +85,11 @@ pub(super) fn tail(flags: Tail) -> Exit {
             result
         })
     };
-    let result = source.run(&mut |captured| entrance.push(captured), &stop);
+    let mut deliver = |captured: Captured| match &captured {
+        Captured::Change(change) if change.origin.ignored => {}
+        _ => entrance.push(captured),
+    };
+    let result = source.run(&mut deliver, &stop);
     drop(entrance);
     let written = printer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     match (result, written) {
@@ -247,7 +265,7 @@ mod tests {
     fn lines(style: &Style) -> String {
         let path = |text: &[u8]| TreePath::new(text).unwrap();
         let change = |kind, at: &[u8]| {
-            let origin = Origin { tgid: u32::MAX, comm: *b"php-fpm\0\0\0\0\0\0\0\0\0" };
+            let origin = Origin { tgid: u32::MAX, comm: *b"php-fpm\0\0\0\0\0\0\0\0\0", ignored: false };
             let (seen, read) = (Stamp(1_000_000_000), Stamp(1_000_085_000));
             Captured::Change(Change { kind, path: path(at), origin, seen, read })
         };

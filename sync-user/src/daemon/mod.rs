@@ -41,6 +41,8 @@ pub struct Config {
     /// The program to bring to targets that have not this build.
     pub receiver: Arc<[u8]>,
     pub backend: capture::Backend,
+    /// The size of the eBPF ring.
+    pub ring_bytes: u64,
     pub batch: batch::Config,
 }
 
@@ -90,9 +92,12 @@ pub fn run(
     stop: &Stop,
     started: impl FnOnce(&Started),
 ) -> Result<Ended, Error> {
-    let Config { source, excludes, targets, access, receiver, backend, batch } = config;
+    let Config { source, excludes, targets, access, receiver, backend, ring_bytes, batch } = config;
+    let left_out = excludes.left_out_below().to_vec();
     let tree = Arc::new(Tree::open(&source, excludes)?);
-    let capture_config = capture::Config::new(tree.root().to_path_buf(), backend);
+    let capture_config = capture::Config::new(tree.root().to_path_buf(), backend)
+        .with_ring_bytes(ring_bytes)
+        .without_below(left_out);
     let (capture, reason) = capture::open(&capture_config)?;
     started(&Started {
         backend: capture.name(),

@@ -49,6 +49,8 @@ pub struct Origin {
     pub tgid: u32,
     /// The name of the thread, ending with NULs; empty where capture does not tell it.
     pub comm: [u8; 16],
+    /// Whether it is one of the processes that capture was told to mark.
+    pub ignored: bool,
 }
 
 impl Origin {

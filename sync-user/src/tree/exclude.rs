@@ -25,6 +25,8 @@ pub struct Excludes {
     any_kind: GlobSet,
     directories: GlobSet,
     is_empty: bool,
+    /// What the patterns name by its whole path.
+    literal: Vec<TreePath>,
 }
 
 /// A pattern that cannot be read.
@@ -38,6 +40,7 @@ pub struct PatternError {
 impl Excludes {
     pub fn new(patterns: &[String]) -> Result<Self, PatternError> {
         let (mut any_kind, mut directories) = (GlobSetBuilder::new(), GlobSetBuilder::new());
+        let mut literal: Vec<TreePath> = TreePath::new(STAGE).into_iter().collect();
         for pattern in patterns {
             let failed = |what: String| PatternError { pattern: pattern.clone(), what };
             let (body, directory_only) = match pattern.strip_suffix('/') {
@@ -56,6 +59,9 @@ impl Excludes {
                 .backslash_escape(true)
                 .build()
                 .map_err(|error| failed(error.kind().to_string()))?;
+            if body.starts_with('/') && !body.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+                literal.extend(TreePath::new(body.trim_start_matches('/').as_bytes()));
+            }
             if directory_only { &mut directories } else { &mut any_kind }.add(built);
         }
         let failed =
@@ -64,7 +70,14 @@ impl Excludes {
             any_kind: any_kind.build().map_err(failed)?,
             directories: directories.build().map_err(failed)?,
             is_empty: patterns.is_empty(),
+            literal,
         })
+    }
+
+    /// Paths below which everything is left out, whatever is there: those that a pattern names
+    /// from the root on, without any wildcard.
+    pub fn left_out_below(&self) -> &[TreePath] {
+        &self.literal
     }
 
     /// Whether `path`, which is a directory or not, is left out.

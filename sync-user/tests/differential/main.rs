@@ -156,8 +156,7 @@ fn add(sum: &mut Amount, one: Amount) {
 fn try_seed(seed: u64, bench: &RefCell<Bench>) -> Result<Amount, (Case, String)> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config =
-        Config { cases: 1, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let config = Config { cases: 1, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let amount = RefCell::new(Amount::default());
     // The outcome is known where they take turns; together they collide.

@@ -29,47 +29,125 @@ pub(crate) struct Case {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Operation {
     /// Creates or empties, writes, closes.
-    Write { at: String, bytes: u16 },
-    Append { at: String },
+    Write {
+        at: String,
+        bytes: u16,
+    },
+    Append {
+        at: String,
+    },
     /// `pwrite`, or `pwritev`.
-    Overwrite { at: String, offset: u16, vectored: bool },
+    Overwrite {
+        at: String,
+        offset: u16,
+        vectored: bool,
+    },
     /// By its name, without opening it.
-    Truncate { at: String, size: u16 },
+    Truncate {
+        at: String,
+        size: u16,
+    },
     /// By opening it with `O_TRUNC`.
-    Empty { at: String },
-    Allocate { at: String, how: Allocation },
-    Copy { from: String, to: String, by: Copying },
+    Empty {
+        at: String,
+    },
+    Allocate {
+        at: String,
+        how: Allocation,
+    },
+    Copy {
+        from: String,
+        to: String,
+        by: Copying,
+    },
     /// A write through io_uring.
-    Uring { at: String },
+    Uring {
+        at: String,
+    },
     /// A store through a shared memory map.
-    Map { at: String },
+    Map {
+        at: String,
+    },
     /// A file without a name, given one between two writes.
-    Temporary { at: String },
+    Temporary {
+        at: String,
+    },
     /// A fifo, or a socket.
-    Special { at: String, socket: bool },
-    Rename { from: String, to: String, how: Renaming },
-    Link { from: String, to: String },
-    Symlink { at: String },
-    Mode { at: String, mode: u16 },
-    Owner { at: String, group: u16 },
-    Times { at: String, seconds: u32 },
-    SetAttribute { at: String },
-    RemoveAttribute { at: String },
+    Special {
+        at: String,
+        socket: bool,
+    },
+    Rename {
+        from: String,
+        to: String,
+        how: Renaming,
+    },
+    Link {
+        from: String,
+        to: String,
+    },
+    Symlink {
+        at: String,
+    },
+    Mode {
+        at: String,
+        mode: u16,
+    },
+    Owner {
+        at: String,
+        group: u16,
+    },
+    Times {
+        at: String,
+        seconds: u32,
+    },
+    SetAttribute {
+        at: String,
+    },
+    RemoveAttribute {
+        at: String,
+    },
     /// `group` is the permission of one more user, and of the mask.
-    Acl { at: String, group: u8 },
-    Unlink { at: String },
-    MakeDirectory { at: String },
-    RemoveDirectory { at: String },
-    MoveOut { at: String, to: String },
-    MoveIn { from: String, at: String },
+    Acl {
+        at: String,
+        group: u8,
+    },
+    Unlink {
+        at: String,
+    },
+    MakeDirectory {
+        at: String,
+    },
+    RemoveDirectory {
+        at: String,
+    },
+    MoveOut {
+        at: String,
+        to: String,
+    },
+    MoveIn {
+        from: String,
+        at: String,
+    },
     /// Opens a file, and keeps it open.
-    Hold { slot: u8, at: String },
-    WriteHeld { slot: u8 },
+    Hold {
+        slot: u8,
+        at: String,
+    },
+    WriteHeld {
+        slot: u8,
+    },
     /// Stores through a map that stays.
-    StoreHeld { slot: u8 },
-    Release { slot: u8 },
+    StoreHeld {
+        slot: u8,
+    },
+    Release {
+        slot: u8,
+    },
     /// Writes as an NFS server does: by handle, with nothing in the caches.
-    ByHandle { at: String },
+    ByHandle {
+        at: String,
+    },
 }
 
 /// Modes of `fallocate`, on the first 4 KiB.

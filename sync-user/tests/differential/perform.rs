@@ -9,7 +9,9 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, Per
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
-use rustix::fs::{self as sys, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, XattrFlags};
+use rustix::fs::{
+    self as sys, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, XattrFlags,
+};
 use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::operation::{Allocation, Copying, Operation, Renaming, SLOTS};
@@ -228,8 +230,13 @@ fn times(at: &Path, seconds: u32) -> io::Result<()> {
 /// and the mask `group`.
 fn acl(group: u16) -> Vec<u8> {
     const ANYBODY: u32 = u32::MAX;
-    let entries: [(u16, u16, u32); 5] =
-        [(0x01, 6, ANYBODY), (0x02, group, 1000), (0x04, 4, ANYBODY), (0x10, group, ANYBODY), (0x20, 6, ANYBODY)];
+    let entries: [(u16, u16, u32); 5] = [
+        (0x01, 6, ANYBODY),
+        (0x02, group, 1000),
+        (0x04, 4, ANYBODY),
+        (0x10, group, ANYBODY),
+        (0x20, 6, ANYBODY),
+    ];
     let mut bytes = 2_u32.to_le_bytes().to_vec();
     for (tag, permission, id) in entries {
         bytes.extend(tag.to_le_bytes());

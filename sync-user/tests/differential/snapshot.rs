@@ -106,7 +106,13 @@ pub(crate) fn against(model: &Model, actual: &Snapshot) -> Option<String> {
     let predicted = model.tree();
     let told = |node: Option<&Node>| {
         node.map_or("nothing".to_owned(), |node| {
-            format!("{:?} of {} bytes, mode {:o}, group {}", node.kind, node.content.len(), node.mode, node.group)
+            format!(
+                "{:?} of {} bytes, mode {:o}, group {}",
+                node.kind,
+                node.content.len(),
+                node.mode,
+                node.group
+            )
         })
     };
     let paths: BTreeSet<String> =

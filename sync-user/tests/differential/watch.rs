@@ -32,7 +32,8 @@ pub(crate) struct Told {
 
 impl Watch {
     pub(crate) fn open(root: PathBuf, config: &Config) -> Self {
-        let (capture, _reason) = capture::open(config).unwrap_or_else(|error| panic!("{error}: {}", error.remedy));
+        let (capture, _reason) =
+            capture::open(config).unwrap_or_else(|error| panic!("{error}: {}", error.remedy));
         let (sender, told) = mpsc::channel();
         let stop = Stop::new().unwrap();
         let asked = stop.clone();

@@ -8,6 +8,7 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs -o mode=1777 tmp /tmp
 mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
+mount -t debugfs debugfs /sys/kernel/debug
 mkdir -p /dev/pts && mount -t devpts devpts /dev/pts
 ip link set lo up
 for module in $(ls /modules | sort -n); do

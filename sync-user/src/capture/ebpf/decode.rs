@@ -9,26 +9,35 @@ use crate::model::{Captured, Change, Gap, Kind, Origin, Reason, Stamp, TreePath}
 pub(super) struct Damaged;
 
 /// What a record says.
-pub(super) fn decode(record: &[u8], read: Stamp) -> Result<Captured, Damaged> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) captured: Captured,
+    /// The processor that told.
+    pub(super) processor: u32,
+    /// Whether it is about a name that became another, on one side of the root's border at least.
+    pub(super) is_rename: bool,
+}
+
+pub(super) fn decode(record: &[u8], read: Stamp) -> Result<Record, Damaged> {
     let (head, names) = record.split_at_checked(HEAD_BYTES).ok_or(Damaged)?;
+    let word = |at: usize| head[at..].first_chunk().map(|bytes| u32::from_ne_bytes(*bytes)).ok_or(Damaged);
     let number = |at: usize| u16::from_ne_bytes([head[at], head[at + 1]]) as usize;
-    let comm = *head[24..].first_chunk().ok_or(Damaged)?;
     let seen = Stamp(u64::from_ne_bytes(*head.first_chunk().ok_or(Damaged)?));
-    let tgid = u32::from_ne_bytes([head[16], head[17], head[18], head[19]]);
-    let (first, second, happened, flags) = (number(40), number(42), head[44], head[45]);
+    let comm = *head[8..].first_chunk().ok_or(Damaged)?;
+    let (tgid, processor) = (word(24)?, word(28)?);
+    let (first, second, happened, flags) = (number(32), number(34), head[36], head[37]);
     let old = names.get(..first).ok_or(Damaged)?;
     let new = names.get(first..first + second).ok_or(Damaged)?;
     let has = |bit: u8| flags & bit != 0;
     let change = |kind, path| {
-        let origin = Origin { tgid, comm };
+        let origin = Origin { tgid, comm, ignored: has(flag::IGNORED) };
         // A stamp from the future would be a clock that runs backwards.
         Captured::Change(Change { kind, path, origin, seen: seen.min(read), read })
     };
-    Ok(match happened {
-        kind::CREATED => {
-            let complete = !has(flag::REGULAR) || has(flag::SEVERAL_NAMES);
-            change(if complete { Kind::Named } else { Kind::Created }, path(old)?)
-        }
+    let gap = |reason| Captured::Gap(Gap { place: TreePath::root(), reason, lost: 0, seen: read });
+    let captured = match happened {
+        kind::CREATED if has(flag::UNFINISHED) => change(Kind::Created, path(old)?),
+        kind::CREATED => change(Kind::Named, path(old)?),
         kind::WRITING => change(Kind::Writing, path(old)?),
         kind::WRITTEN => change(Kind::Written, path(old)?),
         kind::ATTRIBUTES => change(Kind::Attributes, path(old)?),
@@ -38,11 +47,11 @@ pub(super) fn decode(record: &[u8], read: Stamp) -> Result<Captured, Damaged> {
         kind::RENAMED => {
             change(Kind::Moved { from: path(old)?, directory: has(flag::DIRECTORY) }, path(new)?)
         }
-        kind::TOO_DEEP => {
-            Captured::Gap(Gap { place: TreePath::root(), reason: Reason::PathTooDeep, lost: 0, seen: read })
-        }
+        kind::UNPLACED => gap(Reason::PathTooDeep),
+        kind::NAMELESS => gap(Reason::Unresolved),
         _ => return Err(Damaged),
-    })
+    };
+    Ok(Record { captured, processor, is_rename: happened == kind::RENAMED })
 }
 
 /// Names with NULs, from the leaf up, as a path.
@@ -62,10 +71,9 @@ mod tests {
 
     fn record(happened: u8, flags: u8, old: &[u8], new: &[u8]) -> Vec<u8> {
         let mut record = 7_u64.to_ne_bytes().to_vec();
-        record.extend(0_u64.to_ne_bytes());
-        record.extend(42_u32.to_ne_bytes());
-        record.extend(0_u32.to_ne_bytes());
         record.extend(*b"php-fpm\0\0\0\0\0\0\0\0\0");
+        record.extend(42_u32.to_ne_bytes());
+        record.extend(3_u32.to_ne_bytes());
         record.extend((old.len() as u16).to_ne_bytes());
         record.extend((new.len() as u16).to_ne_bytes());
         record.extend([happened, flags, 0, 0]);
@@ -76,20 +84,21 @@ mod tests {
 
     fn decoded(record: &[u8]) -> Change {
         match decode(record, Stamp(9)) {
-            Ok(Captured::Change(change)) => change,
+            Ok(Record { captured: Captured::Change(change), .. }) => change,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn paths_are_put_together_from_the_leaf_up() {
-        let change = decoded(&record(kind::WRITTEN, flag::REGULAR, b"f\0b\0a\0", b""));
+        let change = decoded(&record(kind::WRITTEN, flag::IGNORED, b"f\0b\0a\0", b""));
         assert_eq!(
             (change.kind, change.path.to_string(), change.origin.tgid),
             (Kind::Written, "a/b/f".to_owned(), 42)
         );
         assert_eq!((change.seen, change.read), (Stamp(7), Stamp(9)));
         assert_eq!(change.origin.command().as_deref(), Some("php-fpm"));
+        assert!(change.origin.ignored);
     }
 
     #[test]
@@ -103,12 +112,8 @@ mod tests {
 
     #[test]
     fn only_a_new_regular_file_with_one_name_may_still_be_written() {
-        assert_eq!(decoded(&record(kind::CREATED, flag::REGULAR, b"f\0", b"")).kind, Kind::Created);
-        assert_eq!(decoded(&record(kind::CREATED, flag::DIRECTORY, b"f\0", b"")).kind, Kind::Named);
-        assert_eq!(
-            decoded(&record(kind::CREATED, flag::REGULAR | flag::SEVERAL_NAMES, b"f\0", b"")).kind,
-            Kind::Named
-        );
+        assert_eq!(decoded(&record(kind::CREATED, flag::UNFINISHED, b"f\0", b"")).kind, Kind::Created);
+        assert_eq!(decoded(&record(kind::CREATED, 0, b"f\0", b"")).kind, Kind::Named);
     }
 
     proptest! {

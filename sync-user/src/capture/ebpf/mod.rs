@@ -6,9 +6,16 @@
 mod btf;
 mod decode;
 mod epochs;
+mod exclusions;
+mod handshake;
+mod held;
+mod hooks;
 mod load;
 mod object;
+mod pace;
+mod preemption;
 mod settings;
+mod watch;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -17,21 +24,18 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::mounts::Mounts;
+use super::unplaced::Unplaced;
 use super::{Config, Error, Source};
 use crate::clock;
-use crate::model::{Captured, Gap, Kind, Reason, Stamp, TreePath};
+use crate::model::{Captured, Change, Gap, Kind, Reason, Stamp, TreePath};
 use crate::shutdown::Stop;
+use decode::Record;
+use held::Held;
 use load::Loaded;
+use pace::{LINGER, Pace};
 
 /// Where the kernel describes its own types: without it there is no eBPF capture.
 pub const BTF: &str = btf::PATH;
-
-/// A drain of this many records means load.
-const BUSY_RECORDS: usize = 32;
-
-/// Under load the next drain waits this long: while records wait, the kernel wakes nobody, which
-/// is what costs the writers most.
-const LINGER: Duration = Duration::from_millis(1);
 
 /// Records that are taken out of the ring before they are passed on.
 const CHUNK_RECORDS: usize = 8192;
@@ -53,8 +57,10 @@ pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
         lost: 0,
         skipped: 0,
         checked: clock::now(),
-        writing: Vec::new(),
+        pace: Pace::new(clock::now()),
+        held: Held::default(),
         epoch: clock::now(),
+        unplaced: Unplaced::default(),
     }))
 }
 
@@ -63,10 +69,11 @@ pub fn probe() -> Result<(), Error> {
     load::probe()
 }
 
-/// The functions that are hooked.
+/// What the kernel is asked for, by name.
 #[cfg(feature = "mutation")]
 pub(super) fn hooks() -> Vec<&'static str> {
-    load::PROGRAMS.iter().map(|(_, function)| *function).collect()
+    let functions = [hooks::FSNOTIFY.function, hooks::FILE_UPDATE_TIME.function];
+    functions.into_iter().chain(watch::CONTENT.iter().map(|(name, _)| *name)).collect()
 }
 
 /// Whether the programs are in this build.
@@ -83,15 +90,21 @@ struct Capture {
     /// Runs of the programs that the kernel had skipped when last asked.
     skipped: u64,
     checked: Stamp,
-    /// Writes of this epoch to files that are open, passed on when it ends.
-    writing: Vec<Captured>,
-    /// When this epoch of writes began.
+    pace: Pace,
+    /// Writes of this epoch to files that are open.
+    held: Held,
+    /// When the first of them was kept back.
     epoch: Stamp,
+    unplaced: Unplaced,
 }
 
 impl Source for Capture {
     fn name(&self) -> &'static str {
         "ebpf"
+    }
+
+    fn how(&self) -> String {
+        self.loaded.how()
     }
 
     fn stamps_in_kernel(&self) -> bool {
@@ -108,72 +121,99 @@ impl Source for Capture {
                 PollFd::new(stop.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.mounts.as_fd(), PollFlags::POLLPRI),
             ];
-            let nap = if self.writing.is_empty() {
-                LOSS_CHECK
-            } else {
-                // Rounded up, so that the time has come when it is over.
-                WRITES_EPOCH.saturating_sub(clock::now().since(self.epoch)) + Duration::from_millis(1)
-            };
+            let nap = self.nap(clock::now());
             match poll(&mut ready, PollTimeout::try_from(nap.as_millis()).unwrap_or(PollTimeout::MAX)) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(failed("wait for eBPF records", error)),
             }
-            if ready[2].any() == Some(true) {
+            let (woken, mounts_changed) = (ready[0].any() == Some(true), ready[2].any() == Some(true));
+            if mounts_changed {
                 self.mounts.tell(deliver);
             }
             // Asked before the drain, so that the last drain comes after the request.
             let last = stop.requested();
-            let records = self.drain(deliver);
-            self.pass_on_writing(last, deliver);
+            if woken && !last && self.pace.lingers(clock::now()) {
+                std::thread::sleep(LINGER);
+            }
+            self.drain(deliver);
+            self.end_epoch_of_writes(last, deliver);
+            self.unplaced.tell(last, clock::now(), deliver);
             if last || clock::now().since(self.checked) >= LOSS_CHECK {
                 self.count_losses(deliver);
             }
             if last {
                 return Ok(());
             }
-            if records >= BUSY_RECORDS {
-                std::thread::sleep(LINGER);
-            }
         }
     }
 }
 
 impl Capture {
-    /// Takes all that is in the ring; says how many records that were. Writes to open files are
-    /// kept back, everything else is delivered once the epoch has moved on.
-    fn drain(&mut self, deliver: &mut dyn FnMut(Captured)) -> usize {
-        let mut records = 0;
+    /// How long nothing has to be done but to wait for records.
+    fn nap(&self, now: Stamp) -> Duration {
+        let epoch = (!self.held.is_empty()).then(|| WRITES_EPOCH.saturating_sub(now.since(self.epoch)));
+        let waits = [epoch, self.unplaced.due_in(now)];
+        // Rounded up, so that the time has come when it is over.
+        waits.into_iter().flatten().min().map_or(LOSS_CHECK, |wait| wait + Duration::from_millis(1))
+    }
+
+    /// Takes all that is in the ring. Writes to open files are kept back, everything else is
+    /// delivered once the epoch of closes has ended.
+    fn drain(&mut self, deliver: &mut dyn FnMut(Captured)) {
         loop {
             let mut chunk = Vec::new();
             while chunk.len() < CHUNK_RECORDS
                 && let Some(record) = self.loaded.ring.next()
             {
-                let decoded = decode::decode(&record, clock::now());
-                chunk.push(decoded.unwrap_or_else(|decode::Damaged| gap(Reason::Unresolved, 1)));
+                match decode::decode(&record, clock::now()) {
+                    Ok(record) => chunk.push(record),
+                    Err(decode::Damaged) => self.unplaced.add(Reason::Unresolved),
+                }
             }
             if chunk.is_empty() {
-                return records;
+                return;
             }
-            records += chunk.len();
             self.loaded.epochs.end_closes();
-            for captured in chunk {
-                if matches!(&captured, Captured::Change(change) if change.kind == Kind::Writing) {
-                    self.writing.push(captured);
-                } else {
-                    deliver(captured);
-                }
+            // A file is told of by the name that it had. Once that is another one, what was kept
+            // quiet about has to be looked at by the new name, which the rename leads to.
+            if chunk.iter().any(|record| record.is_rename) {
+                self.end_epoch_of_writes(true, deliver);
+            }
+            for record in chunk {
+                self.deliver(record, deliver);
             }
         }
     }
 
-    /// Ends the epoch of writes when its time has come, or many wait, or it is the `last` chance.
-    fn pass_on_writing(&mut self, last: bool, deliver: &mut dyn FnMut(Captured)) {
-        let now = clock::now();
-        let due = last || now.since(self.epoch) >= WRITES_EPOCH || self.writing.len() >= CHUNK_RECORDS;
-        if due && !self.writing.is_empty() {
-            self.epoch = now;
+    fn deliver(&mut self, record: Record, deliver: &mut dyn FnMut(Captured)) {
+        let Record { captured, processor, is_rename: _ } = record;
+        match &captured {
+            Captured::Gap(gap) => return self.unplaced.add(gap.reason),
+            Captured::Change(change) => match &change.kind {
+                Kind::Writing => return self.hold(change, processor),
+                // Its first writes are not told.
+                Kind::Created => self.hold(change, processor),
+                Kind::Written => self.held.closed(&change.path, processor),
+                Kind::Removed => self.held.removed(&change.path),
+                _ => {}
+            },
+        }
+        deliver(captured);
+    }
+
+    fn hold(&mut self, change: &Change, processor: u32) {
+        if self.held.is_empty() {
+            self.epoch = clock::now();
+        }
+        self.held.hold(change, processor);
+    }
+
+    /// Ends the epoch of writes when its time has come, or many wait, or `now`.
+    fn end_epoch_of_writes(&mut self, now: bool, deliver: &mut dyn FnMut(Captured)) {
+        let due = || clock::now().since(self.epoch) >= WRITES_EPOCH || self.held.len() >= CHUNK_RECORDS;
+        if !self.held.is_empty() && (now || due()) {
             self.loaded.epochs.end_writes();
-            self.writing.drain(..).for_each(deliver);
+            self.held.release().for_each(deliver);
         }
     }
 
@@ -189,10 +229,11 @@ impl Capture {
             deliver(gap(Reason::RingFull, lost - self.lost));
             self.lost = lost;
         }
-        let skipped = self.loaded.skipped();
+        let skipped = self.loaded.attached.skipped();
         if skipped > self.skipped {
             deliver(gap(Reason::ProgramSkipped, skipped - self.skipped));
-            self.skipped = skipped;
+            // The new programs count from 0.
+            self.skipped = if self.loaded.stop_being_skipped() { 0 } else { skipped };
         }
     }
 }

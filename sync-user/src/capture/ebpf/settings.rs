@@ -3,19 +3,16 @@
 use sync_ebpf::Settings;
 
 use super::btf::Btf;
+use super::hooks::{HOOKS, Hook};
 
 /// The first field that this kernel does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the kernel has no `{0}`")]
 pub(super) struct Missing(String);
 
-/// The functions that are hooked, with the number of arguments that the programs rely on.
-pub(super) const HOOKS: [(&str, usize); 3] =
-    [("fsnotify", 7), ("__fsnotify_parent", 4), ("file_update_time", 1)];
-
 /// Reads the settings from the kernel's type information.
 pub(super) fn settings(btf: &Btf) -> Result<Settings, Missing> {
-    for (function, arguments) in HOOKS {
+    for Hook { function, arguments } in HOOKS {
         if btf.arguments(function) != Some(arguments) {
             return Err(Missing(format!("{function}() with {arguments} arguments")));
         }
@@ -34,13 +31,13 @@ pub(super) fn settings(btf: &Btf) -> Result<Settings, Missing> {
         dentry_superblock: field("dentry", "d_sb")?,
         // It left its union in Linux 7.
         dentry_alias: field("dentry", "d_u.d_alias").or_else(|_| field("dentry", "d_alias"))?,
+        dentry_hashed: field("dentry", "d_hash.pprev")?,
         inode_number: field("inode", "i_ino")?,
         inode_superblock: field("inode", "i_sb")?,
         inode_mode: field("inode", "i_mode")?,
         inode_links: field("inode", "i_nlink")?,
         inode_generation: field("inode", "i_generation")?,
         inode_dentries: field("inode", "i_dentry.first")?,
-        superblock_device: field("super_block", "s_dev")?,
         file_dentry: field("file", "f_path.dentry")?,
         path_dentry: field("path", "dentry")?,
         name_bytes: field("qstr", "name")?,

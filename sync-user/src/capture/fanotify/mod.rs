@@ -74,6 +74,10 @@ impl Source for Fanotify {
         "fanotify"
     }
 
+    fn how(&self) -> String {
+        "one mark on the file system".to_owned()
+    }
+
     fn stamps_in_kernel(&self) -> bool {
         false
     }

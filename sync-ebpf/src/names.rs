@@ -1,0 +1,84 @@
+//! Tells of names that appear, vanish or change.
+
+use sync_ebpf::{Handshake, Settings, flag, kind};
+
+use crate::arguments::{Event, dentry_of, inode_of};
+use crate::content;
+use crate::excluded;
+use crate::kernel::{self, offset};
+use crate::maps::Scratch;
+use crate::record;
+use crate::walk::{self, Place};
+
+/// A name appeared in `event.directory`.
+#[inline(always)]
+pub(crate) fn created(event: &Event, root: &Handshake) {
+    let inode = if event.inode != 0 { event.inode } else { inode_of(event) };
+    let is_unfinished = !event.is_directory() && kernel::is_regular(inode) && kernel::inode_links(inode) == 1;
+    let flags = if is_unfinished { flag::UNFINISHED } else { 0 };
+    if named(kind::CREATED, flags, event, root) && is_unfinished {
+        // It is looked at, and its first writes need no record of their own.
+        content::told_of_creation(dentry_of(event), inode);
+    }
+}
+
+/// A name vanished from `event.directory`.
+#[inline(always)]
+pub(crate) fn removed(event: &Event, root: &Handshake) {
+    named(kind::REMOVED, 0, event, root);
+}
+
+#[inline(always)]
+fn named(kind: u8, flags: u8, event: &Event, root: &Handshake) -> bool {
+    let Some(scratch) = record::begin() else { return false };
+    match path_in(scratch, event, root) {
+        Place::Inside if excluded::is_below(scratch) => false,
+        Place::Inside => record::tell(scratch, root, kind, flags, record::used(scratch)),
+        Place::TooDeep => record::tell_unplaced(scratch, root),
+        Place::Outside | Place::Alone => false,
+    }
+}
+
+/// Adds the path of `event.name` in `event.directory`, where it lies inside.
+#[inline(always)]
+fn path_in(scratch: *mut Scratch, event: &Event, root: &Handshake) -> Place {
+    let directory = kernel::first_dentry(event.directory);
+    if directory == 0 {
+        return Place::Outside;
+    }
+    let place = walk::place(scratch, directory, root.dentry);
+    if place != Place::Inside {
+        return place;
+    }
+    let leaf: u64 = kernel::read(event.name, offset!(name_bytes));
+    if walk::name(scratch, leaf) && walk::names(scratch) { Place::Inside } else { Place::TooDeep }
+}
+
+/// A rename: `event` has the old directory and name, and what was moved.
+#[inline(always)]
+pub(crate) fn renamed(event: &Event, root: &Handshake) {
+    let moved = if event.data_type == offset!(data_rename) && offset!(data_rename) != Settings::NONE {
+        kernel::read(event.data, offset!(rename_moved))
+    } else {
+        dentry_of(event)
+    };
+    let Some(scratch) = record::begin() else { return };
+    let from = path_in(scratch, event, root);
+    let first = record::used(scratch);
+    let mut to = walk::place(scratch, moved, root.dentry);
+    if to == Place::Inside && !walk::names(scratch) {
+        to = Place::TooDeep;
+    }
+    if from == Place::TooDeep || to == Place::TooDeep {
+        record::tell_unplaced(scratch, root);
+        return;
+    }
+    let mut flags = if event.is_directory() { flag::DIRECTORY } else { 0 };
+    match (from == Place::Inside, to == Place::Inside) {
+        (true, true) => {}
+        (true, false) => flags |= flag::TO_OUTSIDE,
+        (false, true) => flags |= flag::FROM_OUTSIDE,
+        (false, false) => return,
+    }
+    record::tell(scratch, root, kind::RENAMED, flags, first);
+}
