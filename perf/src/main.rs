@@ -1,32 +1,49 @@
-//! Measures ksyncd side by side with lsyncd and rsync: all of them over the same SSH server on
-//! loopback, on the same files, in one run, so that only the ratios need to be believed.
+//! Measures ksyncd side by side with what it replaces, in one run, so that only the ratios need
+//! to be believed: replication against lsyncd and rsync, capture against inotify and against
+//! nobody watching.
 
-mod bench;
-mod contender;
-mod place;
-mod report;
+mod capture;
+mod machine;
+mod replication;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
-use clap::Parser;
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
 
-/// Measures ksyncd side by side with lsyncd and rsync
+/// Measures ksyncd side by side with what it replaces
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The daemon to measure
-    #[arg(long, value_name = "FILE")]
-    ksyncd: PathBuf,
-    /// Only this benchmark; may be given several times
-    #[arg(long, value_enum)]
-    only: Vec<bench::Bench>,
-    /// Where to keep the figures, besides printing them
-    #[arg(long, value_name = "DIR")]
-    keep: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// How long changes take to the target, against lsyncd and rsync over the same SSH server
+    Replication {
+        /// The daemon to measure
+        #[arg(long, value_name = "FILE")]
+        ksyncd: PathBuf,
+        /// Only this benchmark; may be given several times
+        #[arg(long, value_enum)]
+        only: Vec<replication::Bench>,
+        /// Where to keep the figures, besides printing them
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+    /// What being watched costs those who write and read, against inotify on every directory
+    Capture(capture::Arguments),
+    /// Watch every directory by inotify, as lsyncd does: one of the contenders
+    #[command(hide = true)]
+    Inotify { root: PathBuf },
 }
 
 fn main() -> ExitCode {
-    match measure(&Arguments::parse()) {
+    match measure(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("perf: {error:#}");
@@ -35,13 +52,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(arguments: &Arguments) -> anyhow::Result<()> {
-    let results = bench::run(&arguments.ksyncd, &arguments.only)?;
-    let report = report::render(&results);
+fn measure(command: Command) -> anyhow::Result<()> {
+    let (name, report, keep) = match command {
+        Command::Replication { ksyncd, only, keep } => {
+            ("replication", replication::measure(&ksyncd, &only)?, keep)
+        }
+        Command::Capture(arguments) => ("capture", capture::measure(&arguments)?, arguments.keep),
+        Command::Inotify { root } => return capture::watch_by_inotify(&root),
+    };
     print!("{report}");
-    if let Some(folder) = &arguments.keep {
-        let file = report::keep(&report, folder)?;
-        println!("\nkept in {}", file.display());
+    if let Some(folder) = keep {
+        println!("\nkept in {}", self::keep(&report, name, &folder)?.display());
     }
     Ok(())
+}
+
+/// Keeps a report under the day and its name, and says where.
+fn keep(report: &str, name: &str, folder: &Path) -> anyhow::Result<PathBuf> {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let day = now.split('T').next().unwrap_or(&now);
+    let file = folder.join(format!("{day}-{name}.md"));
+    fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    fs::write(&file, report).with_context(|| format!("write {}", file.display()))?;
+    Ok(file)
 }

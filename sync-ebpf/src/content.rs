@@ -6,65 +6,64 @@ use sync_ebpf::{Epochs, Handshake, kind};
 
 use crate::excluded;
 use crate::kernel;
-use crate::maps::{EPOCHS, TOLD, TOLD_MAX, Told};
+use crate::maps::{EPOCHS, Scratch, TOLD, TOLD_MAX, Told};
 use crate::record;
 use crate::walk::{self, Place};
 
 /// Names of one file that are tried, to find one by which it can be told.
 const NAMES_TRIED_MAX: usize = 4;
 
-/// Attributes of what `dentry` names have changed.
+/// Attributes of a directory have changed.
 #[inline(always)]
-pub(crate) fn attributes(dentry: u64, root: &Handshake) {
-    if kernel::dentry_superblock(dentry) == root.superblock {
-        let dentry = with_a_name(dentry);
-        if dentry != 0 {
-            entry(kind::ATTRIBUTES, dentry, root);
-        }
+pub(crate) fn directory(dentry: u64, root: &Handshake) {
+    if let Some(scratch) = record::begin()
+        && walk::place(scratch, dentry, root) == Place::Inside
+    {
+        tell(scratch, kind::ATTRIBUTES, root);
     }
 }
 
-/// The file that `dentry` names was written, or closed after it. Not told where the same was
-/// told by this processor in this epoch: user space has not looked since.
+/// The file that `dentry` names was written, closed after it, or got other attributes. Not told
+/// where this processor has told of it in this epoch: user space has not looked since.
 #[inline(always)]
-pub(crate) fn written(kind: u8, dentry: u64, root: &Handshake) {
-    if kernel::dentry_superblock(dentry) != root.superblock {
-        return;
-    }
-    let dentry = with_a_name(dentry);
-    if dentry == 0 {
-        return;
-    }
+pub(crate) fn file(kind: u8, dentry: u64, root: &Handshake) {
     // Before the record: if the epoch moves on meanwhile, the next event is told again.
     let (Some(now), Some(told)) = (epochs(), TOLD.get_ptr_mut(place_of(dentry))) else { return };
-    let inode = kernel::dentry_inode(dentry);
-    let file = file(dentry, inode);
     // SAFETY: the map's memory lives as long as the program, and is this processor's own; here
     // and below.
     let before = unsafe { *told };
-    let is_same =
-        before.dentry == dentry && before.inode == file.inode && before.generation == file.generation;
-    let mut epochs = if is_same { before.epochs } else { file.epochs };
-    let (last, current) = match kind {
-        kind::WRITING => (epochs.writes, now.writes),
-        _ => (epochs.closes, now.closes),
-    };
-    // Of several names each has to be told by its own writes.
-    if last == current && kernel::inode_links(inode) == 1 {
-        return;
-    }
-    if kind == kind::WRITTEN && is_same {
-        // Whatever is written from now on is told anew, so that user space may forget the writes
-        // before this close. It has to be so before the close is told.
-        epochs.writes = 0;
-        unsafe { (*told).epochs.writes = 0 };
+    let mut known = Epochs { writes: 0, closes: 0 };
+    if before.dentry == dentry {
+        let inode = kernel::dentry_inode(dentry);
+        if is_same(&before, inode) {
+            known = before.epochs;
+            let writes_told = known.writes == now.writes;
+            let closes_told = known.closes == now.closes;
+            let is_told = match kind {
+                kind::WRITING => writes_told,
+                kind::WRITTEN => closes_told,
+                _ => writes_told || closes_told,
+            };
+            // Of several names each has to be told by its own writes.
+            if is_told && kernel::inode_links(inode) == 1 {
+                return;
+            }
+            if kind == kind::WRITTEN {
+                // Whatever is written from now on is told anew, so that user space may forget the
+                // writes before this close. It has to be so before the close is told.
+                known.writes = 0;
+                unsafe { (*told).epochs.writes = 0 };
+            }
+        }
     }
     if entry(kind, dentry, root) {
         match kind {
-            kind::WRITING => epochs.writes = now.writes,
-            _ => epochs.closes = now.closes,
+            kind::WRITING => known.writes = now.writes,
+            kind::WRITTEN => known.closes = now.closes,
+            // Told on its own, it says nothing of content.
+            _ => return,
         }
-        unsafe { *told = Told { epochs, ..file } };
+        unsafe { *told = told_of(dentry, kernel::dentry_inode(dentry), known) };
     }
 }
 
@@ -75,20 +74,21 @@ pub(crate) fn told_of_creation(dentry: u64, inode: u64) {
         return;
     }
     let (Some(now), Some(told)) = (epochs(), TOLD.get_ptr_mut(place_of(dentry))) else { return };
-    let epochs = Epochs { writes: now.writes, closes: 0 };
     // SAFETY: the map's memory lives as long as the program, and is this processor's own.
-    unsafe { *told = Told { epochs, ..file(dentry, inode) } };
+    unsafe { *told = told_of(dentry, inode, Epochs { writes: now.writes, closes: 0 }) };
 }
 
-/// A file of which nothing was told.
 #[inline(always)]
-fn file(dentry: u64, inode: u64) -> Told {
-    Told {
-        dentry,
-        inode: kernel::inode_number(inode),
-        generation: u64::from(kernel::inode_generation(inode)),
-        epochs: Epochs { writes: 0, closes: 0 },
-    }
+fn told_of(dentry: u64, inode: u64, epochs: Epochs) -> Told {
+    let generation = u64::from(kernel::inode_generation(inode));
+    Told { dentry, inode: kernel::inode_number(inode), generation, epochs }
+}
+
+/// Whether the file that was told of is still the one behind the dentry.
+#[inline(always)]
+fn is_same(told: &Told, inode: u64) -> bool {
+    told.inode == kernel::inode_number(inode)
+        && told.generation == u64::from(kernel::inode_generation(inode))
 }
 
 #[inline(always)]
@@ -109,43 +109,54 @@ fn place_of(dentry: u64) -> u32 {
     (dentry.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - TOLD_MAX.ilog2())) as u32
 }
 
-/// The dentry itself, or if no path leads to it any more, another of the same file: a file that
-/// was made without a name keeps a dentry that nobody finds, whatever name it is given. 0 when the
-/// file has no name left: nobody else will ever see it.
-#[inline(always)]
-fn with_a_name(dentry: u64) -> u64 {
-    if kernel::dentry_is_hashed(dentry) {
-        return dentry;
-    }
-    let inode = kernel::dentry_inode(dentry);
-    if inode == 0 || kernel::inode_links(inode) == 0 {
-        return 0;
-    }
-    let mut other = kernel::first_dentry(inode);
-    for _ in 0..NAMES_TRIED_MAX {
-        if other == 0 || kernel::dentry_is_hashed(other) {
-            break;
-        }
-        other = kernel::next_dentry(other);
-    }
-    // Told under the name that is gone, it leads user space to the names that it knows.
-    if other == 0 { dentry } else { other }
-}
-
 /// Tells of what `dentry` names; whether user space will look, or need not.
 #[inline(always)]
 fn entry(kind: u8, dentry: u64, root: &Handshake) -> bool {
     let Some(scratch) = record::begin() else { return false };
-    match walk::place(scratch, dentry, root.dentry) {
+    match walk::place(scratch, dentry, root) {
+        Place::Inside => tell(scratch, kind, root),
+        Place::Unhashed => tell_by_another_name(scratch, kind, dentry, root),
         Place::Outside => false,
-        Place::Alone if kernel::is_regular(kernel::dentry_inode(dentry)) => {
+        Place::Alone if kernel::dentry_superblock(dentry) == root.superblock => {
             record::tell_without_path(scratch, root, kind::NAMELESS)
         }
-        // The top of the file system, seen from a root below it.
+        // The top of another file system.
         Place::Alone => false,
-        Place::Inside if !walk::names(scratch) => record::tell_unplaced(scratch, root),
-        Place::Inside if excluded::is_below(scratch) => true,
-        Place::Inside => record::tell(scratch, root, kind, 0, record::used(scratch)),
         Place::TooDeep => record::tell_unplaced(scratch, root),
     }
+}
+
+/// A file that was made without a name keeps a dentry that nobody finds, whatever name it is
+/// given; and one whose name is gone may have others.
+#[inline(always)]
+fn tell_by_another_name(scratch: *mut Scratch, kind: u8, dentry: u64, root: &Handshake) -> bool {
+    let inode = kernel::dentry_inode(dentry);
+    // Without any name nobody else will ever see it.
+    if inode == 0 || kernel::inode_links(inode) == 0 {
+        return false;
+    }
+    let mut other = kernel::first_dentry(inode);
+    for _ in 0..NAMES_TRIED_MAX {
+        if other == 0 || kernel::dentry(other).is_hashed {
+            break;
+        }
+        other = kernel::next_dentry(other);
+    }
+    match walk::place(scratch, other, root) {
+        Place::Inside => tell(scratch, kind, root),
+        // It has a name that the kernel does not remember.
+        _ => record::tell_without_path(scratch, root, kind::NAMELESS),
+    }
+}
+
+/// Tells of the path that the walk has found.
+#[inline(always)]
+fn tell(scratch: *mut Scratch, kind: u8, root: &Handshake) -> bool {
+    if !walk::names(scratch) {
+        return record::tell_unplaced(scratch, root);
+    }
+    if excluded::is_below(scratch) {
+        return true;
+    }
+    record::tell(scratch, root, kind, 0, record::used(scratch))
 }

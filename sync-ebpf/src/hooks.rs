@@ -9,7 +9,7 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_get_func_arg;
 use aya_ebpf::macros::{fentry, kprobe};
 use aya_ebpf::programs::{FEntryContext, ProbeContext};
-use sync_ebpf::kind;
+use sync_ebpf::{Handshake, kind};
 
 use crate::arguments::{Event, dentry_of, mask};
 use crate::kernel::{self, offset};
@@ -20,6 +20,11 @@ use crate::{content, names};
 trait Arguments {
     /// The argument `number`, from 0; 0 where it cannot be had.
     fn argument(&self, number: u32) -> u64;
+
+    /// The same for arguments that are `void *`.
+    fn untyped(&self, number: u32) -> u64 {
+        self.argument(number)
+    }
 }
 
 impl Arguments for ProbeContext {
@@ -32,9 +37,15 @@ impl Arguments for ProbeContext {
 impl Arguments for FEntryContext {
     #[inline(always)]
     fn argument(&self, number: u32) -> u64 {
+        // SAFETY: the context is the arguments, a word each.
+        unsafe { *self.as_ptr().cast::<u64>().add(number as usize) }
+    }
+
+    #[inline(always)]
+    fn untyped(&self, number: u32) -> u64 {
         let mut value = 0;
-        // SAFETY: the helper checks the number, and writes one word. A plain load from the context
-        // is refused by the verifier for arguments that are `void *`.
+        // SAFETY: the helper checks the number, and writes one word. The verifier refuses to load
+        // what has no type.
         unsafe { bpf_get_func_arg(self.as_ptr(), number, &raw mut value) };
         value
     }
@@ -80,7 +91,7 @@ fn fsnotify(ctx: &impl Arguments) -> u32 {
     }
     let event = Event {
         mask,
-        data: ctx.argument(1),
+        data: ctx.untyped(1),
         data_type: ctx.argument(2) as u32,
         directory: ctx.argument(3),
         name: ctx.argument(4),
@@ -92,7 +103,10 @@ fn fsnotify(ctx: &impl Arguments) -> u32 {
     }
     let Some(root) = root() else { return 0 };
     if event.has(mask::CONTENT) {
-        content(mask, dentry_of(&event), root);
+        // Most of what happens elsewhere ends here.
+        if kernel::inode_superblock(event.inode) == root.superblock {
+            content(mask, dentry_of(&event), root);
+        }
         return 0;
     }
     if kernel::inode_superblock(event.directory) != root.superblock {
@@ -116,7 +130,10 @@ fn fsnotify_parent(ctx: &impl Arguments) -> u32 {
         return 0;
     }
     if let Some(root) = root() {
-        content(mask, ctx.argument(0), root);
+        let dentry = ctx.argument(0);
+        if kernel::dentry_superblock(dentry) == root.superblock {
+            content(mask, dentry, root);
+        }
     }
     0
 }
@@ -126,22 +143,26 @@ fn fsnotify_parent(ctx: &impl Arguments) -> u32 {
 fn file_update_time(ctx: &impl Arguments) -> u32 {
     if let Some(root) = root() {
         let dentry: u64 = kernel::read(ctx.argument(0), offset!(file_dentry));
-        content(mask::MODIFY, dentry, root);
+        if kernel::dentry_superblock(dentry) == root.superblock {
+            content(mask::MODIFY, dentry, root);
+        }
     }
     0
 }
 
 #[inline(always)]
-fn content(mask: u32, dentry: u64, root: &sync_ebpf::Handshake) {
+fn content(mask: u32, dentry: u64, root: &Handshake) {
     // A change of the number of links comes without a dentry; names tell of it.
     if dentry == 0 {
         return;
     }
-    if mask & mask::CLOSE_WRITE != 0 {
-        content::written(kind::WRITTEN, dentry, root);
+    if mask & mask::IS_DIRECTORY != 0 {
+        content::directory(dentry, root);
+    } else if mask & mask::CLOSE_WRITE != 0 {
+        content::file(kind::WRITTEN, dentry, root);
     } else if mask & mask::MODIFY != 0 {
-        content::written(kind::WRITING, dentry, root);
+        content::file(kind::WRITING, dentry, root);
     } else {
-        content::attributes(dentry, root);
+        content::file(kind::ATTRIBUTES, dentry, root);
     }
 }

@@ -4,6 +4,7 @@
 //! whatever was going on.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
+use sync_ebpf::DENTRY_WORDS;
 
 /// A field's place. Read past the compiler, which would take the zeros that it sees for final.
 macro_rules! offset {
@@ -28,24 +29,26 @@ pub(crate) fn dentry_inode(dentry: u64) -> u64 {
 }
 
 #[inline(always)]
-pub(crate) fn dentry_parent(dentry: u64) -> u64 {
-    read(dentry, offset!(dentry_parent))
-}
-
-#[inline(always)]
 pub(crate) fn dentry_superblock(dentry: u64) -> u64 {
     read(dentry, offset!(dentry_superblock))
 }
 
-#[inline(always)]
-pub(crate) fn dentry_name(dentry: u64) -> u64 {
-    read(dentry, offset!(dentry_name))
+/// What a walk has to know of a dentry.
+#[derive(Clone, Copy)]
+pub(crate) struct Dentry {
+    /// Whether a path leads to it. Not so once its name is gone, or before it has one.
+    pub(crate) is_hashed: bool,
+    /// Itself, where it has none.
+    pub(crate) parent: u64,
+    /// Where its name stands.
+    pub(crate) name: u64,
 }
 
-/// Whether a path leads to the dentry. Not so once its name is gone, or before it has one.
+/// Reads all of it at once: the call is what a read costs.
 #[inline(always)]
-pub(crate) fn dentry_is_hashed(dentry: u64) -> bool {
-    read::<u64>(dentry, offset!(dentry_hashed)) != 0
+pub(crate) fn dentry(dentry: u64) -> Dentry {
+    let [hashed, parent, _hash, name]: [u64; DENTRY_WORDS] = read(dentry, offset!(dentry_words));
+    Dentry { is_hashed: hashed != 0, parent, name }
 }
 
 /// The first dentry of an inode: of a directory, which has just one, it is that.

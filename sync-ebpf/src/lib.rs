@@ -11,15 +11,12 @@
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Settings {
-    pub dentry_parent: u32,
-    /// `d_name.name`.
-    pub dentry_name: u32,
+    /// The words of a dentry that the walk reads at once, see [`DENTRY_WORDS`].
+    pub dentry_words: u32,
     pub dentry_inode: u32,
     pub dentry_superblock: u32,
     /// The list entry by which an inode finds its dentries (`d_u.d_alias`).
     pub dentry_alias: u32,
-    /// Not 0 as long as a path leads to the dentry (`d_hash.pprev`).
-    pub dentry_hashed: u32,
     pub inode_number: u32,
     pub inode_superblock: u32,
     pub inode_mode: u32,
@@ -27,6 +24,8 @@ pub struct Settings {
     pub inode_generation: u32,
     /// The head of an inode's dentries (`i_dentry.first`).
     pub inode_dentries: u32,
+    /// `s_root`: the dentry at the top.
+    pub superblock_root: u32,
     /// `f_path.dentry`.
     pub file_dentry: u32,
     pub path_dentry: u32,
@@ -42,12 +41,16 @@ pub struct Settings {
     pub data_rename: u32,
 }
 
+/// What stands side by side in every dentry since Linux 5.10 at the latest: `d_hash.pprev`, which
+/// is not 0 as long as a path leads to it, `d_parent`, `d_name`'s hash and `d_name.name`.
+pub const DENTRY_WORDS: usize = 4;
+
 impl Settings {
     /// Stands for a field or value that this kernel does not have.
     pub const NONE: u32 = u32::MAX;
 }
 
-const _: () = assert!(size_of::<Settings>() == 20 * 4);
+const _: () = assert!(size_of::<Settings>() == 19 * 4);
 
 /// How many processes can be told apart from all others.
 pub const IGNORED_MAX: usize = 8;
@@ -64,6 +67,8 @@ pub struct Handshake {
     /// The root's dentry in the kernel; 0 until it is known.
     pub dentry: u64,
     pub superblock: u64,
+    /// The dentry at the top of the file system.
+    pub top: u64,
     /// The root's inode number, for user space to check.
     pub inode: u64,
     /// The process that opened it, by the number that it has outside of all containers.
@@ -73,7 +78,7 @@ pub struct Handshake {
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Handshake>() == 88);
+const _: () = assert!(size_of::<Handshake>() == 96);
 
 /// What happened. The numbers are those on the wire between kernel and user space.
 pub mod kind {

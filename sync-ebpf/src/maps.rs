@@ -10,18 +10,17 @@ use sync_ebpf::{
 /// Set before loading.
 #[unsafe(no_mangle)]
 pub(crate) static SETTINGS: Settings = Settings {
-    dentry_parent: 0,
-    dentry_name: 0,
+    dentry_words: 0,
     dentry_inode: 0,
     dentry_superblock: 0,
     dentry_alias: 0,
-    dentry_hashed: 0,
     inode_number: 0,
     inode_superblock: 0,
     inode_mode: 0,
     inode_links: 0,
     inode_generation: 0,
     inode_dentries: 0,
+    superblock_root: 0,
     file_dentry: 0,
     path_dentry: 0,
     name_bytes: 0,
@@ -92,11 +91,11 @@ pub(crate) struct Scratch {
     pub(crate) names: [u8; NAMES_BYTES_MAX + NAME_BYTES_MAX],
     /// Bytes of `names` that are used.
     pub(crate) used: u32,
-    /// Dentries in `way`.
+    /// Names in `way`.
     pub(crate) depth: u32,
     /// The dentry that the walk has reached.
     pub(crate) at: u64,
-    /// The dentries from the changed one up to the root, which is not among them.
+    /// The names from the changed dentry up to the root, whose own is not among them.
     pub(crate) way: [u64; DEPTH_MAX],
     /// The end of the names, to be looked up among what is excluded.
     pub(crate) end: [u8; EXCLUDED_BYTES_MAX],

@@ -35,7 +35,7 @@ fn named(kind: u8, flags: u8, event: &Event, root: &Handshake) -> bool {
         Place::Inside if excluded::is_below(scratch) => false,
         Place::Inside => record::tell(scratch, root, kind, flags, record::used(scratch)),
         Place::TooDeep => record::tell_unplaced(scratch, root),
-        Place::Outside | Place::Alone => false,
+        Place::Unhashed | Place::Outside | Place::Alone => false,
     }
 }
 
@@ -46,9 +46,10 @@ fn path_in(scratch: *mut Scratch, event: &Event, root: &Handshake) -> Place {
     if directory == 0 {
         return Place::Outside;
     }
-    let place = walk::place(scratch, directory, root.dentry);
-    if place != Place::Inside {
-        return place;
+    match walk::place(scratch, directory, root) {
+        // A directory that was removed meanwhile; its removal is told, too.
+        Place::Inside | Place::Unhashed => {}
+        elsewhere => return elsewhere,
     }
     let leaf: u64 = kernel::read(event.name, offset!(name_bytes));
     if walk::name(scratch, leaf) && walk::names(scratch) { Place::Inside } else { Place::TooDeep }
@@ -65,7 +66,7 @@ pub(crate) fn renamed(event: &Event, root: &Handshake) {
     let Some(scratch) = record::begin() else { return };
     let from = path_in(scratch, event, root);
     let first = record::used(scratch);
-    let mut to = walk::place(scratch, moved, root.dentry);
+    let mut to = walk::place(scratch, moved, root);
     if to == Place::Inside && !walk::names(scratch) {
         to = Place::TooDeep;
     }

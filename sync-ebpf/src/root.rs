@@ -34,6 +34,7 @@ pub(crate) fn learn(event: &Event) {
     }
     let dentry = dentry_of(event);
     handshake.superblock = kernel::dentry_superblock(dentry);
+    handshake.top = kernel::read(handshake.superblock, offset!(superblock_root));
     handshake.inode = kernel::inode_number(kernel::dentry_inode(dentry));
     handshake.tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     handshake.dentry = dentry;

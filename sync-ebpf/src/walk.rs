@@ -5,7 +5,7 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use core::ptr::{read_volatile, write_volatile};
-use sync_ebpf::{DEPTH_MAX, NAME_BYTES_MAX, NAMES_BYTES_MAX};
+use sync_ebpf::{DEPTH_MAX, Handshake, NAME_BYTES_MAX, NAMES_BYTES_MAX};
 
 use crate::kernel;
 use crate::maps::Scratch;
@@ -14,32 +14,41 @@ use crate::maps::Scratch;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Inside,
+    /// Inside, but the name is gone: a path leads elsewhere or nowhere.
+    Unhashed,
     Outside,
-    /// It has no parent: the top of a file system, or a file that was opened by handle and whose
-    /// name the kernel has not looked for.
+    /// It has no parent: a file that was opened by handle, and whose name the kernel has not
+    /// looked for.
     Alone,
     /// Deeper than the walk goes, so nobody knows.
     TooDeep,
 }
 
-/// Whether `dentry` is `root` or lies below it; leaves the way in the scratch.
+/// Whether `dentry` is the root or lies below it; leaves the way in the scratch.
 #[inline(always)]
-pub(crate) fn place(scratch: *mut Scratch, dentry: u64, root: u64) -> Place {
+pub(crate) fn place(scratch: *mut Scratch, dentry: u64, root: &Handshake) -> Place {
+    let mut is_hashed = true;
     // SAFETY: the scratch is this processor's own, and all of it is initialised; here and below.
     unsafe { write_volatile(&raw mut (*scratch).at, dentry) };
     for depth in 0..DEPTH_MAX {
         let at = unsafe { read_volatile(&raw const (*scratch).at) };
-        if at == root {
+        if at == root.dentry {
             unsafe { write_volatile(&raw mut (*scratch).depth, depth as u32) };
-            return Place::Inside;
+            return if is_hashed { Place::Inside } else { Place::Unhashed };
         }
-        let parent = kernel::dentry_parent(at);
-        if parent == at || parent == 0 {
+        if at == root.top || at == 0 {
+            return Place::Outside;
+        }
+        let now = kernel::dentry(at);
+        if now.parent == at {
             return if depth == 0 { Place::Alone } else { Place::Outside };
         }
+        if depth == 0 {
+            is_hashed = now.is_hashed;
+        }
         unsafe {
-            write_volatile((&raw mut (*scratch).way).cast::<u64>().add(depth), at);
-            write_volatile(&raw mut (*scratch).at, parent);
+            write_volatile((&raw mut (*scratch).way).cast::<u64>().add(depth), now.name);
+            write_volatile(&raw mut (*scratch).at, now.parent);
         }
     }
     Place::TooDeep
@@ -57,7 +66,7 @@ pub(crate) fn names(scratch: *mut Scratch) -> bool {
         if index >= depth as usize {
             return true;
         }
-        if !name(scratch, kernel::dentry_name(at)) {
+        if !name(scratch, at) {
             return false;
         }
     }

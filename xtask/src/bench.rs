@@ -1,20 +1,70 @@
 //! Runs the benchmarks of `perf` with an optimised daemon.
 
-use anyhow::Result;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
-use crate::process::run;
-use crate::{build, packages, workspace};
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
 
-/// Passes `arguments` on to the benchmark program; without any, the figures are kept.
-pub(crate) fn bench(arguments: &[String]) -> Result<()> {
+use crate::process::{output, run};
+use crate::{build, packages, vm, workspace};
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Subject {
+    /// How long changes take to the target, against lsyncd and rsync
+    Replication,
+    /// What being watched costs those who write and read, on this machine
+    Capture,
+    /// The same in a virtual machine that counts instructions, where eBPF can be measured whatever
+    /// this machine allows
+    CaptureCounted,
+}
+
+/// Measures `only`, or everything, and keeps the figures.
+pub(crate) fn bench(only: &[Subject]) -> Result<()> {
     for needs in [packages::BUILD, packages::RUN, packages::BENCH] {
         packages::install(needs)?;
     }
     let daemon = build::build()?;
-    let mut command = build::cargo();
-    command.args(["run", "--release", "--quiet", "--package", "perf", "--", "--ksyncd"]).arg(daemon);
-    if arguments.is_empty() {
-        command.arg("--keep").arg(workspace().join("perf/runs"));
+    run(build::cargo().args(["build", "--release", "--quiet", "--package", "perf"]))?;
+    let perf = workspace().join("target/release/perf");
+    let keep = workspace().join("perf/runs");
+    let subjects = if only.is_empty() { Subject::value_variants() } else { only };
+    for subject in subjects {
+        let mut command = Command::new(&perf);
+        match subject {
+            Subject::Replication => {
+                run(command.arg("replication").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep))?;
+            }
+            Subject::Capture => {
+                command.arg("capture").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep);
+                let watchers = watchers(&daemon)?;
+                run(command.args(watchers.iter().flat_map(|watcher| ["--watcher", watcher])))?;
+            }
+            Subject::CaptureCounted => counted(&perf, &keep)?,
+        }
     }
-    run(command.args(arguments))
+    Ok(())
+}
+
+/// The watchers that this machine allows.
+fn watchers(daemon: &Path) -> Result<Vec<&'static str>> {
+    let told = output(Command::new("sh").arg("-c").arg("\"$1\" check / || true").arg("sh").arg(daemon))?;
+    let has_ebpf = told.lines().any(|line| line.contains("eBPF") && line.contains("takes the programs"));
+    Ok(if has_ebpf { vec!["ebpf", "fanotify", "inotify"] } else { vec!["fanotify", "inotify"] })
+}
+
+/// One round is enough where every run is the same; a machine that counts is slow.
+fn counted(perf: &Path, keep: &Path) -> Result<()> {
+    let command = "perf capture --ksyncd /bin/ksyncd --rounds 1 --files 4000 --directory /data --keep /tmp/kept && \
+                   echo 'perf: kept' && cat /tmp/kept/*";
+    let printed = vm::count("perf", perf, command)?;
+    let (_, report) = printed.split_once("perf: kept\n").context("the machine has printed no figures")?;
+    let name = printed.lines().find_map(|line| line.split_once("kept in /tmp/kept/")).map(|(_, name)| name);
+    let name = name.unwrap_or("capture.md").replace("capture.md", "capture-counted.md");
+    let lines: Vec<&str> = report.lines().take_while(|line| !line.starts_with('[')).collect();
+    let note = "\nA virtual machine that takes a nanosecond for each instruction: times are instructions.\n";
+    fs::write(keep.join(name), lines.join("\n") + note).context("keep the figures")
 }

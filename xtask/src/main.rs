@@ -46,10 +46,11 @@ enum Command {
     Matrix,
     /// Check the layout of the sources: who imports whom, lengths, names
     Tidy,
-    /// Measure against lsyncd and rsync, and keep the figures in perf/runs
+    /// Measure side by side with what ksyncd replaces, and keep the figures in perf/runs
     Bench {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
+        /// Only this; may be given several times
+        #[arg(value_enum)]
+        only: Vec<bench::Subject>,
     },
 }
 
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
         Command::Vm(arguments) => vm::run(&arguments),
         Command::Matrix => vm::matrix(),
         Command::Tidy => tidy::check(),
-        Command::Bench { arguments } => bench::bench(&arguments),
+        Command::Bench { only } => bench::bench(&only),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -38,8 +38,17 @@ pub(super) const FILE_SYSTEMS: [FileSystem; 3] = [
 /// Room for what is replicated; the file is sparse.
 const DISK: &str = "2G";
 
-/// Makes both for a machine that is to run `command`, with a disk for each of `file_systems`.
-pub(super) fn make(kernel: &Kernel, command: &str, file_systems: &[FileSystem]) -> Result<Image> {
+/// A program of ours that a machine has in its PATH.
+pub(super) type Program<'a> = (&'a str, &'a Path);
+
+/// Makes both for a machine that is to run `command`, with `programs` besides the daemon, and with
+/// a disk for each of `file_systems`.
+pub(super) fn make(
+    kernel: &Kernel,
+    command: &str,
+    programs: &[Program<'_>],
+    file_systems: &[FileSystem],
+) -> Result<Image> {
     let folder = workspace().join("target/vm/image");
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
@@ -65,6 +74,9 @@ pub(super) fn make(kernel: &Kernel, command: &str, file_systems: &[FileSystem]) 
         }
     }
     program(&workspace().join("target/release/ksyncd"), &root, "/bin/ksyncd")?;
+    for (name, path) in programs {
+        program(path, &root, &format!("/bin/{name}"))?;
+    }
     for path in PROGRAMS {
         program(Path::new(path), &root, path)?;
     }

@@ -18,6 +18,16 @@ const SILENCE_MAX: Duration = Duration::from_mins(5);
 /// sixty by itself, before `init` is reached.
 const BOOTS_MAX: usize = 3;
 
+/// What time is in a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// As outside: two processors, each as fast as it can be.
+    Real,
+    /// A nanosecond for each instruction of one processor: a time is the same in every run,
+    /// whatever else this machine does.
+    Instructions,
+}
+
 /// How a boot went.
 enum Ended {
     /// The command has run, and ended with this status.
@@ -27,9 +37,15 @@ enum Ended {
 }
 
 /// Runs the machine until its command has ended; each line of its console goes to `console`.
-pub(super) fn run(kernel: &Kernel, image: &Image, append: &str, console: &mut dyn FnMut(&str)) -> Result<()> {
+pub(super) fn run(
+    kernel: &Kernel,
+    image: &Image,
+    clock: Clock,
+    append: &str,
+    console: &mut dyn FnMut(&str),
+) -> Result<()> {
     for _ in 0..BOOTS_MAX {
-        match boot(kernel, image, append, console)? {
+        match boot(kernel, image, clock, append, console)? {
             Ended::Command(0) => return Ok(()),
             Ended::Command(status) => bail!("the command in the machine ended with {status}"),
             Ended::Early => eprintln!("xtask: the machine did not come up"),
@@ -38,9 +54,21 @@ pub(super) fn run(kernel: &Kernel, image: &Image, append: &str, console: &mut dy
     bail!("the machine did not come up in {BOOTS_MAX} boots");
 }
 
-fn boot(kernel: &Kernel, image: &Image, append: &str, console: &mut dyn FnMut(&str)) -> Result<Ended> {
+fn boot(
+    kernel: &Kernel,
+    image: &Image,
+    clock: Clock,
+    append: &str,
+    console: &mut dyn FnMut(&str),
+) -> Result<Ended> {
     let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "2048", "-M", "q35", "-nic", "none"])
+    match clock {
+        Clock::Real => qemu.args(["-accel", "tcg,thread=multi", "-smp", "2"]),
+        Clock::Instructions => {
+            qemu.args(["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off"])
+        }
+    };
+    qemu.args(["-m", "2048", "-M", "q35", "-nic", "none"])
         // With cmpxchg16b, QEMU 7.2 makes Linux 6.12 fault in one boot of five.
         .args([
             "-cpu",

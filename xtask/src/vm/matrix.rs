@@ -9,7 +9,7 @@ use clap::ValueEnum as _;
 
 use super::image::{self, FILE_SYSTEMS};
 use super::kernel::{self, Series};
-use super::machine;
+use super::machine::{self, Clock};
 use crate::{build, packages, workspace};
 
 /// The file systems, in the order of the table. The last two need no disk.
@@ -31,7 +31,7 @@ pub(crate) fn matrix() -> Result<()> {
         let kernel = kernel::fetch(*series)?;
         let version = &kernel.version;
         eprintln!("xtask: Linux {version}");
-        let image = image::make(&kernel, &script(), &FILE_SYSTEMS)?;
+        let image = image::make(&kernel, &script(), &[], &FILE_SYSTEMS)?;
         let mut read = |line: &str| {
             if let Some((place, capture, words)) = outcome(line) {
                 println!(
@@ -41,7 +41,8 @@ pub(crate) fn matrix() -> Result<()> {
                 outcomes.insert((version.clone(), place, capture), words);
             }
         };
-        machine::run(&kernel, &image, "", &mut read).with_context(|| format!("Linux {version}"))?;
+        machine::run(&kernel, &image, Clock::Real, "", &mut read)
+            .with_context(|| format!("Linux {version}"))?;
         versions.push(kernel.version);
     }
     let document = workspace().join("docs/support.md");

@@ -9,12 +9,14 @@ mod machine;
 mod matrix;
 
 use std::io::Write as _;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::process::quote;
 use crate::{build, packages};
 use kernel::Series;
+use machine::Clock;
 pub(crate) use matrix::matrix;
 
 #[derive(Debug, clap::Args)]
@@ -62,8 +64,25 @@ fn install() -> Result<()> {
 
 fn boot(series: Series, append: &str, command: &str) -> Result<()> {
     let kernel = kernel::fetch(series)?;
-    let image = image::make(&kernel, command, &image::FILE_SYSTEMS[..1])?;
+    let image = image::make(&kernel, command, &[], &image::FILE_SYSTEMS[..1])?;
     // Nobody reads it when standard output is closed.
     let show = |line: &str| drop(writeln!(std::io::stdout().lock(), "{line}"));
-    machine::run(&kernel, &image, append, &mut { show })
+    machine::run(&kernel, &image, Clock::Real, append, &mut { show })
+}
+
+/// Runs `command` with a program of ours called `name`, in a machine whose time is the number of
+/// its instructions, on the kernel that Debian's stable release has; gives what it printed.
+pub(crate) fn count(name: &str, program: &Path, command: &str) -> Result<String> {
+    install()?;
+    build::build()?;
+    let kernel = kernel::fetch(Series::Trixie)?;
+    let image = image::make(&kernel, command, &[(name, program)], &image::FILE_SYSTEMS[..1])?;
+    let mut printed = String::new();
+    let mut show = |line: &str| {
+        eprintln!("{line}");
+        printed.push_str(line);
+        printed.push('\n');
+    };
+    machine::run(&kernel, &image, Clock::Instructions, "", &mut show)?;
+    Ok(printed)
 }

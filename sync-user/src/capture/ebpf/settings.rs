@@ -1,6 +1,6 @@
 //! Finds out what the programs have to know of this kernel.
 
-use sync_ebpf::Settings;
+use sync_ebpf::{DENTRY_WORDS, Settings};
 
 use super::btf::Btf;
 use super::hooks::{HOOKS, Hook};
@@ -25,19 +25,18 @@ pub(super) fn settings(btf: &Btf) -> Result<Settings, Missing> {
             .ok_or_else(|| Missing(format!("fsnotify_data_type.{name}")))
     };
     Ok(Settings {
-        dentry_parent: field("dentry", "d_parent")?,
-        dentry_name: field("dentry", "d_name.name")?,
+        dentry_words: words(btf)?,
         dentry_inode: field("dentry", "d_inode")?,
         dentry_superblock: field("dentry", "d_sb")?,
         // It left its union in Linux 7.
         dentry_alias: field("dentry", "d_u.d_alias").or_else(|_| field("dentry", "d_alias"))?,
-        dentry_hashed: field("dentry", "d_hash.pprev")?,
         inode_number: field("inode", "i_ino")?,
         inode_superblock: field("inode", "i_sb")?,
         inode_mode: field("inode", "i_mode")?,
         inode_links: field("inode", "i_nlink")?,
         inode_generation: field("inode", "i_generation")?,
         inode_dentries: field("inode", "i_dentry.first")?,
+        superblock_root: field("super_block", "s_root")?,
         file_dentry: field("file", "f_path.dentry")?,
         path_dentry: field("path", "dentry")?,
         name_bytes: field("qstr", "name")?,
@@ -48,6 +47,18 @@ pub(super) fn settings(btf: &Btf) -> Result<Settings, Missing> {
         data_dentry: value("FSNOTIFY_EVENT_DENTRY")?,
         data_rename: value("FSNOTIFY_EVENT_RENAME").unwrap_or(Settings::NONE),
     })
+}
+
+/// Where the words of a dentry begin that are read at once, if they stand side by side.
+fn words(btf: &Btf) -> Result<u32, Missing> {
+    const NAMES: [&str; DENTRY_WORDS] = ["d_hash.pprev", "d_parent", "d_name.hash_len", "d_name.name"];
+    let first = btf.offset("dentry", NAMES[0]).ok_or_else(|| Missing(format!("struct dentry.{}", NAMES[0])))?;
+    for (index, name) in (0..).zip(NAMES) {
+        if btf.offset("dentry", name) != Some(first + 8 * index) {
+            return Err(Missing(format!("struct dentry.{name} behind {}", NAMES[0])));
+        }
+    }
+    Ok(first)
 }
 
 #[cfg(test)]
@@ -61,6 +72,6 @@ mod tests {
             return;
         };
         let settings = settings(&Btf::parse(bytes).unwrap()).unwrap();
-        assert_ne!(settings.dentry_parent, settings.dentry_name);
+        assert_ne!(settings.dentry_words, settings.dentry_inode);
     }
 }

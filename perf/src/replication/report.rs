@@ -1,15 +1,13 @@
-//! Writes the figures down, with the facts of the machine that they depend on.
+//! Compares the contenders in a table.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
 
-use crate::bench::{Bench, Times};
-use crate::contender::Contender;
+use super::contender::Contender;
+use super::{Bench, Times};
+use crate::machine;
 
 /// A table in Markdown. The last column compares each median with that of ksyncd.
 pub(crate) fn render(results: &[Times]) -> String {
@@ -34,30 +32,9 @@ pub(crate) fn render(results: &[Times]) -> String {
             milliseconds(quantile(&times.sorted, 1.0)),
         );
     }
-    let _written = writeln!(report, "\n{}", machine());
+    let _written =
+        writeln!(report, "\n{}; both ends on this machine, over SSH on loopback.", machine::facts());
     report
-}
-
-/// Keeps a report under the day's name, and says where.
-pub(crate) fn keep(report: &str, folder: &Path) -> Result<PathBuf> {
-    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let day = now.split('T').next().unwrap_or(&now);
-    let file = folder.join(format!("{day}.md"));
-    fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
-    fs::write(&file, report).with_context(|| format!("write {}", file.display()))?;
-    Ok(file)
-}
-
-/// What the figures depend on, besides the programs.
-fn machine() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let processor = read("/proc/cpuinfo");
-    let model = processor.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let model = model.trim_start_matches(['\t', ':', ' ']);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let release = read("/proc/sys/kernel/osrelease");
-    let kernel = release.split('-').next().unwrap_or_default().trim();
-    format!("{cores} × {model}, Linux {kernel}; both ends on this machine, over SSH on loopback.")
 }
 
 fn quantile(sorted: &[Duration], quantile: f64) -> Duration {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::place::Place;
+use super::place::Place;
 
 /// A program that keeps the target equal, or makes it so when it is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,8 @@
-//! The benchmarks: what users wait for, measured where they would see it, at the target.
+//! Measures replication: what users wait for, where they would see it, at the target.
+
+mod contender;
+mod place;
+mod report;
 
 use std::fs;
 use std::path::Path;
@@ -7,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use crate::contender::{self, Contender};
-use crate::place::{self, Place};
+use contender::Contender;
+use place::Place;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Bench {
@@ -37,8 +41,12 @@ pub(crate) struct Times {
     pub(crate) sorted: Vec<Duration>,
 }
 
-/// Runs the benchmarks in `only`, or all.
-pub(crate) fn run(ksyncd: &Path, only: &[Bench]) -> Result<Vec<Times>> {
+/// Runs the benchmarks in `only`, or all, and gives the report.
+pub(crate) fn measure(ksyncd: &Path, only: &[Bench]) -> Result<String> {
+    Ok(report::render(&run(ksyncd, only)?))
+}
+
+fn run(ksyncd: &Path, only: &[Bench]) -> Result<Vec<Times>> {
     let benches = if only.is_empty() { Bench::value_variants() } else { only };
     let mut results = Vec::new();
     for bench in benches {
