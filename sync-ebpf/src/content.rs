@@ -5,7 +5,7 @@ use core::ptr::read_volatile;
 use sync_ebpf::{Epochs, Handshake, kind};
 
 use crate::excluded;
-use crate::kernel;
+use crate::kernel::{self, Inode};
 use crate::maps::{EPOCHS, Scratch, TOLD, TOLD_MAX, Told};
 use crate::record;
 use crate::walk::{self, Place};
@@ -26,34 +26,30 @@ pub(crate) fn directory(dentry: u64, root: &Handshake) {
 /// The file that `dentry` names was written, closed after it, or got other attributes. Not told
 /// where this processor has told of it in this epoch: user space has not looked since.
 #[inline(always)]
-pub(crate) fn file(kind: u8, dentry: u64, root: &Handshake) {
+pub(crate) fn file(kind: u8, dentry: u64, inode: impl Inode, root: &Handshake) {
     // Before the record: if the epoch moves on meanwhile, the next event is told again.
     let (Some(now), Some(told)) = (epochs(), TOLD.get_ptr_mut(place_of(dentry))) else { return };
     // SAFETY: the map's memory lives as long as the program, and is this processor's own; here
     // and below.
     let before = unsafe { *told };
     let mut known = Epochs { writes: 0, closes: 0 };
-    if before.dentry == dentry {
-        let inode = kernel::dentry_inode(dentry);
-        if is_same(&before, inode) {
-            known = before.epochs;
-            let writes_told = known.writes == now.writes;
-            let closes_told = known.closes == now.closes;
-            let is_told = match kind {
-                kind::WRITING => writes_told,
-                kind::WRITTEN => closes_told,
-                _ => writes_told || closes_told,
-            };
-            // Of several names each has to be told by its own writes.
-            if is_told && kernel::inode_links(inode) == 1 {
-                return;
-            }
-            if kind == kind::WRITTEN {
-                // Whatever is written from now on is told anew, so that user space may forget the
-                // writes before this close. It has to be so before the close is told.
-                known.writes = 0;
-                unsafe { (*told).epochs.writes = 0 };
-            }
+    if before.dentry == dentry && is_same(&before, inode) {
+        known = before.epochs;
+        let (writes_told, closes_told) = (known.writes == now.writes, known.closes == now.closes);
+        let is_told = match kind {
+            kind::WRITING => writes_told,
+            kind::WRITTEN => closes_told,
+            _ => writes_told || closes_told,
+        };
+        // Of several names each has to be told by its own writes.
+        if is_told && inode.links() == 1 {
+            return;
+        }
+        if kind == kind::WRITTEN {
+            // Whatever is written from now on is told anew, so that user space may forget the
+            // writes before this close. It has to be so before the close is told.
+            known.writes = 0;
+            unsafe { (*told).epochs.writes = 0 };
         }
     }
     if entry(kind, dentry, root) {
@@ -63,13 +59,13 @@ pub(crate) fn file(kind: u8, dentry: u64, root: &Handshake) {
             // Told on its own, it says nothing of content.
             _ => return,
         }
-        unsafe { *told = told_of(dentry, kernel::dentry_inode(dentry), known) };
+        unsafe { *told = told_of(dentry, inode, known) };
     }
 }
 
 /// Remembers that a new file was told of, which covers its writes in this epoch.
 #[inline(always)]
-pub(crate) fn told_of_creation(dentry: u64, inode: u64) {
+pub(crate) fn told_of_creation(dentry: u64, inode: impl Inode) {
     if dentry == 0 {
         return;
     }
@@ -79,16 +75,14 @@ pub(crate) fn told_of_creation(dentry: u64, inode: u64) {
 }
 
 #[inline(always)]
-fn told_of(dentry: u64, inode: u64, epochs: Epochs) -> Told {
-    let generation = u64::from(kernel::inode_generation(inode));
-    Told { dentry, inode: kernel::inode_number(inode), generation, epochs }
+fn told_of(dentry: u64, inode: impl Inode, epochs: Epochs) -> Told {
+    Told { dentry, inode: inode.number(), generation: u64::from(inode.generation()), epochs }
 }
 
 /// Whether the file that was told of is still the one behind the dentry.
 #[inline(always)]
-fn is_same(told: &Told, inode: u64) -> bool {
-    told.inode == kernel::inode_number(inode)
-        && told.generation == u64::from(kernel::inode_generation(inode))
+fn is_same(told: &Told, inode: impl Inode) -> bool {
+    told.inode == inode.number() && told.generation == u64::from(inode.generation())
 }
 
 #[inline(always)]
@@ -132,10 +126,10 @@ fn entry(kind: u8, dentry: u64, root: &Handshake) -> bool {
 fn tell_by_another_name(scratch: *mut Scratch, kind: u8, dentry: u64, root: &Handshake) -> bool {
     let inode = kernel::dentry_inode(dentry);
     // Without any name nobody else will ever see it.
-    if inode == 0 || kernel::inode_links(inode) == 0 {
+    if inode.address() == 0 || inode.links() == 0 {
         return false;
     }
-    let mut other = kernel::first_dentry(inode);
+    let mut other = inode.first_dentry();
     for _ in 0..NAMES_TRIED_MAX {
         if other == 0 || kernel::dentry(other).is_hashed {
             break;

@@ -11,13 +11,18 @@ use aya_ebpf::macros::{fentry, kprobe};
 use aya_ebpf::programs::{FEntryContext, ProbeContext};
 use sync_ebpf::{Handshake, kind};
 
-use crate::arguments::{Event, dentry_of, mask};
-use crate::kernel::{self, offset};
+use crate::arguments::{Event, file_of, mask};
+use crate::kernel::{self, Inode, Typed, Untyped, offset};
 use crate::root::{learn, root};
 use crate::{content, names};
 
 /// Where a program finds the arguments of the function that it is attached to.
 trait Arguments {
+    type Inode: Inode;
+
+    /// The argument `number`, which is an inode.
+    fn inode(&self, number: u32) -> Self::Inode;
+
     /// The argument `number`, from 0; 0 where it cannot be had.
     fn argument(&self, number: u32) -> u64;
 
@@ -28,6 +33,13 @@ trait Arguments {
 }
 
 impl Arguments for ProbeContext {
+    type Inode = Untyped;
+
+    #[inline(always)]
+    fn inode(&self, number: u32) -> Untyped {
+        Untyped(self.argument(number))
+    }
+
     #[inline(always)]
     fn argument(&self, number: u32) -> u64 {
         self.arg(number as usize).unwrap_or(0)
@@ -35,6 +47,13 @@ impl Arguments for ProbeContext {
 }
 
 impl Arguments for FEntryContext {
+    type Inode = Typed;
+
+    #[inline(always)]
+    fn inode(&self, number: u32) -> Typed {
+        Typed(self.argument(number) as *const u8)
+    }
+
     #[inline(always)]
     fn argument(&self, number: u32) -> u64 {
         // SAFETY: the context is the arguments, a word each.
@@ -93,9 +112,9 @@ fn fsnotify(ctx: &impl Arguments) -> u32 {
         mask,
         data: ctx.untyped(1),
         data_type: ctx.argument(2) as u32,
-        directory: ctx.argument(3),
+        directory: ctx.inode(3),
         name: ctx.argument(4),
-        inode: ctx.argument(5),
+        inode: ctx.inode(5),
     };
     if event.has(mask::OPEN) {
         learn(&event);
@@ -104,12 +123,12 @@ fn fsnotify(ctx: &impl Arguments) -> u32 {
     let Some(root) = root() else { return 0 };
     if event.has(mask::CONTENT) {
         // Most of what happens elsewhere ends here.
-        if kernel::inode_superblock(event.inode) == root.superblock {
-            content(mask, dentry_of(&event), root);
+        if event.inode.superblock() == root.superblock {
+            content(mask, file_of(&event), event.inode, root);
         }
         return 0;
     }
-    if kernel::inode_superblock(event.directory) != root.superblock {
+    if event.directory.superblock() != root.superblock {
         return 0;
     }
     if event.has(mask::RENAME) {
@@ -132,7 +151,7 @@ fn fsnotify_parent(ctx: &impl Arguments) -> u32 {
     if let Some(root) = root() {
         let dentry = ctx.argument(0);
         if kernel::dentry_superblock(dentry) == root.superblock {
-            content(mask, dentry, root);
+            content(mask, dentry, kernel::dentry_inode(dentry), root);
         }
     }
     0
@@ -144,14 +163,14 @@ fn file_update_time(ctx: &impl Arguments) -> u32 {
     if let Some(root) = root() {
         let dentry: u64 = kernel::read(ctx.argument(0), offset!(file_dentry));
         if kernel::dentry_superblock(dentry) == root.superblock {
-            content(mask::MODIFY, dentry, root);
+            content(mask::MODIFY, dentry, kernel::dentry_inode(dentry), root);
         }
     }
     0
 }
 
 #[inline(always)]
-fn content(mask: u32, dentry: u64, root: &Handshake) {
+fn content(mask: u32, dentry: u64, inode: impl Inode, root: &Handshake) {
     // A change of the number of links comes without a dentry; names tell of it.
     if dentry == 0 {
         return;
@@ -159,10 +178,10 @@ fn content(mask: u32, dentry: u64, root: &Handshake) {
     if mask & mask::IS_DIRECTORY != 0 {
         content::directory(dentry, root);
     } else if mask & mask::CLOSE_WRITE != 0 {
-        content::file(kind::WRITTEN, dentry, root);
+        content::file(kind::WRITTEN, dentry, inode, root);
     } else if mask & mask::MODIFY != 0 {
-        content::file(kind::WRITING, dentry, root);
+        content::file(kind::WRITING, dentry, inode, root);
     } else {
-        content::file(kind::ATTRIBUTES, dentry, root);
+        content::file(kind::ATTRIBUTES, dentry, inode, root);
     }
 }

@@ -5,16 +5,16 @@ use sync_ebpf::{Handshake, Settings, flag, kind};
 use crate::arguments::{Event, dentry_of, inode_of};
 use crate::content;
 use crate::excluded;
-use crate::kernel::{self, offset};
+use crate::kernel::{self, Inode, offset};
 use crate::maps::Scratch;
 use crate::record;
 use crate::walk::{self, Place};
 
 /// A name appeared in `event.directory`.
 #[inline(always)]
-pub(crate) fn created(event: &Event, root: &Handshake) {
-    let inode = if event.inode != 0 { event.inode } else { inode_of(event) };
-    let is_unfinished = !event.is_directory() && kernel::is_regular(inode) && kernel::inode_links(inode) == 1;
+pub(crate) fn created(event: &Event<impl Inode>, root: &Handshake) {
+    let inode = inode_of(event);
+    let is_unfinished = !event.is_directory() && inode.is_regular() && inode.links() == 1;
     let flags = if is_unfinished { flag::UNFINISHED } else { 0 };
     if named(kind::CREATED, flags, event, root) && is_unfinished {
         // It is looked at, and its first writes need no record of their own.
@@ -24,12 +24,12 @@ pub(crate) fn created(event: &Event, root: &Handshake) {
 
 /// A name vanished from `event.directory`.
 #[inline(always)]
-pub(crate) fn removed(event: &Event, root: &Handshake) {
+pub(crate) fn removed(event: &Event<impl Inode>, root: &Handshake) {
     named(kind::REMOVED, 0, event, root);
 }
 
 #[inline(always)]
-fn named(kind: u8, flags: u8, event: &Event, root: &Handshake) -> bool {
+fn named(kind: u8, flags: u8, event: &Event<impl Inode>, root: &Handshake) -> bool {
     let Some(scratch) = record::begin() else { return false };
     match path_in(scratch, event, root) {
         Place::Inside if excluded::is_below(scratch) => false,
@@ -41,8 +41,8 @@ fn named(kind: u8, flags: u8, event: &Event, root: &Handshake) -> bool {
 
 /// Adds the path of `event.name` in `event.directory`, where it lies inside.
 #[inline(always)]
-fn path_in(scratch: *mut Scratch, event: &Event, root: &Handshake) -> Place {
-    let directory = kernel::first_dentry(event.directory);
+fn path_in(scratch: *mut Scratch, event: &Event<impl Inode>, root: &Handshake) -> Place {
+    let directory = event.directory.first_dentry();
     if directory == 0 {
         return Place::Outside;
     }
@@ -57,7 +57,7 @@ fn path_in(scratch: *mut Scratch, event: &Event, root: &Handshake) -> Place {
 
 /// A rename: `event` has the old directory and name, and what was moved.
 #[inline(always)]
-pub(crate) fn renamed(event: &Event, root: &Handshake) {
+pub(crate) fn renamed(event: &Event<impl Inode>, root: &Handshake) {
     let moved = if event.data_type == offset!(data_rename) && offset!(data_rename) != Settings::NONE {
         kernel::read(event.data, offset!(rename_moved))
     } else {

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
 use sync_ebpf::Handshake;
 
 use crate::arguments::{Event, dentry_of};
-use crate::kernel::{self, offset};
+use crate::kernel::{self, Inode, offset};
 use crate::maps::ROOT;
 
 /// The root, once it is known.
@@ -16,7 +16,7 @@ pub(crate) fn root() -> Option<&'static Handshake> {
 
 /// Learns the root from the open that user space makes for this purpose.
 #[inline(always)]
-pub(crate) fn learn(event: &Event) {
+pub(crate) fn learn(event: &Event<impl Inode>) {
     let Some(root) = ROOT.get_ptr_mut(0) else { return };
     // SAFETY: the map's memory lives as long as the program; user space changes it only while
     // nobody is armed.
@@ -35,7 +35,7 @@ pub(crate) fn learn(event: &Event) {
     let dentry = dentry_of(event);
     handshake.superblock = kernel::dentry_superblock(dentry);
     handshake.top = kernel::read(handshake.superblock, offset!(superblock_root));
-    handshake.inode = kernel::inode_number(kernel::dentry_inode(dentry));
+    handshake.inode = kernel::dentry_inode(dentry).number();
     handshake.tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     handshake.dentry = dentry;
 }

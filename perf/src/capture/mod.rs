@@ -67,21 +67,25 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<String> {
     let mut costs: Vec<Cost> = Vec::new();
     for round in 1..=arguments.rounds {
         eprintln!("perf: round {round} of {}", arguments.rounds);
-        let alone = run_all(&root, &beside, arguments.files)?;
+        let mut before = run_all(&root, &beside, arguments.files)?;
         for watcher in &watchers {
             let running = watcher.start(&arguments.ksyncd, &root)?;
             let watched = run_all(&root, &beside, arguments.files)?;
             drop(running);
-            for ((load, place, watched), (_, _, alone)) in watched.into_iter().zip(&alone) {
+            // Directories grow, journals fill: unwatched is what it takes before and after.
+            let after = run_all(&root, &beside, arguments.files)?;
+            let alone = before.iter().zip(&after).map(|((_, _, one), (_, _, other))| (*one + *other) / 2);
+            for ((load, place, watched), alone) in watched.into_iter().zip(alone) {
                 let is_it =
                     |cost: &&mut Cost| cost.watcher == *watcher && cost.load == load && cost.place == place;
                 match costs.iter_mut().find(is_it) {
-                    Some(cost) => cost.rounds.push((watched, *alone)),
+                    Some(cost) => cost.rounds.push((watched, alone)),
                     None => {
-                        costs.push(Cost { watcher: *watcher, load, place, rounds: vec![(watched, *alone)] });
+                        costs.push(Cost { watcher: *watcher, load, place, rounds: vec![(watched, alone)] });
                     }
                 }
             }
+            before = after;
         }
     }
     let mut latencies = Vec::new();

@@ -84,6 +84,7 @@ impl Watcher {
         let mut first = String::new();
         BufReader::new(errors).read_line(&mut first).context("read what it says")?;
         if first.contains("capturing") || first.starts_with(READY) {
+            eprintln!("perf: {}", first.trim());
             return Ok(running);
         }
         bail!("{} does not watch: {}", self.name(), first.trim())

@@ -42,6 +42,8 @@ pub(super) struct Loaded {
     pub(super) lost: PerCpuArray<MapData, u64>,
     pub(super) epochs: Epochs,
     pub(super) attached: Attached,
+    /// Why it is that form, where another would cost less.
+    why: String,
     ebpf: Ebpf,
     watch: Watch,
     /// Keeps the root's dentry in the kernel's memory, by which the programs know it.
@@ -55,7 +57,7 @@ impl Loaded {
             Watch::Changes { .. } => "reads are not looked at",
             Watch::Root { .. } => "this file system shows reads as well, which costs a little",
         };
-        format!("by {}, {reads}", self.attached.form.name())
+        format!("by {}{}, {reads}", self.attached.form.name(), self.why)
     }
 
     /// Attaches the programs in the form that no kernel skips; whether that was needed and done.
@@ -67,6 +69,7 @@ impl Loaded {
         let Ok(attached) = hooks::attach(&mut self.ebpf, &hooks, Form::Kprobe) else { return false };
         // Both were attached for a moment: nothing is missed, and what is told twice does no harm.
         std::mem::replace(&mut self.attached, attached).detach(&mut self.ebpf);
+        self.why = " (the kernel has skipped fentry programs)".to_owned();
         true
     }
 }
@@ -82,7 +85,7 @@ pub(super) fn load(config: &Config) -> Result<Loaded, Error> {
         Watch::Root { .. } => vec![FSNOTIFY, FSNOTIFY_PARENT, FILE_UPDATE_TIME],
     };
     hooks.retain(|hook| config.has(hook.function));
-    let attached = attach(&mut ebpf, &hooks)?;
+    let (attached, why) = attach(&mut ebpf, &hooks)?;
     // Before the root is known, since 0 is no epoch.
     let epochs = Epochs::open(take(&mut ebpf, "EPOCHS")?)?;
     let root = shake_hands(&mut ebpf, config)?;
@@ -90,17 +93,21 @@ pub(super) fn load(config: &Config) -> Result<Loaded, Error> {
         .map_err(|error| failed("open the ring buffer", &error))?;
     let lost = PerCpuArray::try_from(take(&mut ebpf, "LOST")?)
         .map_err(|error| failed("open the loss counter", &error))?;
-    Ok(Loaded { ring, lost, epochs, attached, ebpf, watch, _root: root })
+    Ok(Loaded { ring, lost, epochs, attached, why, ebpf, watch, _root: root })
 }
 
-/// Attaches in the cheaper form where the kernel has it, and does not skip programs in it.
-fn attach(ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<Attached, Error> {
-    if !is_preemptible()
-        && let Ok(attached) = hooks::attach(ebpf, hooks, Form::Fentry)
-    {
-        return Ok(attached);
-    }
-    hooks::attach(ebpf, hooks, Form::Kprobe)
+/// Attaches in the cheaper form where the kernel has it and does not skip programs in it; else
+/// says why not.
+fn attach(ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(Attached, String), Error> {
+    let why = if is_preemptible() {
+        " (this kernel may preempt fentry programs, and then skips others)".to_owned()
+    } else {
+        match hooks::attach(ebpf, hooks, Form::Fentry) {
+            Ok(attached) => return Ok((attached, String::new())),
+            Err(error) => format!(" ({error})"),
+        }
+    };
+    Ok((hooks::attach(ebpf, hooks, Form::Kprobe)?, why))
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {

@@ -52,7 +52,8 @@ pub(super) fn settings(btf: &Btf) -> Result<Settings, Missing> {
 /// Where the words of a dentry begin that are read at once, if they stand side by side.
 fn words(btf: &Btf) -> Result<u32, Missing> {
     const NAMES: [&str; DENTRY_WORDS] = ["d_hash.pprev", "d_parent", "d_name.hash_len", "d_name.name"];
-    let first = btf.offset("dentry", NAMES[0]).ok_or_else(|| Missing(format!("struct dentry.{}", NAMES[0])))?;
+    let first =
+        btf.offset("dentry", NAMES[0]).ok_or_else(|| Missing(format!("struct dentry.{}", NAMES[0])))?;
     for (index, name) in (0..).zip(NAMES) {
         if btf.offset("dentry", name) != Some(first + 8 * index) {
             return Err(Missing(format!("struct dentry.{name} behind {}", NAMES[0])));
