@@ -58,7 +58,7 @@ fn watchers(daemon: &Path) -> Result<Vec<&'static str>> {
 
 /// One round is enough where every run is the same; a machine that counts is slow.
 fn counted(perf: &Path, keep: &Path) -> Result<()> {
-    let command = "perf capture --ksyncd /bin/ksyncd --rounds 1 --files 4000 --directory /data --keep /tmp/kept && \
+    let command = "perf capture --ksyncd /bin/ksyncd --rounds 1 --files 4000 --directories 50000 --directory /data --keep /tmp/kept && \
                    echo 'perf: kept' && cat /tmp/kept/*";
     let printed = vm::count("perf", perf, command)?;
     let (_, report) = printed.split_once("perf: kept\n").context("the machine has printed no figures")?;

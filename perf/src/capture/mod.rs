@@ -7,6 +7,7 @@
 mod latency;
 mod load;
 mod report;
+mod setup;
 mod watcher;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +34,9 @@ pub(crate) struct Arguments {
     /// How many files each load has to do with
     #[arg(long, default_value_t = 20_000)]
     files: usize,
+    /// How many directories the largest tree has
+    #[arg(long, default_value_t = 1_000_000)]
+    directories: usize,
     /// Only these watchers
     #[arg(long = "watcher", value_enum)]
     watchers: Vec<Watcher>,
@@ -89,10 +93,16 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<String> {
         }
     }
     let mut latencies = Vec::new();
-    for watcher in watchers {
-        latencies.extend(latency::measure(watcher, &arguments.ksyncd, &root, arguments.files)?);
+    for watcher in &watchers {
+        latencies.extend(latency::measure(*watcher, &arguments.ksyncd, &root, arguments.files)?);
     }
-    Ok(report::render(arguments, &costs, &latencies))
+    let mut setups = Vec::new();
+    for (name, directories) in [("few", 1_000), ("many", arguments.directories)] {
+        eprintln!("perf: {directories} directories");
+        let top = base.path().join(name);
+        setups.extend(setup::measure(&watchers, &arguments.ksyncd, &top, directories)?);
+    }
+    Ok(report::render(arguments, &costs, &latencies, &setups))
 }
 
 /// Each load inside of the root and beside it, with its processor time.

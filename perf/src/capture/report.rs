@@ -5,10 +5,16 @@ use std::time::Duration;
 
 use super::latency::Latency;
 use super::load::Where;
+use super::setup::Setup;
 use super::{Arguments, Cost};
 use crate::machine;
 
-pub(crate) fn render(arguments: &Arguments, costs: &[Cost], latencies: &[Latency]) -> String {
+pub(crate) fn render(
+    arguments: &Arguments,
+    costs: &[Cost],
+    latencies: &[Latency],
+    setups: &[Setup],
+) -> String {
     let mut report = String::from(
         "| load | where | watched by | processor time alone | watched | median of ratios | least | most |\n\
          |---|---|---|---:|---:|---:|---:|---:|\n",
@@ -48,6 +54,18 @@ pub(crate) fn render(arguments: &Arguments, costs: &[Cost], latencies: &[Latency
             microseconds(idle, 0.99),
             microseconds(loaded, 0.5),
             microseconds(loaded, 0.99),
+        );
+    }
+    report.push_str(
+        "\n| watched by | directories | until it watches | marks and watches | memory |\n|---|---:|---:|---:|---:|\n",
+    );
+    for Setup { watcher, directories, time, marks, resident } in setups {
+        let _written = writeln!(
+            report,
+            "| {} | {directories} | {} | {marks} | {} MiB |",
+            watcher.name(),
+            milliseconds(*time),
+            resident / 1024
         );
     }
     let _written = writeln!(

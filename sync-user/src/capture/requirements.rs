@@ -37,7 +37,7 @@ pub struct Requirements {
     pub backend: Option<&'static str>,
 }
 
-/// Finds out by trying: loads the programs and marks the file system, and lets go of both.
+/// Finds out by trying: attaches the programs and marks the file system, and lets go of both.
 pub fn requirements(root: &Path) -> Requirements {
     let attempt = |result: Result<(), Error>, found: &str| match result {
         Ok(()) => State::Met(found.to_owned()),

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use aya::programs::{FEntry, KProbe, Program, ProgramError};
 use aya::{Btf, Ebpf};
 
-use super::load::root_cause;
+use super::load::{PRIVILEGES, root_cause};
 use crate::capture::Error;
 
 /// A function of the kernel that a program is attached to.
@@ -89,12 +89,31 @@ impl Attached {
     }
 }
 
+/// Why the kernel does not take a program.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// Which program, and the kernel's error.
+    pub(super) what: String,
+    /// The verifier's last words, if it was the verifier.
+    log: String,
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { what, log } = refusal;
+        Self {
+            what: if log.is_empty() { what } else { format!("{what}: {log}") },
+            remedy: PRIVILEGES.to_owned(),
+        }
+    }
+}
+
 /// Attaches the programs of all `hooks`, or none.
-pub(super) fn attach(ebpf: &mut Ebpf, hooks: &[Hook], form: Form) -> Result<Attached, Error> {
+pub(super) fn attach(ebpf: &mut Ebpf, hooks: &[Hook], form: Form) -> Result<Attached, Refusal> {
     let mut attached = Attached { form, hooks: Vec::new(), descriptors: Vec::new() };
     for hook in hooks {
         attached.hooks.push(*hook);
-        match load(ebpf, *hook, form, true) {
+        match load(ebpf, *hook, form) {
             Ok(descriptor) => attached.descriptors.push(descriptor),
             Err(error) => {
                 attached.detach(ebpf);
@@ -105,27 +124,23 @@ pub(super) fn attach(ebpf: &mut Ebpf, hooks: &[Hook], form: Form) -> Result<Atta
     Ok(attached)
 }
 
-/// Loads the program of a hook, and attaches it if asked to; gives its descriptor.
-pub(super) fn load(ebpf: &mut Ebpf, hook: Hook, form: Form, attached: bool) -> Result<RawFd, Error> {
+/// Loads and attaches the program of a hook; gives its descriptor.
+fn load(ebpf: &mut Ebpf, hook: Hook, form: Form) -> Result<RawFd, Refusal> {
     let name = hook.program(form);
-    let missing = || Error::new("find an eBPF program in the object", &name, "build ksyncd again");
+    let missing = || Refusal { what: format!("the object has no eBPF program `{name}`"), log: String::new() };
     let result = match ebpf.program_mut(&name).ok_or_else(missing)? {
         Program::FEntry(program) => Btf::from_sys_fs().map_err(ProgramError::from).and_then(|btf| {
             program.load(hook.function, &btf)?;
-            if attached {
-                program.attach()?;
-            }
+            program.attach()?;
             Ok(program.fd()?.as_fd().as_raw_fd())
         }),
         Program::KProbe(program) => program.load().and_then(|()| {
-            if attached {
-                program.attach(hook.function, 0)?;
-            }
+            program.attach(hook.function, 0)?;
             Ok(program.fd()?.as_fd().as_raw_fd())
         }),
         _ => return Err(missing()),
     };
-    result.map_err(|error| explain(&name, &error))
+    result.map_err(|error| refusal(&name, &error))
 }
 
 fn unload(ebpf: &mut Ebpf, hook: Hook, form: Form) {
@@ -138,16 +153,14 @@ fn unload(ebpf: &mut Ebpf, hook: Hook, form: Form) {
     };
 }
 
-/// What went wrong, with the verifier's last words if it was the verifier.
-fn explain(program: &str, error: &ProgramError) -> Error {
-    let cause = match error {
+fn refusal(program: &str, error: &ProgramError) -> Refusal {
+    let (cause, log) = match error {
         ProgramError::LoadError { io_error, verifier_log } => {
-            let log = verifier_log.to_string();
-            let lines: Vec<&str> = log.lines().collect();
-            let last = lines[lines.len().saturating_sub(12)..].join(" | ");
-            format!("{io_error}{}{last}", if last.is_empty() { "" } else { ": " })
+            (io_error.to_string(), verifier_log.to_string())
         }
-        other => root_cause(other),
+        other => (root_cause(other), String::new()),
     };
-    Error::new(&format!("load the eBPF program `{program}`"), &cause, super::load::PRIVILEGES)
+    let lines: Vec<&str> = log.lines().collect();
+    let log = lines[lines.len().saturating_sub(12)..].join(" | ");
+    Refusal { what: format!("load the eBPF program `{program}`: {cause}"), log }
 }

@@ -69,7 +69,7 @@ impl Loaded {
         let Ok(attached) = hooks::attach(&mut self.ebpf, &hooks, Form::Kprobe) else { return false };
         // Both were attached for a moment: nothing is missed, and what is told twice does no harm.
         std::mem::replace(&mut self.attached, attached).detach(&mut self.ebpf);
-        self.why = " (the kernel has skipped fentry programs)".to_owned();
+        self.why = String::from(" (the kernel has skipped fentry programs)");
         true
     }
 }
@@ -104,7 +104,7 @@ fn attach(ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(Attached, String), Error> 
     } else {
         match hooks::attach(ebpf, hooks, Form::Fentry) {
             Ok(attached) => return Ok((attached, String::new())),
-            Err(error) => format!(" ({error})"),
+            Err(refusal) => format!(" ({})", refusal.what),
         }
     };
     Ok((hooks::attach(ebpf, hooks, Form::Kprobe)?, why))
@@ -114,10 +114,12 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {
     ebpf.take_map(name).ok_or_else(|| failed("find an eBPF map", &name))
 }
 
-/// Whether this kernel takes the programs: loads them, attaches nothing, and lets go.
+/// Whether this kernel takes the programs: attaches them, which tell nothing while they know no
+/// root, and lets go.
 pub(super) fn probe() -> Result<(), Error> {
     let mut ebpf = programs(RING_BYTES_MIN, [0; EXCLUDED_LENGTHS_MAX])?;
-    HOOKS.iter().try_for_each(|hook| hooks::load(&mut ebpf, *hook, Form::Kprobe, false).map(drop))
+    attach(&mut ebpf, &HOOKS)?;
+    Ok(())
 }
 
 /// The object with this kernel's settings.

@@ -64,7 +64,7 @@ pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
     }))
 }
 
-/// Whether this kernel takes our programs from this process. Nothing is attached.
+/// Whether this kernel takes our programs from this process.
 pub fn probe() -> Result<(), Error> {
     load::probe()
 }
