@@ -20,6 +20,7 @@ mod trial;
 mod watch;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,10 +34,16 @@ use operation::{Case, cases};
 use trial::{Amount, Bench};
 
 /// Cases that failed once, shrunk.
-const REGRESSIONS: &[(&str, &str)] = &[("every operation", include_str!("regressions/every-operation.json"))];
+const REGRESSIONS: &[(&str, &str)] = &[(EVERY_OPERATION, include_str!("regressions/every-operation.json"))];
+
+/// The case that does each thing by itself, so that it shows which hook tells of it.
+const EVERY_OPERATION: &str = "every operation";
 
 /// After a failure, waiting for the next one is shorter: shrinking would take hours.
 const PATIENCE_OF_SHRINKING: Duration = Duration::from_secs(3);
+
+/// Milliseconds that shrinking one case may take.
+const SHRINKING_MAX_MS: u32 = 180_000;
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -52,6 +59,9 @@ struct Arguments {
     /// The daemon that replicates
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_ksyncd"))]
     ksyncd: PathBuf,
+    /// A case to try instead, as it is printed for a seed that has failed; once for each seed
+    #[arg(long, value_name = "FILE")]
+    case: Option<PathBuf>,
     /// Detach each hook in turn instead, and expect that this is noticed
     #[arg(long)]
     mutate: bool,
@@ -74,10 +84,11 @@ enum CaptureFlag {
 }
 
 impl CaptureFlag {
-    fn backend(self) -> (Backend, &'static str) {
+    /// The backend, its name, and whether it sees stores through a map before the close.
+    fn backend(self) -> (Backend, &'static str, bool) {
         match self {
-            Self::Ebpf => (Backend::Ebpf, "ebpf"),
-            Self::Fanotify => (Backend::Fanotify, "fanotify"),
+            Self::Ebpf => (Backend::Ebpf, "ebpf", true),
+            Self::Fanotify => (Backend::Fanotify, "fanotify", false),
         }
     }
 }
@@ -112,51 +123,70 @@ fn regressions() -> impl Iterator<Item = (&'static str, Case)> {
     REGRESSIONS.iter().map(|(name, text)| (*name, serde_json::from_str(text).unwrap()))
 }
 
-/// Tries all seeds; says how many failed.
+/// Tries the case that is asked for, or the regressions and all seeds; says how many failed.
 fn differential(arguments: &Arguments) -> usize {
     let (base, config) = place(arguments);
-    let name = arguments.capture.backend().1;
-    let bench = RefCell::new(Bench::new(base.path(), &config, Some((&arguments.ksyncd, name))));
-    let (mut sum, mut failures) = (Amount::default(), 0);
-    for (title, case) in regressions() {
-        match bench.borrow_mut().run(&case) {
-            Ok(amount) => add(&mut sum, amount),
+    let (_, name, sees_maps) = arguments.capture.backend();
+    let replicate = Some((arguments.ksyncd.as_path(), name));
+    let bench = RefCell::new(Bench::new(base.path(), &config, sees_maps, replicate));
+    let (mut sum, mut cases, mut failures) = (Amount::default(), 0, 0);
+    let mut count = |result: Result<Amount, String>| {
+        cases += 1;
+        match result {
+            Ok(amount) => sum.add(amount),
             Err(what) => {
                 failures += 1;
-                println!("{title}: {what}");
+                println!("{what}");
             }
         }
-    }
-    for seed in arguments.seeds.clone() {
-        match try_seed(seed, &bench) {
-            Ok(amount) => add(&mut sum, amount),
-            Err((case, what)) => {
-                failures += 1;
-                println!("seed {seed}: {what}\n{}", serde_json::to_string(&case).unwrap());
-            }
+    };
+    if let Some(file) = &arguments.case {
+        let case = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        for _ in arguments.seeds.clone() {
+            count(bench.borrow_mut().run(&case));
+        }
+    } else {
+        for (title, case) in regressions() {
+            let result = bench.borrow_mut().run(&case).and_then(|amount| possible(title, amount));
+            count(result.map_err(|what| format!("{title}: {what}")));
+        }
+        for seed in arguments.seeds.clone() {
+            let result = try_seed(seed, &bench);
+            count(result.map_err(|(case, what)| {
+                format!("seed {seed}: {what}\n{}", serde_json::to_string(&case).unwrap())
+            }));
         }
     }
+    let Amount { done, refused, bursts, changed, with_gaps } = sum;
+    let unsupported: BTreeSet<&str> =
+        refused.keys().filter(|(_, error)| *error == libc::EOPNOTSUPP).map(|(name, _)| name.as_str()).collect();
     println!(
-        "differential {name}: {} cases, {} operations done, {} paths changed, {} gaps, {failures} failed",
-        REGRESSIONS.len() + arguments.seeds.clone().count(),
-        sum.operations,
-        sum.changed,
-        sum.gaps
+        "differential {name}: {cases} cases, {} of {} operations possible, {changed} paths changed, \
+         {with_gaps} of {bursts} bursts with gaps, not to be had here: {unsupported:?}, {failures} failed",
+        done.values().sum::<usize>(),
+        done.values().chain(refused.values()).sum::<usize>(),
     );
     failures
 }
 
-fn add(sum: &mut Amount, one: Amount) {
-    sum.operations += one.operations;
-    sum.changed += one.changed;
-    sum.gaps += one.gaps;
+/// Makes sure that [`EVERY_OPERATION`] tries what it says: only what a file system does not
+/// support may have been refused.
+fn possible(title: &str, amount: Amount) -> Result<Amount, String> {
+    let unsupported = [libc::EOPNOTSUPP, libc::EINVAL, libc::ENOSYS];
+    match amount.refused.keys().find(|(_, error)| !unsupported.contains(error)) {
+        Some((name, error)) if title == EVERY_OPERATION => {
+            Err(format!("{name} was not possible: {}", std::io::Error::from_raw_os_error(*error)))
+        }
+        _ => Ok(amount),
+    }
 }
 
 /// Tries one seed; of a failure gives the smallest case that fails too.
 fn try_seed(seed: u64, bench: &RefCell<Bench>) -> Result<Amount, (Case, String)> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config { cases: 1, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let config =
+        Config { cases: 1, failure_persistence: None, max_shrink_iters: 300, max_shrink_time: SHRINKING_MAX_MS, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let amount = RefCell::new(Amount::default());
     // The outcome is known where they take turns; together they collide.
@@ -184,11 +214,11 @@ fn try_seed(seed: u64, bench: &RefCell<Bench>) -> Result<Amount, (Case, String)>
 /// Detaches each hook in turn; says how many were not missed by anybody.
 #[cfg(feature = "mutation")]
 fn mutate(arguments: &Arguments) -> usize {
-    let (_, name) = arguments.capture.backend();
+    let (backend, name, sees_maps) = arguments.capture.backend();
     let mut unnoticed = 0;
-    for hook in capture::hooks(arguments.capture.backend().0) {
+    for hook in capture::hooks(backend) {
         let (base, config) = place(arguments);
-        let mut bench = Bench::new(base.path(), &config.without(hook), None);
+        let mut bench = Bench::new(base.path(), &config.without(hook), sees_maps, None);
         bench.patience = PATIENCE_OF_SHRINKING;
         let noticed = regressions().find_map(|(_, case)| bench.run(&case).err());
         match noticed {

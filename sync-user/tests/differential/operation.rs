@@ -150,6 +150,20 @@ pub(crate) enum Operation {
     },
 }
 
+impl Operation {
+    /// Its name, with the way in which it is done.
+    pub(crate) fn name(&self) -> String {
+        let (whole, way) = (format!("{self:?}"), match self {
+            Self::Allocate { how, .. } => format!("{how:?}"),
+            Self::Copy { by, .. } => format!("{by:?}"),
+            Self::Rename { how, .. } => format!("{how:?}"),
+            _ => String::new(),
+        });
+        let name = whole.split([' ', '{']).next().unwrap_or_default();
+        if way.is_empty() { name.to_owned() } else { format!("{name} {way}") }
+    }
+}
+
 /// Modes of `fallocate`, on the first 4 KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Allocation {
@@ -182,8 +196,36 @@ pub(crate) enum Renaming {
 /// Cases whose processes run together if `together`.
 pub(crate) fn cases(together: bool) -> impl Strategy<Value = Case> {
     let step = (0..PROCESSES, operation());
-    let burst = prop::collection::vec(step, 1..30);
-    prop::collection::vec(burst, 1..4).prop_map(move |bursts| Case { together, bursts })
+    let burst = prop::collection::vec(step, 1..40);
+    let bursts = prop::collection::vec(burst, 1..4);
+    (furniture(), bursts).prop_map(move |(furniture, bursts)| Case {
+        together,
+        bursts: std::iter::once(furniture).chain(bursts).collect(),
+    })
+}
+
+/// What is there at first, for in an empty tree most operations are impossible. One process
+/// makes all of it, in this order.
+fn furniture() -> impl Strategy<Value = Vec<(u8, Operation)>> {
+    let directory = |at: &str| Operation::MakeDirectory { at: at.to_owned() };
+    let file = |at: &str, bytes| Operation::Write { at: at.to_owned(), bytes };
+    let all = vec![
+        (0, directory("a")),
+        (0, directory("b")),
+        (0, directory("a/c")),
+        (0, file("f", 8192)),
+        (0, file("g", 100)),
+        (0, file("a/f", 5000)),
+        (0, file("a/c/f", 300)),
+        (0, file("a/c/g", 9000)),
+        (0, file("b/f", 0)),
+        (0, Operation::Link { from: "f".to_owned(), to: "b/c".to_owned() }),
+    ];
+    let count = all.len();
+    prop_oneof![
+        1 => prop::sample::subsequence(all.clone(), 0..=count),
+        3 => Just(all),
+    ]
 }
 
 fn name() -> impl Strategy<Value = String> {

@@ -9,9 +9,8 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, Per
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
-use rustix::fs::{
-    self as sys, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, XattrFlags,
-};
+use rustix::fs::{self as sys, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, XattrFlags};
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::operation::{Allocation, Copying, Operation, Renaming, SLOTS};
@@ -137,10 +136,10 @@ impl Performer {
                 if held.map.is_none() {
                     held.map = Some(Map::of(&held.file)?);
                 }
-                held.map.as_ref().ok_or(io::ErrorKind::NotFound)?.store(&text(stamp, 7))
+                held.map.as_ref().ok_or(Errno::BADF)?.store(&text(stamp, 7))
             }
             O::Release { slot } => {
-                self.held[usize::from(*slot)].take().map(drop).ok_or(io::ErrorKind::NotFound.into())
+                self.held[usize::from(*slot)].take().map(drop).ok_or(Errno::BADF.into())
             }
             O::ByHandle { at: name } => by_handle(&self.root, name, &text(stamp, 15)),
         }
@@ -151,14 +150,14 @@ impl Performer {
     }
 
     fn held(&mut self, slot: u8) -> io::Result<&mut Held> {
-        self.held[usize::from(slot)].as_mut().ok_or(io::ErrorKind::NotFound.into())
+        self.held[usize::from(slot)].as_mut().ok_or(Errno::BADF.into())
     }
 }
 
 /// Opens regular files only: a fifo would wait for its other end.
 fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let file = options.custom_flags(libc::O_NONBLOCK).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(Errno::INVAL.into()) }
 }
 
 fn flags_of(how: Allocation) -> FallocateFlags {
@@ -177,7 +176,7 @@ fn copy(from: &Path, to: &Path, by: Copying) -> io::Result<()> {
     let to = regular(OpenOptions::new().write(true), to)?;
     let bytes = from.metadata()?.len() as usize;
     if bytes == 0 && by != Copying::Clone {
-        return Err(io::ErrorKind::InvalidInput.into());
+        return Err(Errno::INVAL.into());
     }
     match by {
         Copying::CopyFileRange => {
@@ -258,7 +257,7 @@ fn by_handle(root: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let directory = File::open(root)?;
     let path = root.join(name);
     if !fs::symlink_metadata(&path)?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
+        return Err(Errno::INVAL.into());
     }
     let path = CString::new(path.as_os_str().as_bytes())?;
     let (mut handle, mut mount) = (Handle { bytes: 128, kind: 0, handle: [0; 128] }, 0);
@@ -290,7 +289,7 @@ struct Map {
 impl Map {
     fn of(file: &File) -> io::Result<Self> {
         if file.metadata()?.size() < 16 {
-            return Err(io::ErrorKind::InvalidInput.into());
+            return Err(Errno::INVAL.into());
         }
         // SAFETY: a new map at an address that the kernel chooses.
         let at = unsafe {
@@ -303,7 +302,7 @@ impl Map {
                 0,
             )?
         };
-        Ok(Self { at: NonNull::new(at).ok_or(io::ErrorKind::OutOfMemory)? })
+        Ok(Self { at: NonNull::new(at).ok_or(Errno::NOMEM)? })
     }
 
     /// Another process may have truncated the file, and a store past its end would be a signal:

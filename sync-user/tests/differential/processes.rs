@@ -1,6 +1,7 @@
 //! Runs operations in processes of their own; the last of them sees the tree through a bind
 //! mount, in a mount namespace that nobody else is in.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -17,8 +18,8 @@ enum Order {
     ReleaseAll,
 }
 
-/// What became of an order: nothing, or why it could not be carried out.
-type Answer = Result<(), String>;
+/// What became of an order: nothing, or the number of the error that made it impossible.
+pub(crate) type Answer = Result<(), i32>;
 
 /// The processes that change the tree.
 pub(crate) struct Processes(Vec<Process>);
@@ -53,25 +54,44 @@ impl Processes {
         process.answer()
     }
 
-    /// Has all processes carry out their steps at the same time; says how many succeeded.
-    pub(crate) fn perform_together(&mut self, steps: &[(u8, Operation)], first: u32) -> io::Result<usize> {
+    /// Has all processes carry out their steps at the same time; says what became of each.
+    pub(crate) fn perform_together(
+        &mut self,
+        steps: &[(u8, Operation)],
+        first: u32,
+    ) -> io::Result<Vec<Answer>> {
         for ((process, operation), stamp) in steps.iter().zip(first..) {
             self.0[usize::from(*process)].order(&Order::Perform { operation: operation.clone(), stamp })?;
         }
-        let mut done = 0;
-        for (process, _) in steps {
-            done += usize::from(self.0[usize::from(*process)].answer()?.is_ok());
-        }
-        Ok(done)
+        steps.iter().map(|(process, _)| self.0[usize::from(*process)].answer()).collect()
     }
 
     pub(crate) fn release_all(&mut self) -> io::Result<()> {
         for process in &mut self.0 {
             process.order(&Order::ReleaseAll)?;
-            process.answer()?.map_err(io::Error::other)?;
+            process.answer()?.map_err(io::Error::from_raw_os_error)?;
         }
         Ok(())
     }
+
+    /// The inodes of all files that are mapped shared at the moment.
+    pub(crate) fn mapped(&self) -> io::Result<BTreeSet<u64>> {
+        let mut inodes = BTreeSet::new();
+        for process in &self.0 {
+            let maps = std::fs::read(format!("/proc/{}/maps", process.child.id()))?;
+            inodes.extend(maps.split(|byte| *byte == b'\n').filter_map(shared));
+        }
+        Ok(inodes)
+    }
+}
+
+/// The inode of a line of `/proc/PID/maps`, if what it maps is written back:
+/// `address rw-s offset device inode path`.
+fn shared(line: &[u8]) -> Option<u64> {
+    let line = String::from_utf8_lossy(line);
+    let mut fields = line.split_ascii_whitespace();
+    fields.nth(1).filter(|access| *access == "rw-s")?;
+    fields.nth(2)?.parse().ok()
 }
 
 impl Process {
@@ -104,7 +124,7 @@ pub(crate) fn serve(root: &Path, outside: PathBuf, bind: Option<&Path>) -> io::R
     for line in io::stdin().lock().lines() {
         let answer: Answer = match serde_json::from_str(&line?)? {
             Order::Perform { operation, stamp } => {
-                performer.perform(&operation, stamp).map_err(|error| error.to_string())
+                performer.perform(&operation, stamp).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
             }
             Order::ReleaseAll => {
                 performer.release_all();

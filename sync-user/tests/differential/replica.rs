@@ -1,16 +1,23 @@
 //! Runs the whole program beside the capture: what the tree becomes has to arrive.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use sync_user::demo::compare;
+use sync_user::demo::compare::{self, Difference};
 use sync_user::demo::sshd::Sshd;
+use sync_user::model::TreePath;
+
+use crate::trial::PATIENCE;
 
 /// `ksyncd run` to a target on this machine.
 pub(crate) struct Replica {
     source: PathBuf,
     target: PathBuf,
+    run: Command,
     daemon: Child,
     _sshd: Sshd,
 }
@@ -19,41 +26,69 @@ impl Replica {
     pub(crate) fn start(ksyncd: &Path, capture: &str, source: &Path, base: &Path) -> Self {
         let sshd = Sshd::start(base, "").unwrap();
         let target = base.join("target");
-        let daemon = sshd
-            .run_through(ksyncd, source, &target, &base.join("state"))
-            .args(["--capture", capture, "--log-level", "error", "--open-file-interval", "250ms"])
+        let mut run = sshd.run_through(ksyncd, source, &target, &base.join("state"));
+        run.args(["--capture", capture, "--log-level", "error", "--open-file-interval", "250ms"])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { source: source.to_owned(), target, daemon, _sshd: sshd }
+            .stdout(Stdio::null());
+        let daemon = run.spawn().unwrap();
+        let mut replica = Self { source: source.to_owned(), target, run, daemon, _sshd: sshd };
+        replica.wait_for_start();
+        replica
     }
 
-    /// Waits until the target equals the source; says where it does not, in the end.
-    pub(crate) fn differences(&mut self, patience: Duration) -> Vec<String> {
+    /// Starts the daemon again, with the source empty: after a failure the target may differ
+    /// for good, which is no fault of the next case.
+    pub(crate) fn restart(&mut self) {
+        self.end();
+        self.daemon = self.run.spawn().unwrap();
+        self.wait_for_start();
+    }
+
+    /// Waits until the daemon has connected and compared.
+    fn wait_for_start(&mut self) {
+        let cookie = self.source.join(".started");
+        for begin in [true, false] {
+            if begin { fs::write(&cookie, "") } else { fs::remove_file(&cookie) }.unwrap();
+            let differences = self.differences(&BTreeSet::new(), PATIENCE);
+            assert!(differences.is_empty(), "the replica does not start: {differences:?}");
+        }
+    }
+
+    /// Waits until the target equals the source but at the paths in `except`; says where it
+    /// does not, in the end.
+    pub(crate) fn differences(&mut self, except: &BTreeSet<TreePath>, patience: Duration) -> Vec<String> {
+        let counts = |difference: &Difference| {
+            let path = TreePath::new(difference.path.as_os_str().as_bytes());
+            path.is_ok_and(|path| !except.contains(&path))
+        };
         let end = Instant::now() + patience;
         loop {
             let differences = compare::differences(&self.source, &self.target);
-            if differences.as_ref().is_ok_and(Vec::is_empty) {
-                return Vec::new();
+            let told: Vec<String> = match differences {
+                Ok(all) => all.iter().filter(|one| counts(one)).map(ToString::to_string).collect(),
+                Err(error) => vec![error.to_string()],
+            };
+            if told.is_empty() {
+                return told;
             }
             if let Some(status) = self.daemon.try_wait().unwrap() {
                 return vec![format!("ksyncd ended with {status}")];
             }
             if Instant::now() > end {
-                return match differences {
-                    Ok(differences) => differences.iter().map(ToString::to_string).collect(),
-                    Err(error) => vec![error.to_string()],
-                };
+                return told;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    fn end(&mut self) {
+        let _ended = self.daemon.kill();
+        let _ended = self.daemon.wait();
     }
 }
 
 impl Drop for Replica {
     fn drop(&mut self) {
-        let _ended = self.daemon.kill();
-        let _ended = self.daemon.wait();
+        self.end();
     }
 }

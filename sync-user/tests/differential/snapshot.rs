@@ -83,22 +83,33 @@ fn attributes(path: &Path) -> BTreeMap<OsString, Vec<u8>> {
         .collect()
 }
 
-/// Every path whose state is another, with the names by which its change may be told: a file
-/// has changed under one of its names.
-pub(crate) fn changed(before: &Snapshot, after: &Snapshot) -> BTreeMap<TreePath, BTreeSet<TreePath>> {
+/// What is to be told of a path whose state is another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Changed {
+    /// The inode that it leads to still, and all its names: a file has changed under one of
+    /// them. `None` for a name that came or went, or leads to another file: it is told itself.
+    pub(crate) same: Option<(u64, BTreeSet<TreePath>)>,
+    /// Whether nothing is there any more.
+    pub(crate) gone: bool,
+}
+
+/// Every path whose state is another.
+pub(crate) fn changed(before: &Snapshot, after: &Snapshot) -> BTreeMap<TreePath, Changed> {
     let paths: BTreeSet<&TreePath> = before.keys().chain(after.keys()).collect();
     let other = |path: &&TreePath| before.get(*path) != after.get(*path);
-    let names_of = |path: &TreePath| {
-        // A name that came or went, or leads to another file, is told by itself.
-        let inode = |snapshot: &Snapshot| snapshot.get(path).map(|state| state.inode);
-        let (Some(one), Some(other)) = (inode(before), inode(after)) else { return BTreeSet::new() };
-        if one != other {
-            return BTreeSet::new();
-        }
-        let all = before.iter().chain(after);
-        all.filter(|(_, state)| state.inode == one).map(|(path, _)| path.clone()).collect()
+    let same = |path: &TreePath| {
+        let (one, other) = (before.get(path)?.inode, after.get(path)?.inode);
+        let all = before.iter().chain(after).filter(|(_, state)| state.inode == one);
+        (one == other).then(|| (one, all.map(|(path, _)| path.clone()).collect()))
     };
-    paths.into_iter().filter(other).map(|path| (path.clone(), names_of(path))).collect()
+    let changed = |path: &TreePath| Changed { same: same(path), gone: !after.contains_key(path) };
+    paths.into_iter().filter(other).map(|path| (path.clone(), changed(path))).collect()
+}
+
+/// The names that lead to one of `inodes`.
+pub(crate) fn names(snapshot: &Snapshot, inodes: &BTreeSet<u64>) -> BTreeSet<TreePath> {
+    let named = snapshot.iter().filter(|(_, state)| inodes.contains(&state.inode));
+    named.map(|(path, _)| path.clone()).collect()
 }
 
 /// The first path at which the model is wrong.

@@ -1,15 +1,17 @@
 //! Tries one case: the operations, the model, the capture and the replica side by side.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sync_user::capture::Config;
+use sync_user::model::TreePath;
 
 use crate::model::Model;
 use crate::operation::{Case, Operation};
-use crate::processes::Processes;
+use crate::processes::{Answer, Processes};
 use crate::replica::Replica;
-use crate::snapshot;
+use crate::snapshot::{self, Changed};
 use crate::watch::{self, Told, Watch};
 
 /// How long capture and replica may take on a busy machine.
@@ -22,6 +24,10 @@ pub(crate) struct Bench {
     processes: Processes,
     watch: Watch,
     replica: Option<Replica>,
+    /// Whether the last case has failed, so that the replica may never be equal again.
+    spoilt: bool,
+    /// Whether capture sees what is stored through a map before the file is closed.
+    sees_maps: bool,
     /// How long to wait for what should come.
     pub(crate) patience: Duration,
     stamp: u32,
@@ -33,16 +39,47 @@ pub(crate) fn source(base: &Path) -> PathBuf {
 }
 
 /// What cases have amounted to, to show that they were no empty ones.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Amount {
-    pub(crate) operations: usize,
+    /// Operations that were carried out, by name; and those that were not, by their error.
+    pub(crate) done: BTreeMap<String, usize>,
+    pub(crate) refused: BTreeMap<(String, i32), usize>,
+    pub(crate) bursts: usize,
     pub(crate) changed: usize,
-    pub(crate) gaps: usize,
+    /// Bursts in which capture had to say that something changed somewhere.
+    pub(crate) with_gaps: usize,
+}
+
+impl Amount {
+    pub(crate) fn add(&mut self, other: Self) {
+        for (name, count) in other.done {
+            *self.done.entry(name).or_default() += count;
+        }
+        for (refusal, count) in other.refused {
+            *self.refused.entry(refusal).or_default() += count;
+        }
+        self.bursts += other.bursts;
+        self.changed += other.changed;
+        self.with_gaps += other.with_gaps;
+    }
+
+    fn count(&mut self, operation: &Operation, answer: Answer) {
+        let name = operation.name();
+        match answer {
+            Ok(()) => *self.done.entry(name).or_default() += 1,
+            Err(error) => *self.refused.entry((name, error)).or_default() += 1,
+        }
+    }
 }
 
 impl Bench {
     /// `replicate` is the program and its `--capture`.
-    pub(crate) fn new(base: &Path, config: &Config, replicate: Option<(&Path, &str)>) -> Self {
+    pub(crate) fn new(
+        base: &Path,
+        config: &Config,
+        sees_maps: bool,
+        replicate: Option<(&Path, &str)>,
+    ) -> Self {
         let root = source(base);
         let (outside, bind) = (base.join("outside"), base.join("bind"));
         for directory in [&outside, &bind] {
@@ -51,7 +88,7 @@ impl Bench {
         let processes = Processes::start(&root, &outside, &bind).unwrap();
         let watch = Watch::open(root.clone(), config);
         let replica = replicate.map(|(ksyncd, capture)| Replica::start(ksyncd, capture, &root, base));
-        Self { root, outside, processes, watch, replica, patience: PATIENCE, stamp: 0 }
+        Self { root, outside, processes, watch, replica, spoilt: false, sees_maps, patience: PATIENCE, stamp: 0 }
     }
 
     /// An error tells what capture, the model or the replica have missed.
@@ -59,49 +96,79 @@ impl Bench {
         self.processes.release_all().unwrap();
         watch::empty(&self.root);
         watch::empty(&self.outside);
+        if std::mem::replace(&mut self.spoilt, true)
+            && let Some(replica) = &mut self.replica
+        {
+            replica.restart();
+        }
         let (mut model, mut amount) = (Model::default(), Amount::default());
         for (number, burst) in case.bursts.iter().enumerate() {
             let failed = |what: String| format!("burst {number}, {}: {what}", told(burst));
-            // Whatever is told late of an earlier burst must not count for this one.
-            self.watch.settle(PATIENCE);
-            let before = snapshot::take(&self.root).unwrap();
-            if case.together {
-                amount.operations += self.processes.perform_together(burst, self.stamp).unwrap();
-                self.stamp += burst.len() as u32;
-            } else {
-                for (process, operation) in burst {
-                    self.stamp += 1;
-                    if self.processes.perform(*process, operation, self.stamp).unwrap().is_ok() {
-                        model.follow(*process, operation, self.stamp);
-                        amount.operations += 1;
-                    }
-                }
-            }
-            let after = snapshot::take(&self.root).unwrap();
-            if !case.together
-                && let Some(wrong) = snapshot::against(&model, &after)
-            {
-                return Err(failed(format!("the model is wrong: {wrong}")));
-            }
-            // Files are still held open and mapped now.
-            let (changed, mut told) = (snapshot::changed(&before, &after), Told::default());
-            let missing = self.watch.missing(&changed, &mut told, self.patience);
-            amount.changed += changed.len();
-            amount.gaps += told.gaps.len();
-            if !missing.is_empty() {
-                return Err(failed(format!("capture has not told of {missing:?}")));
-            }
-            self.compare("while files are open").map_err(failed)?;
-            self.processes.release_all().unwrap();
-            model.release_all();
-            self.compare("once they are closed").map_err(failed)?;
+            self.burst(burst, case.together, &mut model, &mut amount).map_err(failed)?;
         }
+        self.spoilt = false;
         Ok(amount)
     }
 
-    fn compare(&mut self, when: &str) -> Result<(), String> {
+    fn burst(
+        &mut self,
+        burst: &[(u8, Operation)],
+        together: bool,
+        model: &mut Model,
+        amount: &mut Amount,
+    ) -> Result<(), String> {
+        // Whatever is told late of an earlier burst must not count for this one.
+        self.watch.settle(PATIENCE);
+        let before = snapshot::take(&self.root).unwrap();
+        if together {
+            let answers = self.processes.perform_together(burst, self.stamp).unwrap();
+            for ((_, operation), answer) in burst.iter().zip(answers) {
+                amount.count(operation, answer);
+            }
+            self.stamp += burst.len() as u32;
+        } else {
+            for (process, operation) in burst {
+                self.stamp += 1;
+                let answer = self.processes.perform(*process, operation, self.stamp).unwrap();
+                if answer.is_ok() {
+                    model.follow(*process, operation, self.stamp);
+                }
+                amount.count(operation, answer);
+            }
+        }
+        let after = snapshot::take(&self.root).unwrap();
+        if !together && let Some(wrong) = snapshot::against(model, &after) {
+            return Err(format!("the model is wrong: {wrong}"));
+        }
+        let (changed, mut told) = (snapshot::changed(&before, &after), Told::default());
+        // fanotify has no event for a store through a map, only for the close that follows.
+        let mapped = if self.sees_maps { BTreeSet::new() } else { self.processes.mapped().unwrap() };
+        let is_seen = |changed: &Changed| !changed.same.as_ref().is_some_and(|(inode, _)| mapped.contains(inode));
+        let seen = changed.iter().filter(|(_, changed)| is_seen(changed));
+        let seen = seen.map(|(path, changed)| (path.clone(), changed.clone())).collect();
+        self.told(&seen, &mut told, "while files are open")?;
+        self.replicated(&snapshot::names(&after, &mapped), "while files are open")?;
+        self.processes.release_all().unwrap();
+        model.release_all();
+        self.told(&changed, &mut told, "once they are closed")?;
+        self.replicated(&BTreeSet::new(), "once they are closed")?;
+        amount.bursts += 1;
+        amount.changed += changed.len();
+        amount.with_gaps += usize::from(!told.gaps.is_empty());
+        Ok(())
+    }
+
+    fn told(&mut self, changed: &BTreeMap<TreePath, Changed>, told: &mut Told, when: &str) -> Result<(), String> {
+        let missing = self.watch.missing(changed, told, self.patience);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(format!("capture has not told of {missing:?} {when}"))
+    }
+
+    fn replicated(&mut self, except: &BTreeSet<TreePath>, when: &str) -> Result<(), String> {
         let Some(replica) = &mut self.replica else { return Ok(()) };
-        let differences = replica.differences(self.patience);
+        let differences = replica.differences(except, self.patience);
         if differences.is_empty() {
             return Ok(());
         }

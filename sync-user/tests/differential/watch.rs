@@ -12,6 +12,8 @@ use sync_user::capture::{self, Config};
 use sync_user::model::{Captured, Change, Kind, Reason, TreePath};
 use sync_user::shutdown::Stop;
 
+use crate::snapshot::Changed;
+
 /// A capture at work.
 pub(crate) struct Watch {
     root: PathBuf,
@@ -24,9 +26,11 @@ pub(crate) struct Watch {
 /// What capture has told since it was last asked.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    /// Paths that were named; and those below which everything is to be looked at.
+    /// Paths that were named.
     paths: BTreeSet<TreePath>,
+    /// Paths below which everything is to be looked at; and those that took all below along.
     trees: BTreeSet<TreePath>,
+    left: BTreeSet<TreePath>,
     pub(crate) gaps: Vec<Reason>,
 }
 
@@ -62,11 +66,11 @@ impl Watch {
     /// Waits until everything in `changed` was told; says what was not.
     pub(crate) fn missing(
         &mut self,
-        changed: &BTreeMap<TreePath, BTreeSet<TreePath>>,
+        changed: &BTreeMap<TreePath, Changed>,
         told: &mut Told,
         patience: Duration,
     ) -> Vec<TreePath> {
-        self.wait(told, patience, |told| changed.iter().all(|(path, names)| told.covers(path, names)));
+        self.wait(told, patience, |told| changed.iter().all(|(path, changed)| told.covers(path, changed)));
         let missing = changed.iter().filter(|(path, names)| !told.covers(path, names));
         missing.map(|(path, _)| path.clone()).collect()
     }
@@ -94,26 +98,35 @@ impl Told {
                 match kind {
                     Kind::Moved { from, directory } => {
                         if directory {
-                            self.trees.extend([from.clone(), path.clone()]);
+                            self.trees.insert(path.clone());
+                            self.left.insert(from.clone());
                         }
                         self.paths.insert(from);
                     }
-                    // What the target has below goes with it; what came with it is looked at.
-                    Kind::MovedIn | Kind::Removed | Kind::Named => {
+                    Kind::MovedIn => {
                         self.trees.insert(path.clone());
                     }
-                    Kind::Created | Kind::Writing | Kind::Written | Kind::Attributes => {}
+                    Kind::Removed => {
+                        self.left.insert(path.clone());
+                    }
+                    // What is in a new directory has events of its own.
+                    Kind::Named
+                    | Kind::Created
+                    | Kind::Writing
+                    | Kind::Written
+                    | Kind::Attributes => {}
                 }
                 self.paths.insert(path);
             }
         }
     }
 
-    fn covers(&self, path: &TreePath, names: &BTreeSet<TreePath>) -> bool {
-        let told = |path: &TreePath| {
-            self.paths.contains(path) || self.trees.iter().any(|top| path.is_at_or_below(top))
-        };
-        told(path) || names.iter().any(told)
+    fn covers(&self, path: &TreePath, changed: &Changed) -> bool {
+        let below = |path: &TreePath, tops: &BTreeSet<TreePath>| tops.iter().any(|top| path.is_at_or_below(top));
+        let told = |path: &TreePath| self.paths.contains(path) || below(path, &self.trees);
+        told(path)
+            || (changed.gone && below(path, &self.left))
+            || changed.same.iter().any(|(_, names)| names.iter().any(told))
     }
 }
 
