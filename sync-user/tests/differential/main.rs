@@ -40,7 +40,7 @@ const REGRESSIONS: &[(&str, &str)] = &[(EVERY_OPERATION, include_str!("regressio
 const EVERY_OPERATION: &str = "every operation";
 
 /// After a failure, waiting for the next one is shorter: shrinking would take hours.
-const PATIENCE_OF_SHRINKING: Duration = Duration::from_secs(3);
+const SHRINKING_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Milliseconds that shrinking one case may take.
 const SHRINKING_MAX_MS: u32 = 180_000;
@@ -59,6 +59,9 @@ struct Arguments {
     /// The daemon that replicates
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_ksyncd"))]
     ksyncd: PathBuf,
+    /// How long capture and replica may take, on a busy machine
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    patience: u64,
     /// A case to try instead, as it is printed for a seed that has failed; once for each seed
     #[arg(long, value_name = "FILE")]
     case: Option<PathBuf>,
@@ -128,8 +131,9 @@ fn differential(arguments: &Arguments) -> usize {
     let (base, config) = place(arguments);
     let (_, name, sees_maps) = arguments.capture.backend();
     let replicate = Some((arguments.ksyncd.as_path(), name));
-    let bench = RefCell::new(Bench::new(base.path(), &config, sees_maps, replicate));
+    let bench = RefCell::new(Bench::new(base.path(), &config, sees_maps, replicate, Duration::from_secs(arguments.patience)));
     let (mut sum, mut cases, mut failures) = (Amount::default(), 0, 0);
+    let mut unsupported = BTreeSet::new();
     let mut count = |result: Result<Amount, String>| {
         cases += 1;
         match result {
@@ -147,7 +151,12 @@ fn differential(arguments: &Arguments) -> usize {
         }
     } else {
         for (title, case) in regressions() {
-            let result = bench.borrow_mut().run(&case).and_then(|amount| possible(title, amount));
+            let result = bench.borrow_mut().run(&case).and_then(|amount| {
+                if title == EVERY_OPERATION {
+                    unsupported = refused(&amount)?;
+                }
+                Ok(amount)
+            });
             count(result.map_err(|what| format!("{title}: {what}")));
         }
         for seed in arguments.seeds.clone() {
@@ -158,31 +167,31 @@ fn differential(arguments: &Arguments) -> usize {
         }
     }
     let Amount { done, refused, bursts, changed, with_gaps } = sum;
-    let unsupported: BTreeSet<&str> =
-        refused.keys().filter(|(_, error)| *error == libc::EOPNOTSUPP).map(|(name, _)| name.as_str()).collect();
     println!(
         "differential {name}: {cases} cases, {} of {} operations possible, {changed} paths changed, \
-         {with_gaps} of {bursts} bursts with gaps, not to be had here: {unsupported:?}, {failures} failed",
+         {with_gaps} of {bursts} bursts with gaps, unsupported here: {unsupported:?}, {failures} failed",
         done.values().sum::<usize>(),
         done.values().chain(refused.values()).sum::<usize>(),
     );
     failures
 }
 
-/// Makes sure that [`EVERY_OPERATION`] tries what it says: only what a file system does not
-/// support may have been refused.
-fn possible(title: &str, amount: Amount) -> Result<Amount, String> {
-    let unsupported = [libc::EOPNOTSUPP, libc::EINVAL, libc::ENOSYS];
-    match amount.refused.keys().find(|(_, error)| !unsupported.contains(error)) {
-        Some((name, error)) if title == EVERY_OPERATION => {
-            Err(format!("{name} was not possible: {}", std::io::Error::from_raw_os_error(*error)))
-        }
-        _ => Ok(amount),
-    }
+/// What the file system does not support; nothing else of [`EVERY_OPERATION`] may be refused.
+fn refused(amount: &Amount) -> Result<BTreeSet<String>, String> {
+    let is_unsupported = |error| [libc::EOPNOTSUPP, libc::EINVAL, libc::ENOSYS].contains(&error);
+    amount
+        .refused
+        .keys()
+        .map(|(name, error)| match error {
+            error if is_unsupported(*error) => Ok(name.clone()),
+            error => Err(format!("{name} was not possible: {}", std::io::Error::from_raw_os_error(*error))),
+        })
+        .collect()
 }
 
 /// Tries one seed; of a failure gives the smallest case that fails too.
 fn try_seed(seed: u64, bench: &RefCell<Bench>) -> Result<Amount, (Case, String)> {
+    let patience = bench.borrow().patience;
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config =
@@ -198,12 +207,12 @@ fn try_seed(seed: u64, bench: &RefCell<Bench>) -> Result<Amount, (Case, String)>
                 Ok(())
             }
             Err(what) => {
-                bench.borrow_mut().patience = PATIENCE_OF_SHRINKING;
+                bench.borrow_mut().patience = SHRINKING_PATIENCE;
                 Err(TestCaseError::fail(what))
             }
         }
     });
-    bench.borrow_mut().patience = trial::PATIENCE;
+    bench.borrow_mut().patience = patience;
     match result {
         Ok(()) => Ok(amount.into_inner()),
         Err(TestError::Fail(what, case)) => Err((case, what.to_string())),
@@ -218,8 +227,7 @@ fn mutate(arguments: &Arguments) -> usize {
     let mut unnoticed = 0;
     for hook in capture::hooks(backend) {
         let (base, config) = place(arguments);
-        let mut bench = Bench::new(base.path(), &config.without(hook), sees_maps, None);
-        bench.patience = PATIENCE_OF_SHRINKING;
+        let mut bench = Bench::new(base.path(), &config.without(hook), sees_maps, None, SHRINKING_PATIENCE);
         let noticed = regressions().find_map(|(_, case)| bench.run(&case).err());
         match noticed {
             Some(what) => println!("differential {name} without {hook}: {what}"),

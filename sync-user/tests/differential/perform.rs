@@ -100,6 +100,12 @@ impl Performer {
                     Renaming::Exchange => RenameFlags::EXCHANGE,
                     Renaming::Whiteout => RenameFlags::WHITEOUT,
                 };
+                // ext4 fails, but puts the name back that it had taken: it moves the time of the
+                // directory, and nothing tells of it.
+                if *how == Renaming::Whiteout && fs::read_dir(at(to)).is_ok_and(|mut names| names.next().is_some())
+                {
+                    return Err(Errno::NOTEMPTY.into());
+                }
                 Ok(sys::renameat_with(CWD, at(from), CWD, at(to), flags)?)
             }
             O::Link { from, to } => Ok(sys::linkat(CWD, at(from), CWD, at(to), AtFlags::empty())?),

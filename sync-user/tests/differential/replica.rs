@@ -11,7 +11,8 @@ use sync_user::demo::compare::{self, Difference};
 use sync_user::demo::sshd::Sshd;
 use sync_user::model::TreePath;
 
-use crate::trial::PATIENCE;
+/// How long a daemon may take to start on a busy machine.
+const START_MAX: Duration = Duration::from_mins(1);
 
 /// `ksyncd run` to a target on this machine.
 pub(crate) struct Replica {
@@ -36,10 +37,11 @@ impl Replica {
         replica
     }
 
-    /// Starts the daemon again, with the source empty: after a failure the target may differ
-    /// for good, which is no fault of the next case.
+    /// Starts anew with an empty target: after a failure it may differ for good, which is no
+    /// fault of the next case.
     pub(crate) fn restart(&mut self) {
         self.end();
+        fs::remove_dir_all(&self.target).unwrap();
         self.daemon = self.run.spawn().unwrap();
         self.wait_for_start();
     }
@@ -49,7 +51,7 @@ impl Replica {
         let cookie = self.source.join(".started");
         for begin in [true, false] {
             if begin { fs::write(&cookie, "") } else { fs::remove_file(&cookie) }.unwrap();
-            let differences = self.differences(&BTreeSet::new(), PATIENCE);
+            let differences = self.differences(&BTreeSet::new(), START_MAX);
             assert!(differences.is_empty(), "the replica does not start: {differences:?}");
         }
     }

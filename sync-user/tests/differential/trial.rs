@@ -14,9 +14,6 @@ use crate::replica::Replica;
 use crate::snapshot::{self, Changed};
 use crate::watch::{self, Told, Watch};
 
-/// How long capture and replica may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
-
 /// A place to try cases in, one after the other.
 pub(crate) struct Bench {
     root: PathBuf,
@@ -79,6 +76,7 @@ impl Bench {
         config: &Config,
         sees_maps: bool,
         replicate: Option<(&Path, &str)>,
+        patience: Duration,
     ) -> Self {
         let root = source(base);
         let (outside, bind) = (base.join("outside"), base.join("bind"));
@@ -88,7 +86,7 @@ impl Bench {
         let processes = Processes::start(&root, &outside, &bind).unwrap();
         let watch = Watch::open(root.clone(), config);
         let replica = replicate.map(|(ksyncd, capture)| Replica::start(ksyncd, capture, &root, base));
-        Self { root, outside, processes, watch, replica, spoilt: false, sees_maps, patience: PATIENCE, stamp: 0 }
+        Self { root, outside, processes, watch, replica, spoilt: false, sees_maps, patience, stamp: 0 }
     }
 
     /// An error tells what capture, the model or the replica have missed.
@@ -118,7 +116,7 @@ impl Bench {
         amount: &mut Amount,
     ) -> Result<(), String> {
         // Whatever is told late of an earlier burst must not count for this one.
-        self.watch.settle(PATIENCE);
+        self.watch.settle();
         let before = snapshot::take(&self.root).unwrap();
         if together {
             let answers = self.processes.perform_together(burst, self.stamp).unwrap();

@@ -14,6 +14,9 @@ use sync_user::shutdown::Stop;
 
 use crate::snapshot::Changed;
 
+/// How long an event may take on a busy machine.
+const SETTLE_MAX: Duration = Duration::from_mins(1);
+
 /// A capture at work.
 pub(crate) struct Watch {
     root: PathBuf,
@@ -50,7 +53,7 @@ impl Watch {
     }
 
     /// Waits until capture has told of all that has happened until now, and forgets it.
-    pub(crate) fn settle(&mut self, patience: Duration) {
+    pub(crate) fn settle(&mut self) {
         self.cookies += 1;
         let name = format!(".cookie-{}", self.cookies);
         let mut file = fs::File::create(self.root.join(&name)).unwrap();
@@ -58,7 +61,7 @@ impl Watch {
         drop(file);
         let path = TreePath::new(name.as_bytes()).unwrap();
         let mut told = Told::default();
-        let met = self.wait(&mut told, patience, |told| told.paths.contains(&path));
+        let met = self.wait(&mut told, SETTLE_MAX, |told| told.paths.contains(&path));
         assert!(met, "capture has not told of {name}");
         fs::remove_file(self.root.join(&name)).unwrap();
     }
