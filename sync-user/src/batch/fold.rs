@@ -44,9 +44,11 @@ impl Batcher {
                     self.ready(path, Depth::Entry, false, Some(stamps), taken);
                 }
             }
+            // When something is there again by then, it is another: a directory that was moved
+            // out of the root, or removed with all that was in it, told only of itself.
             Kind::Removed => {
                 self.open.remove(&path);
-                self.ready(path, Depth::Entry, true, Some(stamps), taken);
+                self.ready(path, Depth::Below, true, Some(stamps), taken);
             }
             Kind::Moved { from, directory } => self.moved(from, path, directory, stamps),
             Kind::MovedIn => self.ready(path, Depth::Below, true, Some(stamps), taken),

@@ -57,10 +57,10 @@ struct Observer<'a> {
 
 impl Observer<'_> {
     fn look(&mut self, path: &TreePath, look: Look) {
-        if look.depth == Depth::Below {
-            self.below(path);
-        }
         if path.is_root() {
+            if look.depth == Depth::Below {
+                self.below(path);
+            }
             return;
         }
         match self.tree.look(path) {
@@ -68,9 +68,9 @@ impl Observer<'_> {
                 if let Some(top) = self.topmost_unknown_directory(path) {
                     self.below(&top);
                 }
-                let new_directory =
-                    entry.version.kind == FileKind::Directory && !self.ledger.is_directory(path);
-                if new_directory && look.depth == Depth::Entry {
+                // Whatever is no directory takes along what the target has below.
+                let directory = entry.version.kind == FileKind::Directory;
+                if directory && (look.depth == Depth::Below || !self.ledger.is_directory(path)) {
                     self.below(path);
                 }
                 let (inode, several) = (entry.inode, entry.links > 1);

@@ -94,6 +94,7 @@ impl Model {
             O::Unlink { at } | O::RemoveDirectory { at } => {
                 self.names.remove(at);
             }
+            O::RemoveTree { at } => drop(self.take(at)),
             O::Hold { slot, at } => {
                 self.held.insert((process, *slot), self.names[at]);
             }

@@ -108,27 +108,14 @@ pub(crate) enum Operation {
         at: String,
     },
     /// `group` is the permission of one more user, and of the mask.
-    Acl {
-        at: String,
-        group: u8,
-    },
-    Unlink {
-        at: String,
-    },
-    MakeDirectory {
-        at: String,
-    },
-    RemoveDirectory {
-        at: String,
-    },
-    MoveOut {
-        at: String,
-        to: String,
-    },
-    MoveIn {
-        from: String,
-        at: String,
-    },
+    Acl { at: String, group: u8 },
+    Unlink { at: String },
+    MakeDirectory { at: String },
+    RemoveDirectory { at: String },
+    /// A directory with all that is in it.
+    RemoveTree { at: String },
+    MoveOut { at: String, to: String },
+    MoveIn { from: String, at: String },
     /// Opens a file, and keeps it open.
     Hold {
         slot: u8,
@@ -280,6 +267,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         5 => name().prop_map(|at| O::Unlink { at }),
         14 => name().prop_map(|at| O::MakeDirectory { at }),
         2 => name().prop_map(|at| O::RemoveDirectory { at }),
+        2 => name().prop_map(|at| O::RemoveTree { at }),
         2 => (name(), outside()).prop_map(|(at, to)| O::MoveOut { at, to }),
         3 => (outside(), name()).prop_map(|(from, at)| O::MoveIn { from, at }),
     ];

@@ -129,6 +129,13 @@ impl Performer {
             O::Unlink { at: name } => fs::remove_file(at(name)),
             O::MakeDirectory { at: name } => fs::create_dir(at(name)),
             O::RemoveDirectory { at: name } => fs::remove_dir(at(name)),
+            // A file is left alone, so that nothing is removed in part.
+            O::RemoveTree { at: name } => {
+                if !fs::symlink_metadata(at(name))?.is_dir() {
+                    return Err(Errno::NOTDIR.into());
+                }
+                fs::remove_dir_all(at(name))
+            }
             O::MoveOut { at: name, to } => fs::rename(at(name), self.outside.join(to)),
             O::MoveIn { from, at: name } => fs::rename(self.outside.join(from), at(name)),
             O::Hold { slot, at: name } => {

@@ -91,19 +91,20 @@ impl Bench {
 
     /// An error tells what capture, the model or the replica have missed.
     pub(crate) fn run(&mut self, case: &Case) -> Result<Amount, String> {
-        self.processes.release_all().unwrap();
-        watch::empty(&self.root);
-        watch::empty(&self.outside);
-        if std::mem::replace(&mut self.spoilt, true)
-            && let Some(replica) = &mut self.replica
-        {
-            replica.restart();
+        if std::mem::replace(&mut self.spoilt, true) {
+            self.processes.release_all().unwrap();
+            watch::empty(&self.root);
+            watch::empty(&self.outside);
+            self.replica.iter_mut().for_each(Replica::restart);
         }
         let (mut model, mut amount) = (Model::default(), Amount::default());
         for (number, burst) in case.bursts.iter().enumerate() {
             let failed = |what: String| format!("burst {number}, {}: {what}", told(burst));
             self.burst(burst, case.together, &mut model, &mut amount).map_err(failed)?;
         }
+        watch::empty(&self.root);
+        watch::empty(&self.outside);
+        self.replicated(&BTreeSet::new(), "once the source is empty")?;
         self.spoilt = false;
         Ok(amount)
     }

@@ -19,7 +19,11 @@ const HANDLE_BYTES_MAX: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
     Inside(TreePath),
-    Outside,
+    /// Not below the root, as far as the kernel knows its names at the moment. A file that has
+    /// several may have another one inside.
+    Outside {
+        several_names: bool,
+    },
     /// The inode is no more.
     Gone,
 }
@@ -87,8 +91,7 @@ impl Handles {
         Ok(place)
     }
 
-    /// Where an inode of any kind is, by one of its names. `Outside` can also mean that the
-    /// kernel knows none of its names at the moment.
+    /// Where an inode of any kind is, by one of its names.
     pub(super) fn inode(&self, handle: Handle<'_>) -> Result<Place, Unresolved> {
         self.resolve(handle, libc::O_PATH | libc::O_NOFOLLOW)
     }
@@ -113,15 +116,18 @@ impl Handles {
             Err(Errno::ESTALE) => return Ok(Place::Gone),
             Err(_) => return Err(Unresolved),
         };
-        if nix::sys::stat::fstat(&opened).map_err(|_cause| Unresolved)?.st_nlink == 0 {
+        let stat = nix::sys::stat::fstat(&opened).map_err(|_cause| Unresolved)?;
+        if stat.st_nlink == 0 {
             return Ok(Place::Gone);
         }
+        let directory = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
+        let outside = Place::Outside { several_names: !directory && stat.st_nlink > 1 };
         let name = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))
             .map_err(|_cause| Unresolved)?;
         match name.as_os_str().as_bytes() {
-            b"/" => Ok(Place::Outside),
+            b"/" => Ok(outside),
             [b'/', below @ ..] => TreePath::new(below).map(Place::Inside).map_err(|_cause| Unresolved),
-            _ => Ok(Place::Outside),
+            _ => Ok(outside),
         }
     }
 

@@ -58,13 +58,14 @@ fn named(
     change: &mut impl FnMut(Kind, TreePath),
 ) -> Result<(), Unresolved> {
     let has = |bits: u64| event.mask & bits != 0;
-    let content = has(libc::FAN_CLOSE_WRITE | libc::FAN_MODIFY);
+    let file = event.inode.filter(|_| {
+        has(libc::FAN_CLOSE_WRITE | libc::FAN_MODIFY | libc::FAN_ATTRIB) && !has(libc::FAN_ONDIR)
+    });
     let path = path_of(entry, handles)?;
-    // Outside of the root a file may still have another name inside it.
     let Some(path) = path else {
-        return match event.inode.filter(|_| content) {
-            Some(inode) => elsewhere(inode, handles, change).map(drop),
-            None => Ok(()),
+        return match file.map(|inode| elsewhere(inode, handles, change)).transpose()? {
+            Some(Place::Outside { several_names: true }) => Err(Unresolved),
+            _ => Ok(()),
         };
     };
     if has(libc::FAN_DELETE | libc::FAN_MOVED_FROM) {
@@ -84,11 +85,11 @@ fn named(
     if has(libc::FAN_ATTRIB) {
         change(Kind::Attributes, path.clone());
     }
-    match event.inode {
-        Some(inode) if content && !has(libc::FAN_ONDIR) && !handles.is_at(inode, &path) => {
+    match file {
+        Some(inode) if !handles.is_at(inode, &path) => {
             match elsewhere(inode, handles, change)? {
                 // It has a name, and that is not known: it may be inside.
-                Place::Outside => Err(Unresolved),
+                Place::Outside { .. } => Err(Unresolved),
                 Place::Inside(_) | Place::Gone => Ok(()),
             }
         }
@@ -106,7 +107,7 @@ fn nameless(
     let content = event.mask & (libc::FAN_CLOSE_WRITE | libc::FAN_MODIFY) != 0;
     match event.inode {
         Some(inode) if content => match elsewhere(inode, handles, change)? {
-            Place::Outside => Err(Unresolved),
+            Place::Outside { .. } => Err(Unresolved),
             Place::Inside(_) | Place::Gone => Ok(()),
         },
         Some(inode) => {
@@ -148,6 +149,6 @@ fn path_of(entry: Entry<'_>, handles: &mut Handles) -> Result<Option<TreePath>, 
         Place::Inside(directory) => {
             directory.join(entry.name.as_bytes()).map(Some).map_err(|_not_a_path| Unresolved)
         }
-        Place::Outside | Place::Gone => Ok(None),
+        Place::Outside { .. } | Place::Gone => Ok(None),
     }
 }
