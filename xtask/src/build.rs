@@ -27,6 +27,28 @@ pub(crate) fn embedded() -> Result<()> {
     replace_if_changed(&receiver()?, &embed.join("ksyncd-receiver"))
 }
 
+/// Builds the differential test, with the hooks that it can leave out, and says where it is.
+pub(crate) fn differential() -> Result<PathBuf> {
+    const TEST: &str = "differential";
+    let told = output(cargo().args([
+        "test",
+        "--package",
+        "sync-user",
+        "--test",
+        TEST,
+        "--features",
+        "mutation",
+        "--no-run",
+        "--message-format=json",
+    ]))?;
+    let executable = told.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_test = message["target"]["name"] == TEST;
+        is_test.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
+    });
+    executable.context("cargo did not say where the differential test is")
+}
+
 /// Whether the eBPF object is among what is embedded.
 pub(crate) fn has_bpf() -> bool {
     workspace().join("target/embed/ksyncd.bpf.o").exists()

@@ -51,6 +51,17 @@ fn changes_gather_while_batches_are_on_their_way() {
     assert_eq!(looks(&batch), ["a", "b"]);
 }
 
+/// What was below a directory goes with it in silence when it is moved out of the root, and by
+/// the time of the look there may be another directory with its name.
+#[test]
+fn below_a_removed_name_everything_is_looked_at() {
+    let mut batcher = Batcher::new(config());
+    batcher.push(change(Kind::Removed, "a", 10), 0, Stamp(20));
+    batcher.push(change(Kind::Named, "a", 11), 0, Stamp(21));
+    let batch = batcher.close(Room::Idle, Stamp(21)).expect("no delay was asked for");
+    assert_eq!(batch.looks[&path("a")].depth, Depth::Below);
+}
+
 #[test]
 fn enough_changes_close_a_batch_before_its_time() {
     let mut batcher = Batcher::new(Config { max_changes: 3, ..config() });

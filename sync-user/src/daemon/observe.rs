@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock;
 use crate::ledger::{Ledger, Links};
-use crate::model::{Batch, Depth, Entry, FileKind, Look, Move, Problem, TreePath, Version};
+use crate::model::{Batch, Depth, Entry, FileKind, Inode, Look, Move, Problem, TreePath, Version};
 use crate::plan::{Hashed, Observed, State, worth_hashing};
 use crate::tree::{Seen, Tree};
 
@@ -63,7 +63,10 @@ impl Observer<'_> {
             }
             return;
         }
-        match self.tree.look(path) {
+        let before = self.links.shared(path);
+        let seen = self.tree.look(path);
+        let now = if let Seen::Present(entry) = &seen { Some(entry.inode) } else { None };
+        match seen {
             Seen::Present(entry) => {
                 if let Some(top) = self.topmost_unknown_directory(path) {
                     self.below(&top);
@@ -77,15 +80,16 @@ impl Observer<'_> {
                 let is_file = entry.version.kind == FileKind::File;
                 self.present(path, entry, look.content);
                 if several && is_file {
-                    let others: Vec<TreePath> = self.links.others(inode, path).cloned().collect();
-                    for other in others {
-                        self.other_name(&other, look.content);
-                    }
+                    self.other_names(inode, path, look.content);
                 }
             }
             Seen::Absent => self.add(path, State::Absent),
             Seen::Ignored => self.add(path, State::Unknown),
             Seen::Unreadable(cause) => self.unreadable(path, &cause),
+        }
+        // The change may have been one of the file that had this name before.
+        if let Some(before) = before.filter(|before| Some(*before) != now) {
+            self.other_names(before, path, look.content);
         }
     }
 
@@ -134,7 +138,14 @@ impl Observer<'_> {
         self.observation.seen.insert(path.clone(), Observed { state: State::Present(entry), content, asked });
     }
 
-    /// A file changed under one of its names: it did so under this one.
+    /// A file changed under the name `path`: it did so under all that it has.
+    fn other_names(&mut self, inode: Inode, path: &TreePath, asked: bool) {
+        let others: Vec<TreePath> = self.links.others(inode, path).cloned().collect();
+        for other in others {
+            self.other_name(&other, asked);
+        }
+    }
+
     fn other_name(&mut self, path: &TreePath, asked: bool) {
         if self.observation.seen.contains_key(path) {
             return;

@@ -2,7 +2,8 @@
 //!
 //! The kernel reports a write, or a change of mode, under the one name that was used; the other
 //! hard links of the inode changed with it. They are separate files at the target, so each has
-//! to be looked at. A second name can be given at any time, so the first is remembered too.
+//! to be looked at. A second name can be given at any time, so the first is remembered too; and
+//! the name that was used can be gone, or another file's, when it is looked at.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,6 +16,8 @@ pub struct Links {
     names: HashMap<Inode, Names>,
     /// Names in all, the outdated ones too.
     count: usize,
+    /// Inodes that had several names, by each of them.
+    shared: HashMap<TreePath, Inode>,
 }
 
 #[derive(Debug, Clone)]
@@ -36,21 +39,23 @@ impl Names {
 impl Links {
     /// Names that are remembered; some may be outdated.
     pub fn len(&self) -> usize {
-        self.count
+        self.count + self.shared.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.len() == 0
     }
 
     /// Notes that `path` names `inode`, which has `links` names in all.
     pub fn note(&mut self, inode: Inode, links: u64, path: &TreePath) {
+        self.shared.remove(path);
         let before = self.names.remove(&inode);
         self.count -= before.as_ref().map_or(0, |names| names.iter().count());
         let names = match before {
             Some(before) if links > 1 => {
                 let mut all: BTreeSet<TreePath> = before.iter().cloned().collect();
                 all.insert(path.clone());
+                self.shared.extend(all.iter().map(|name| (name.clone(), inode)));
                 Names::Several(all)
             }
             _ => Names::One(path.clone()),
@@ -64,8 +69,14 @@ impl Links {
         self.names.get(&inode).into_iter().flat_map(Names::iter).filter(move |name| *name != path)
     }
 
+    /// The inode that `path` led to when it was last seen, if that had several names.
+    pub fn shared(&self, path: &TreePath) -> Option<Inode> {
+        self.shared.get(path).copied()
+    }
+
     /// Forgets the names that `keep` is false for.
     pub fn retain(&mut self, keep: impl Fn(&TreePath) -> bool) {
+        self.shared.retain(|name, _| keep(name));
         self.names.retain(|_, names| match names {
             Names::One(name) => keep(name),
             Names::Several(all) => {
@@ -94,7 +105,18 @@ mod tests {
         assert_eq!(links.others(inode, &path("b")).collect::<Vec<_>>(), [&path("a")]);
         assert_eq!(links.others(inode, &path("a")).collect::<Vec<_>>(), [&path("b")]);
         links.note(inode, 1, &path("b"));
-        assert_eq!((links.others(inode, &path("b")).count(), links.len()), (0, 1));
+        assert_eq!(links.others(inode, &path("b")).count(), 0);
+    }
+
+    #[test]
+    fn what_a_shared_name_led_to_is_known_until_it_leads_elsewhere() {
+        let (mut links, inode) = (Links::default(), Inode { device: 1, number: 7 });
+        links.note(inode, 1, &path("a"));
+        assert_eq!(links.shared(&path("a")), None);
+        links.note(inode, 2, &path("b"));
+        assert_eq!((links.shared(&path("a")), links.shared(&path("b"))), (Some(inode), Some(inode)));
+        links.note(Inode { number: 8, ..inode }, 1, &path("b"));
+        assert_eq!((links.shared(&path("a")), links.shared(&path("b"))), (Some(inode), None));
     }
 
     #[test]
@@ -105,7 +127,7 @@ mod tests {
         }
         links.note(Inode { number: 8, ..inode }, 1, &path("gone"));
         links.retain(|name| name.as_bytes() < b"c".as_slice());
-        assert_eq!(links.len(), 2);
-        assert_eq!(links.others(inode, &path("b")).collect::<Vec<_>>(), [&path("a")]);
+        assert_eq!((links.others(inode, &path("b")).collect::<Vec<_>>(), links.len()), (vec![&path("a")], 4));
+        assert_eq!(links.shared(&path("c")), None);
     }
 }

@@ -34,7 +34,12 @@ use operation::{Case, cases};
 use trial::{Amount, Bench};
 
 /// Cases that failed once, shrunk.
-const REGRESSIONS: &[(&str, &str)] = &[(EVERY_OPERATION, include_str!("regressions/every-operation.json"))];
+const REGRESSIONS: &[(&str, &str)] = &[
+    (EVERY_OPERATION, include_str!("regressions/every-operation.json")),
+    ("a directory that is made anew", include_str!("regressions/directory-made-anew.json")),
+    ("a hard link whose name is taken over", include_str!("regressions/name-taken-over.json")),
+    ("a hard link whose name moves out", include_str!("regressions/name-moved-out.json")),
+];
 
 /// The case that does each thing by itself, so that it shows which hook tells of it.
 const EVERY_OPERATION: &str = "every operation";

@@ -38,15 +38,12 @@ pub(super) const FILE_SYSTEMS: [FileSystem; 3] = [
 /// Room for what is replicated; the file is sparse.
 const DISK: &str = "2G";
 
-/// A program of ours that a machine has in its PATH.
-pub(super) type Program<'a> = (&'a str, &'a Path);
-
-/// Makes both for a machine that is to run `command`, with `programs` besides the daemon, and with
-/// a disk for each of `file_systems`.
+/// Makes both for a machine that is to run `command`, with `programs` besides ksyncd in its
+/// `/bin`, and a disk for each of `file_systems`.
 pub(super) fn make(
     kernel: &Kernel,
     command: &str,
-    programs: &[Program<'_>],
+    programs: &[(PathBuf, &str)],
     file_systems: &[FileSystem],
 ) -> Result<Image> {
     let folder = workspace().join("target/vm/image");
@@ -74,8 +71,8 @@ pub(super) fn make(
         }
     }
     program(&workspace().join("target/release/ksyncd"), &root, "/bin/ksyncd")?;
-    for (name, path) in programs {
-        program(path, &root, &format!("/bin/{name}"))?;
+    for (from, name) in programs {
+        program(from, &root, &format!("/bin/{name}"))?;
     }
     for path in PROGRAMS {
         program(Path::new(path), &root, path)?;

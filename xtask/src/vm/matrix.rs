@@ -26,12 +26,13 @@ pub(crate) fn matrix() -> Result<()> {
     super::install()?;
     packages::install(packages::MATRIX)?;
     build::build()?;
+    let programs = [(build::differential()?, DIFFERENTIAL)];
     let (mut outcomes, mut versions) = (Outcomes::new(), Vec::new());
     for series in Series::value_variants() {
         let kernel = kernel::fetch(*series)?;
         let version = &kernel.version;
         eprintln!("xtask: Linux {version}");
-        let image = image::make(&kernel, &script(), &[], &FILE_SYSTEMS)?;
+        let image = image::make(&kernel, &script(), &programs, &FILE_SYSTEMS)?;
         let mut read = |line: &str| {
             if let Some((place, capture, words)) = outcome(line) {
                 println!(

@@ -9,7 +9,7 @@ mod machine;
 mod matrix;
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -36,35 +36,58 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     install()?;
     build::build()?;
-    boot(arguments.kernel, &arguments.append, &quote(&arguments.command))
+    boot(arguments.kernel, &arguments.append, &quote(&arguments.command), &[])
 }
 
-/// Replicates in machines: the scripted operations and colliding writers, by each backend, on
-/// each kernel.
+/// The name that the differential test has in a machine.
+const DIFFERENTIAL: &str = "differential";
+
+/// Replicates in machines: the scripted operations and colliding writers, by each backend, and
+/// the differential test by eBPF, on each kernel. On one, each hook is left out in turn.
 pub(crate) fn test() -> Result<()> {
     install()?;
     build::build()?;
     if !build::has_bpf() {
         bail!("the eBPF programs could not be built, so there is nothing to try on other kernels");
     }
+    let programs = [(build::differential()?, DIFFERENTIAL)];
     // Preemptible kernels skip eBPF trampolines silently, so both ways count.
-    for (series, append) in [(Series::Bookworm, ""), (Series::Trixie, ""), (Series::Trixie, "preempt=full")] {
+    for (series, append, mutate) in [
+        (Series::Bookworm, "", false),
+        (Series::Trixie, "", true),
+        (Series::Trixie, "preempt=full", false),
+    ] {
         let name = format!("Linux {}{}{append}", series.name(), if append.is_empty() { "" } else { " " });
         eprintln!("xtask: {name}");
         let demonstration = |backend: &str| format!("ksyncd demo --capture {backend} --writers 10s");
-        let command = format!("{} && {}", demonstration("ebpf"), demonstration("fanotify"));
-        boot(series, append, &command).context(name)?;
+        let mut commands = vec![
+            demonstration("ebpf"),
+            demonstration("fanotify"),
+            differential("ebpf", &format!("--seeds {SEEDS}")),
+        ];
+        if mutate {
+            commands.push(differential("ebpf", "--mutate"));
+        }
+        boot(series, append, &commands.join(" && "), &programs).context(name)?;
     }
     Ok(())
+}
+
+/// Seeds that a machine tries: it takes ten times as long as the host.
+const SEEDS: &str = "0..6";
+
+/// The command for one run of the differential test in a machine.
+fn differential(backend: &str, arguments: &str) -> String {
+    format!("{DIFFERENTIAL} --ksyncd /bin/ksyncd --capture {backend} {arguments}")
 }
 
 fn install() -> Result<()> {
     [packages::BUILD, packages::RUN, packages::VM].into_iter().try_for_each(packages::install)
 }
 
-fn boot(series: Series, append: &str, command: &str) -> Result<()> {
+fn boot(series: Series, append: &str, command: &str, programs: &[(PathBuf, &str)]) -> Result<()> {
     let kernel = kernel::fetch(series)?;
-    let image = image::make(&kernel, command, &[], &image::FILE_SYSTEMS[..1])?;
+    let image = image::make(&kernel, command, programs, &image::FILE_SYSTEMS[..1])?;
     // Nobody reads it when standard output is closed.
     let show = |line: &str| drop(writeln!(std::io::stdout().lock(), "{line}"));
     machine::run(&kernel, &image, Clock::Real, append, &mut { show })

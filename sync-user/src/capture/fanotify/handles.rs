@@ -93,7 +93,12 @@ impl Handles {
 
     /// Where an inode of any kind is, by one of its names.
     pub(super) fn inode(&self, handle: Handle<'_>) -> Result<Place, Unresolved> {
-        self.resolve(handle, libc::O_PATH | libc::O_NOFOLLOW)
+        let place = self.resolve(handle, libc::O_PATH | libc::O_NOFOLLOW)?;
+        match &place {
+            // The kernel may still remember a name that the file has lost, as if it were one.
+            Place::Inside(path) if !self.is_at(handle, path) => Err(Unresolved),
+            _ => Ok(place),
+        }
     }
 
     /// Whether `path` is a name of the inode with this handle.
