@@ -31,6 +31,9 @@ pub struct Content(pub [u8; 32]);
 const SETTLED_AFTER_SECONDS: i64 = 3;
 
 impl Time {
+    /// Stands for a time that is not known: no file system has it.
+    pub const UNKNOWN: Self = Self { seconds: i64::MIN, nanoseconds: 0 };
+
     /// Whether content that was read at `read_at`, with this modification time, is proven
     /// unchanged for as long as the time stays the same.
     pub fn settled(self, read_at: Self) -> bool {

@@ -124,6 +124,23 @@ fn a_renamed_directory_sends_no_content() {
     assert_eq!(steps, [Step::Rename { from: path("d"), to: path("e"), expects: directory }]);
 }
 
+/// I4: the directory is renamed between the look at what is in it and the look at its time.
+#[test]
+fn the_time_of_a_directory_that_left_meanwhile_is_not_known() {
+    let (directory, file) = (version(FileKind::Directory, 0, 1), version(FileKind::File, 5, 2));
+    let mut ledger = ledger_of(&Tree::from([(path("d"), directory), (path("d/f"), file)]));
+    let gone = Observed { state: State::Absent, content: None, asked: false };
+    let mut steps = differences(&BTreeMap::from([(path("d/f"), gone)]), &mut ledger);
+    steps.extend(directory_times(&steps, &BTreeMap::new(), |_| None, &mut ledger));
+    assert_eq!(only_steps(steps), [Step::RemoveFile { path: path("d/f") }]);
+    let after = Tree::from([(path("e"), directory)]);
+    let mut steps = moves(&[Move { from: path("d"), to: path("e") }], &after, &mut ledger);
+    let seen = Observed { state: State::Present(entry(directory)), content: None, asked: false };
+    steps.extend(differences(&BTreeMap::from([(path("e"), seen)]), &mut ledger));
+    let step = only_steps(steps).pop().expect("two steps");
+    assert_eq!(step, Step::SetAttributes { path: path("e"), version: directory });
+}
+
 #[test]
 fn swapped_names_are_exchanged_in_one_step() {
     let (one, other) = (version(FileKind::File, 1, 1), version(FileKind::File, 2, 2));

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Planned;
-use crate::ledger::Ledger;
-use crate::model::{FileKind, Look, Step, TreePath, Version};
+use crate::ledger::{Held, Known, Ledger};
+use crate::model::{FileKind, Look, Step, Time, TreePath, Version};
 
 /// The last steps of a plan: each directory in which `steps` add, replace or remove a name gets
 /// the time that the source's has, and so does each that has another time and holds a path of
 /// `looks`: names that are not replicated, or gone again, have come and left there. `at_source`
-/// tells what a directory of the source is now.
+/// tells what a directory of the source is now. One that is there no more was renamed meanwhile:
+/// what its time became at the target is not known, until it is looked at by its new name.
 pub fn directory_times(
     steps: &[Planned],
     looks: &BTreeMap<TreePath, Look>,
@@ -37,15 +38,24 @@ pub fn directory_times(
     }
     let mut times = Vec::new();
     for path in disturbed.union(&above_looks).filter(|path| !path.is_root()) {
-        let (Some(mut held), Some(version)) = (ledger.held(path), at_source(path)) else {
-            continue;
-        };
-        let is_due = disturbed.contains(path) || held.version.mtime != version.mtime;
-        if is_due && held.version.kind == FileKind::Directory && version.kind == FileKind::Directory {
-            held.version.mtime = version.mtime;
-            let step = Step::SetDirectoryTime { path: path.clone(), mtime: version.mtime };
-            times.push(Planned::follow(step, Some(held), ledger));
+        let Some(mut held) = ledger.held(path).filter(is_directory) else { continue };
+        let now = at_source(path).filter(|version| version.kind == FileKind::Directory);
+        match now {
+            Some(Version { mtime, .. }) if disturbed.contains(path) || held.version.mtime != mtime => {
+                held.version.mtime = mtime;
+                let step = Step::SetDirectoryTime { path: path.clone(), mtime };
+                times.push(Planned::follow(step, Some(held), ledger));
+            }
+            None if disturbed.contains(path) => {
+                held.version.mtime = Time::UNKNOWN;
+                ledger.set(path.clone(), Known::Holds(held));
+            }
+            Some(_) | None => {}
         }
     }
     times
+}
+
+fn is_directory(held: &Held) -> bool {
+    held.version.kind == FileKind::Directory
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::operation::{Allocation, Copying, Operation, Renaming};
+use crate::operation::{Allocation, Operation, Renaming};
 use crate::perform::{BLOCK, text};
 
 /// What stands before names outside of the root.
@@ -62,13 +62,10 @@ impl Model {
             O::Truncate { at, size } => self.content(at).resize(usize::from(*size), 0),
             O::Empty { at } => self.content(at).clear(),
             O::Allocate { at, how } => allocate(self.content(at), *how),
-            O::Copy { from, to, by } => {
+            // What the target has beyond stays, of a clone too.
+            O::Copy { from, to, by: _ } => {
                 let source = self.content(from).clone();
-                let target = self.content(to);
-                if *by == Copying::Clone {
-                    target.clear();
-                }
-                overwrite(target, 0, &source);
+                overwrite(self.content(to), 0, &source);
             }
             O::Uring { at } => overwrite(self.content(at), 0, &text(stamp, 11)),
             O::Map { at } => overwrite(self.content(at), 0, &text(stamp, 7)),

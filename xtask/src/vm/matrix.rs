@@ -9,7 +9,7 @@ use clap::ValueEnum as _;
 
 use super::image::{self, FILE_SYSTEMS};
 use super::kernel::{self, Series};
-use super::machine::{self, Clock};
+use super::{DIFFERENTIAL, SEEDS, differential, machine};
 use crate::{build, packages, workspace};
 
 /// The file systems, in the order of the table. The last two need no disk.
@@ -17,10 +17,13 @@ const PLACES: [&str; 5] = ["ext4", "xfs", "btrfs", "tmpfs", "overlay"];
 
 const CAPTURES: [&str; 2] = ["ebpf", "fanotify"];
 
+/// What a failure of the differential test is called.
+const UNLIKE: &str = "the differential test found a difference";
+
 /// What became of one attempt: the last words of the program, if it failed.
 type Outcomes = BTreeMap<(String, String, String), Result<(), String>>;
 
-/// Runs the demonstration, with colliding writers, everywhere; writes `docs/support.md`. An
+/// Runs the demonstration, with colliding writers, and the differential test everywhere; writes `docs/support.md`. An
 /// attempt in which trees differ is a failure; one that ksyncd itself refuses is a fact.
 pub(crate) fn matrix() -> Result<()> {
     super::install()?;
@@ -57,7 +60,7 @@ pub(crate) fn matrix() -> Result<()> {
     let wrong: Vec<&String> = outcomes
         .values()
         .filter_map(|outcome| outcome.as_ref().err())
-        .filter(|words| words.contains("not equal"))
+        .filter(|words| words.contains("not equal") || words.contains(UNLIKE))
         .collect();
     if !wrong.is_empty() {
         bail!("trees differed in {} attempts", wrong.len());
@@ -80,10 +83,14 @@ fn script() -> String {
         };
         let _written = writeln!(script, "if {mount}; then");
         for capture in CAPTURES {
+            let test = differential(capture, &format!("--directory /place --seeds {SEEDS}"));
             let _written = writeln!(
                 script,
-                "  if TMPDIR=/place ksyncd demo --capture {capture} --writers 3s >/tmp/log 2>&1; then echo 'matrix: {place} {capture} works'\n  \
-                 else echo \"matrix: {place} {capture} failed: $(grep '^ksyncd: ' /tmp/log | head -n 1)\"; fi"
+                "  if ! TMPDIR=/place ksyncd demo --capture {capture} --writers 3s >/tmp/log 2>&1; then \
+                 echo \"matrix: {place} {capture} failed: $(grep '^ksyncd: ' /tmp/log | head -n 1)\"\n  \
+                 elif ! {test} >/tmp/log 2>&1; then cat /tmp/log\n    \
+                 echo \"matrix: {place} {capture} failed: {UNLIKE}\"\n  \
+                 else echo 'matrix: {place} {capture} works'; fi"
             );
         }
         let _written = writeln!(script, "  umount /place\nelse");
@@ -110,8 +117,8 @@ fn outcome(line: &str) -> Option<(String, String, Result<(), String>)> {
 
 fn render(versions: &[String], outcomes: &Outcomes) -> String {
     let mut text = String::from(
-        "# What works where\n\nWritten by `cargo xtask matrix`, which runs the demonstration with colliding writers in virtual machines on\n\
-         Debian's kernels, and compares both trees.\n\n| Linux | file system | ebpf | fanotify |\n|---|---|---|---|\n",
+        "# What works where\n\nWritten by `cargo xtask matrix`, which runs the demonstration with colliding writers, and the\n\
+         differential test, in virtual machines on Debian's kernels, and compares both trees.\n\n| Linux | file system | ebpf | fanotify |\n|---|---|---|---|\n",
     );
     let mut notes: Vec<&String> = Vec::new();
     for version in versions {

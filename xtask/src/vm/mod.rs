@@ -27,7 +27,8 @@ pub(crate) struct Arguments {
     /// More for the kernel's command line, such as `preempt=full`
     #[arg(long, value_name = "WORDS", default_value = "")]
     append: String,
-    /// The command and its arguments; /data is a disk with ext4, PATH holds ksyncd and busybox
+    /// The command and its arguments; /data is a disk with ext4, PATH holds ksyncd, busybox and,
+    /// when it is named, the test `differential`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     command: Vec<String>,
 }
@@ -36,7 +37,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     install()?;
     build::build()?;
-    boot(arguments.kernel, &arguments.append, &quote(&arguments.command), &[])
+    let mut programs = Vec::new();
+    if arguments.command.iter().any(|word| word.contains(DIFFERENTIAL)) {
+        programs.push((build::differential()?, DIFFERENTIAL));
+    }
+    boot(arguments.kernel, &arguments.append, &quote(&arguments.command), &programs)
 }
 
 /// The name that the differential test has in a machine.

@@ -165,11 +165,10 @@ fn doubt(path: &TreePath, ledger: &mut Ledger) {
     }
 }
 
-/// An entry of which only the kind is known; no real one has this time.
+/// An entry of which only the kind is known.
 fn guess(kind: FileKind) -> Known {
-    let mtime = Time { seconds: i64::MIN, nanoseconds: 0 };
     Known::Holds(Held {
-        version: Version { kind, size: u64::MAX, mtime, mode: Mode(0) },
+        version: Version { kind, size: u64::MAX, mtime: Time::UNKNOWN, mode: Mode(0) },
         content: None,
         settled: true,
     })
