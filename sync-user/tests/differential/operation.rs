@@ -60,7 +60,7 @@ pub(crate) enum Operation {
         to: String,
         by: Copying,
     },
-    /// A write through io_uring.
+    /// A write through `io_uring`.
     Uring {
         at: String,
     },
@@ -108,14 +108,31 @@ pub(crate) enum Operation {
         at: String,
     },
     /// `group` is the permission of one more user, and of the mask.
-    Acl { at: String, group: u8 },
-    Unlink { at: String },
-    MakeDirectory { at: String },
-    RemoveDirectory { at: String },
+    Acl {
+        at: String,
+        group: u8,
+    },
+    Unlink {
+        at: String,
+    },
+    MakeDirectory {
+        at: String,
+    },
+    RemoveDirectory {
+        at: String,
+    },
     /// A directory with all that is in it.
-    RemoveTree { at: String },
-    MoveOut { at: String, to: String },
-    MoveIn { from: String, at: String },
+    RemoveTree {
+        at: String,
+    },
+    MoveOut {
+        at: String,
+        to: String,
+    },
+    MoveIn {
+        from: String,
+        at: String,
+    },
     /// Opens a file, and keeps it open.
     Hold {
         slot: u8,
@@ -140,12 +157,15 @@ pub(crate) enum Operation {
 impl Operation {
     /// Its name, with the way in which it is done.
     pub(crate) fn name(&self) -> String {
-        let (whole, way) = (format!("{self:?}"), match self {
-            Self::Allocate { how, .. } => format!("{how:?}"),
-            Self::Copy { by, .. } => format!("{by:?}"),
-            Self::Rename { how, .. } => format!("{how:?}"),
-            _ => String::new(),
-        });
+        let (whole, way) = (
+            format!("{self:?}"),
+            match self {
+                Self::Allocate { how, .. } => format!("{how:?}"),
+                Self::Copy { by, .. } => format!("{by:?}"),
+                Self::Rename { how, .. } => format!("{how:?}"),
+                _ => String::new(),
+            },
+        );
         let name = whole.split([' ', '{']).next().unwrap_or_default();
         if way.is_empty() { name.to_owned() } else { format!("{name} {way}") }
     }

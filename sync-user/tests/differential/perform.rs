@@ -9,7 +9,9 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, Per
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
-use rustix::fs::{self as sys, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, XattrFlags};
+use rustix::fs::{
+    self as sys, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, XattrFlags,
+};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
@@ -61,14 +63,7 @@ impl Performer {
             }
             O::Overwrite { at: name, offset, vectored } => {
                 let file = regular(OpenOptions::new().write(true), &at(name))?;
-                let (bytes, offset) = (text(stamp, 13), u64::from(*offset));
-                if *vectored {
-                    let parts = [IoSlice::new(&bytes[..5]), IoSlice::new(&bytes[5..])];
-                    rustix::io::pwritev(&file, &parts, offset).map(drop)?;
-                    Ok(())
-                } else {
-                    file.write_all_at(&bytes, offset)
-                }
+                overwrite(&file, &text(stamp, 13), u64::from(*offset), *vectored)
             }
             O::Truncate { at: name, size } => {
                 nix::unistd::truncate(&at(name), i64::from(*size)).map_err(io::Error::from)
@@ -93,21 +88,7 @@ impl Performer {
                 let kind = if *socket { FileType::Socket } else { FileType::Fifo };
                 Ok(sys::mknodat(CWD, at(name), kind, Mode::from_raw_mode(0o644), 0)?)
             }
-            O::Rename { from, to, how } => {
-                let flags = match how {
-                    Renaming::Plain => RenameFlags::empty(),
-                    Renaming::NoReplace => RenameFlags::NOREPLACE,
-                    Renaming::Exchange => RenameFlags::EXCHANGE,
-                    Renaming::Whiteout => RenameFlags::WHITEOUT,
-                };
-                // ext4 fails, but puts the name back that it had taken: it moves the time of the
-                // directory, and nothing tells of it.
-                if *how == Renaming::Whiteout && fs::read_dir(at(to)).is_ok_and(|mut names| names.next().is_some())
-                {
-                    return Err(Errno::NOTEMPTY.into());
-                }
-                Ok(sys::renameat_with(CWD, at(from), CWD, at(to), flags)?)
-            }
+            O::Rename { from, to, how } => rename(&at(from), &at(to), *how),
             O::Link { from, to } => Ok(sys::linkat(CWD, at(from), CWD, at(to), AtFlags::empty())?),
             // It leads nowhere: what is done to a link is never done to another name of the tree.
             O::Symlink { at: name } => std::os::unix::fs::symlink("/nowhere/at/all", at(name)),
@@ -129,13 +110,7 @@ impl Performer {
             O::Unlink { at: name } => fs::remove_file(at(name)),
             O::MakeDirectory { at: name } => fs::create_dir(at(name)),
             O::RemoveDirectory { at: name } => fs::remove_dir(at(name)),
-            // A file is left alone, so that nothing is removed in part.
-            O::RemoveTree { at: name } => {
-                if !fs::symlink_metadata(at(name))?.is_dir() {
-                    return Err(Errno::NOTDIR.into());
-                }
-                fs::remove_dir_all(at(name))
-            }
+            O::RemoveTree { at: name } => remove_tree(&at(name)),
             O::MoveOut { at: name, to } => fs::rename(at(name), self.outside.join(to)),
             O::MoveIn { from, at: name } => fs::rename(self.outside.join(from), at(name)),
             O::Hold { slot, at: name } => {
@@ -151,9 +126,7 @@ impl Performer {
                 }
                 held.map.as_ref().ok_or(Errno::BADF)?.store(&text(stamp, 7))
             }
-            O::Release { slot } => {
-                self.held[usize::from(*slot)].take().map(drop).ok_or(Errno::BADF.into())
-            }
+            O::Release { slot } => self.held[usize::from(*slot)].take().map(drop).ok_or(Errno::BADF.into()),
             O::ByHandle { at: name } => by_handle(&self.root, name, &text(stamp, 15)),
         }
     }
@@ -171,6 +144,37 @@ impl Performer {
 fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let file = options.custom_flags(libc::O_NONBLOCK).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(Errno::INVAL.into()) }
+}
+
+fn overwrite(file: &File, bytes: &[u8], offset: u64, vectored: bool) -> io::Result<()> {
+    if !vectored {
+        return file.write_all_at(bytes, offset);
+    }
+    let parts = [IoSlice::new(&bytes[..5]), IoSlice::new(&bytes[5..])];
+    Ok(rustix::io::pwritev(file, &parts, offset).map(drop)?)
+}
+
+fn rename(from: &Path, to: &Path, how: Renaming) -> io::Result<()> {
+    let flags = match how {
+        Renaming::Plain => RenameFlags::empty(),
+        Renaming::NoReplace => RenameFlags::NOREPLACE,
+        Renaming::Exchange => RenameFlags::EXCHANGE,
+        Renaming::Whiteout => RenameFlags::WHITEOUT,
+    };
+    // ext4 fails, but puts the name back that it had taken: it moves the time of the
+    // directory, and nothing tells of it.
+    if how == Renaming::Whiteout && fs::read_dir(to).is_ok_and(|mut names| names.next().is_some()) {
+        return Err(Errno::NOTEMPTY.into());
+    }
+    Ok(sys::renameat_with(CWD, from, CWD, to, flags)?)
+}
+
+/// A file is left alone, so that nothing is removed in part.
+fn remove_tree(at: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(at)?.is_dir() {
+        return Err(Errno::NOTDIR.into());
+    }
+    fs::remove_dir_all(at)
 }
 
 fn flags_of(how: Allocation) -> FallocateFlags {
@@ -191,22 +195,35 @@ fn copy(from: &Path, to: &Path, by: Copying) -> io::Result<()> {
     if bytes == 0 && by != Copying::Clone {
         return Err(Errno::INVAL.into());
     }
-    match by {
-        Copying::CopyFileRange => {
-            sys::copy_file_range(&from, None, &to, None, bytes)?;
+    if by == Copying::Clone {
+        return Ok(sys::ioctl_ficlone(&to, &from)?);
+    }
+    // The kernel may stop early: where it shares blocks, at the last whole one.
+    let mut left = bytes;
+    while left > 0 {
+        let count = match by {
+            Copying::CopyFileRange => sys::copy_file_range(&from, None, &to, None, left)?,
+            Copying::Sendfile => sys::sendfile(&to, &from, None, left)?,
+            Copying::Splice | Copying::Clone => splice(&from, &to, left)?,
+        };
+        // Another process has cut it off.
+        if count == 0 {
+            break;
         }
-        Copying::Sendfile => {
-            sys::sendfile(&to, &from, None, bytes)?;
-        }
-        Copying::Splice => {
-            let (reader, writer) = rustix::pipe::pipe()?;
-            let none = rustix::pipe::SpliceFlags::empty();
-            let count = rustix::pipe::splice(&from, None, &writer, None, bytes, none)?;
-            rustix::pipe::splice(&reader, None, &to, None, count, none)?;
-        }
-        Copying::Clone => sys::ioctl_ficlone(&to, &from)?,
+        left -= count;
     }
     Ok(())
+}
+
+fn splice(from: &File, to: &File, bytes: usize) -> io::Result<usize> {
+    let (reader, writer) = rustix::pipe::pipe()?;
+    let none = rustix::pipe::SpliceFlags::empty();
+    let count = rustix::pipe::splice(from, None, &writer, None, bytes, none)?;
+    let mut left = count;
+    while left > 0 {
+        left -= rustix::pipe::splice(&reader, None, to, None, left, none)?;
+    }
+    Ok(count)
 }
 
 fn uring_write(file: &File, bytes: &[u8]) -> io::Result<()> {
@@ -265,7 +282,7 @@ fn by_handle(root: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     struct Handle {
         bytes: u32,
         kind: i32,
-        handle: [u8; 128],
+        opaque: [u8; 128],
     }
     let directory = File::open(root)?;
     let path = root.join(name);
@@ -273,7 +290,7 @@ fn by_handle(root: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
         return Err(Errno::INVAL.into());
     }
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let (mut handle, mut mount) = (Handle { bytes: 128, kind: 0, handle: [0; 128] }, 0);
+    let (mut handle, mut mount) = (Handle { bytes: 128, kind: 0, opaque: [0; 128] }, 0);
     // SAFETY: the struct is laid out as `struct file_handle` and says how much room it has.
     let named = unsafe {
         libc::name_to_handle_at(libc::AT_FDCWD, path.as_ptr(), (&raw mut handle).cast(), &raw mut mount, 0)

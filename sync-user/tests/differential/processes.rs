@@ -123,9 +123,9 @@ pub(crate) fn serve(root: &Path, outside: PathBuf, bind: Option<&Path>) -> io::R
     let mut performer = Performer::new(bind.unwrap_or(root).to_owned(), outside);
     for line in io::stdin().lock().lines() {
         let answer: Answer = match serde_json::from_str(&line?)? {
-            Order::Perform { operation, stamp } => {
-                performer.perform(&operation, stamp).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
-            }
+            Order::Perform { operation, stamp } => performer
+                .perform(&operation, stamp)
+                .map_err(|error| error.raw_os_error().unwrap_or(libc::EIO)),
             Order::ReleaseAll => {
                 performer.release_all();
                 Ok(())

@@ -70,23 +70,23 @@ impl Amount {
 }
 
 impl Bench {
-    /// `replicate` is the program and its `--capture`.
+    /// `replicate` is the program and its `--capture`. An error tells why nothing can be captured.
     pub(crate) fn new(
         base: &Path,
         config: &Config,
         sees_maps: bool,
         replicate: Option<(&Path, &str)>,
         patience: Duration,
-    ) -> Self {
+    ) -> Result<Self, String> {
         let root = source(base);
         let (outside, bind) = (base.join("outside"), base.join("bind"));
         for directory in [&outside, &bind] {
             std::fs::create_dir(directory).unwrap();
         }
         let processes = Processes::start(&root, &outside, &bind).unwrap();
-        let watch = Watch::open(root.clone(), config);
+        let watch = Watch::open(root.clone(), config)?;
         let replica = replicate.map(|(ksyncd, capture)| Replica::start(ksyncd, capture, &root, base));
-        Self { root, outside, processes, watch, replica, spoilt: false, sees_maps, patience, stamp: 0 }
+        Ok(Self { root, outside, processes, watch, replica, spoilt: false, sees_maps, patience, stamp: 0 })
     }
 
     /// An error tells what capture, the model or the replica have missed.
@@ -142,7 +142,8 @@ impl Bench {
         let (changed, mut told) = (snapshot::changed(&before, &after), Told::default());
         // fanotify has no event for a store through a map, only for the close that follows.
         let mapped = if self.sees_maps { BTreeSet::new() } else { self.processes.mapped().unwrap() };
-        let is_seen = |changed: &Changed| !changed.same.as_ref().is_some_and(|(inode, _)| mapped.contains(inode));
+        let is_seen =
+            |changed: &Changed| !changed.same.as_ref().is_some_and(|(inode, _)| mapped.contains(inode));
         let seen = changed.iter().filter(|(_, changed)| is_seen(changed));
         let seen = seen.map(|(path, changed)| (path.clone(), changed.clone())).collect();
         self.told(&seen, &mut told, "while files are open")?;
@@ -157,7 +158,12 @@ impl Bench {
         Ok(())
     }
 
-    fn told(&mut self, changed: &BTreeMap<TreePath, Changed>, told: &mut Told, when: &str) -> Result<(), String> {
+    fn told(
+        &mut self,
+        changed: &BTreeMap<TreePath, Changed>,
+        told: &mut Told,
+        when: &str,
+    ) -> Result<(), String> {
         let missing = self.watch.missing(changed, told, self.patience);
         if missing.is_empty() {
             return Ok(());

@@ -38,9 +38,10 @@ pub(crate) struct Told {
 }
 
 impl Watch {
-    pub(crate) fn open(root: PathBuf, config: &Config) -> Self {
+    /// An error tells why nothing can be captured.
+    pub(crate) fn open(root: PathBuf, config: &Config) -> Result<Self, String> {
         let (capture, _reason) =
-            capture::open(config).unwrap_or_else(|error| panic!("{error}: {}", error.remedy));
+            capture::open(config).map_err(|error| format!("{error}: {}", error.remedy))?;
         let (sender, told) = mpsc::channel();
         let stop = Stop::new().unwrap();
         let asked = stop.clone();
@@ -49,7 +50,7 @@ impl Watch {
             let mut deliver = |captured| drop(sender.send(captured));
             capture.run(&mut deliver, &asked).unwrap();
         });
-        Self { root, told, stop, thread: Some(thread), cookies: 0 }
+        Ok(Self { root, told, stop, thread: Some(thread), cookies: 0 })
     }
 
     /// Waits until capture has told of all that has happened until now, and forgets it.
@@ -113,11 +114,7 @@ impl Told {
                         self.left.insert(path.clone());
                     }
                     // What is in a new directory has events of its own.
-                    Kind::Named
-                    | Kind::Created
-                    | Kind::Writing
-                    | Kind::Written
-                    | Kind::Attributes => {}
+                    Kind::Named | Kind::Created | Kind::Writing | Kind::Written | Kind::Attributes => {}
                 }
                 self.paths.insert(path);
             }
@@ -125,7 +122,8 @@ impl Told {
     }
 
     fn covers(&self, path: &TreePath, changed: &Changed) -> bool {
-        let below = |path: &TreePath, tops: &BTreeSet<TreePath>| tops.iter().any(|top| path.is_at_or_below(top));
+        let below =
+            |path: &TreePath, tops: &BTreeSet<TreePath>| tops.iter().any(|top| path.is_at_or_below(top));
         let told = |path: &TreePath| self.paths.contains(path) || below(path, &self.trees);
         told(path)
             || (changed.gone && below(path, &self.left))

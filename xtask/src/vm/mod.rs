@@ -57,11 +57,9 @@ pub(crate) fn test() -> Result<()> {
     }
     let programs = [(build::differential()?, DIFFERENTIAL)];
     // Preemptible kernels skip eBPF trampolines silently, so both ways count.
-    for (series, append, mutate) in [
-        (Series::Bookworm, "", false),
-        (Series::Trixie, "", true),
-        (Series::Trixie, "preempt=full", false),
-    ] {
+    for (series, append, mutate) in
+        [(Series::Bookworm, "", false), (Series::Trixie, "", true), (Series::Trixie, "preempt=full", false)]
+    {
         let name = format!("Linux {}{}{append}", series.name(), if append.is_empty() { "" } else { " " });
         eprintln!("xtask: {name}");
         let demonstration = |backend: &str| format!("ksyncd demo --capture {backend} --writers 10s");
