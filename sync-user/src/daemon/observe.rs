@@ -176,3 +176,61 @@ impl Observer<'_> {
         self.observation.seen.insert(path.clone(), Observed { state, content: None, asked: false });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::ledger::{Held, Known};
+    use crate::model::Stamp;
+    use crate::tree::Excludes;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text.as_bytes()).unwrap()
+    }
+
+    fn look_at(name: &str, depth: Depth) -> Batch {
+        let look = Look { depth, content: true, stamps: None };
+        Batch { looks: BTreeMap::from([(path(name), look)]), moves: Vec::new(), closed: Stamp(0) }
+    }
+
+    /// A ledger whose target holds all that `tree` does.
+    fn equal(tree: &Tree) -> Ledger {
+        let mut ledger = Ledger::default();
+        for (path, entry) in tree.scan(&TreePath::root()).entries {
+            let held = Held { version: entry.version, content: None, settled: true };
+            ledger.set(path, Known::Holds(held));
+        }
+        ledger
+    }
+
+    #[test]
+    fn a_shared_name_that_is_gone_has_the_others_looked_at() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("f"), "one").unwrap();
+        fs::hard_link(root.path().join("f"), root.path().join("g")).unwrap();
+        let tree = Tree::open(root.path(), Excludes::new(&[]).unwrap()).unwrap();
+        let (ledger, mut links) = (equal(&tree), Links::default());
+        observe(&look_at("", Depth::Below), &tree, &ledger, &mut links);
+        // What was written through it is in the other name now, and only there.
+        fs::write(root.path().join("g"), "one and more").unwrap();
+        fs::remove_file(root.path().join("g")).unwrap();
+        let seen = observe(&look_at("g", Depth::Entry), &tree, &ledger, &mut links).seen;
+        assert_eq!(seen[&path("g")].state, State::Absent);
+        assert!(matches!(&seen[&path("f")].state, State::Present(entry) if entry.version.size == 12));
+    }
+
+    #[test]
+    fn below_a_directory_that_took_the_place_of_another_nothing_is_left() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("a")).unwrap();
+        fs::write(root.path().join("a/f"), "").unwrap();
+        let tree = Tree::open(root.path(), Excludes::new(&[]).unwrap()).unwrap();
+        let ledger = equal(&tree);
+        fs::remove_dir_all(root.path().join("a")).unwrap();
+        fs::create_dir(root.path().join("a")).unwrap();
+        let seen = observe(&look_at("a", Depth::Below), &tree, &ledger, &mut Links::default()).seen;
+        assert_eq!(seen[&path("a/f")].state, State::Absent);
+    }
+}

@@ -185,3 +185,57 @@ fn owned(descriptor: RawFd) -> Result<OwnedFd, Errno> {
     // SAFETY: the call that gave it has just opened it, and nothing else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text.as_bytes()).unwrap()
+    }
+
+    /// Where the file at `name` is said to be after `change`, by the handle it had before.
+    fn place_after(name: &str, change: impl FnOnce(&Path)) -> Result<Place, Unresolved> {
+        let base = tempfile::tempdir().unwrap();
+        let root = base.path().join("root");
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("f"), "").unwrap();
+        fs::hard_link(root.join("f"), root.join("g")).unwrap();
+        let handles = Handles::open(&root).unwrap();
+        let name = CString::new(name).unwrap();
+        let handle = handle_at(handles.mount.as_raw_fd(), &name, 0).unwrap();
+        change(&root);
+        handles.inode(Handle { kind: handle.kind, bytes: &handle.bytes })
+    }
+
+    #[test]
+    fn a_name_that_is_gone_is_no_place() {
+        let place = place_after("g", |root| {
+            // Held open, it stays in the kernel's memory.
+            let held = fs::File::open(root.join("g")).unwrap();
+            fs::remove_file(root.join("g")).unwrap();
+            std::mem::forget(held);
+        });
+        assert!(
+            matches!(&place, Ok(Place::Inside(found)) if *found == path("f")) || place == Err(Unresolved)
+        );
+    }
+
+    #[test]
+    fn a_file_outside_may_have_another_name_inside() {
+        let place = place_after("g", |root| {
+            fs::rename(root.join("f"), root.with_file_name("f")).unwrap();
+            fs::rename(root.join("g"), root.with_file_name("g")).unwrap();
+        });
+        assert_eq!(place, Ok(Place::Outside { several_names: true }));
+        let place = place_after("g", |root| {
+            fs::remove_file(root.join("f")).unwrap();
+            fs::rename(root.join("g"), root.with_file_name("g")).unwrap();
+        });
+        assert_eq!(place, Ok(Place::Outside { several_names: false }));
+        let place = place_after("g", |root| fs::remove_dir_all(root).unwrap());
+        assert_eq!(place, Ok(Place::Gone));
+    }
+}
