@@ -153,6 +153,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_shell_reads_the_script() {
+        let status = std::process::Command::new("sh").args(["-n", "-c", &script()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    #[test]
     fn the_console_is_read_whatever_stands_before() {
         assert_eq!(
             outcome("[ 1.2] matrix: xfs ebpf works"),
