@@ -60,7 +60,7 @@ fn watchers(daemon: &Path) -> Result<Vec<&'static str>> {
 fn counted(perf: &Path, keep: &Path) -> Result<()> {
     let command = "perf capture --ksyncd /bin/ksyncd --rounds 1 --files 4000 --directories 50000 --directory /data --keep /tmp/kept && \
                    echo 'perf: kept' && cat /tmp/kept/*";
-    let printed = vm::count("perf", perf, command)?;
+    let printed = vm::count("perf", perf.to_owned(), command)?;
     let (_, report) = printed.split_once("perf: kept\n").context("the machine has printed no figures")?;
     let name = printed.lines().find_map(|line| line.split_once("kept in /tmp/kept/")).map(|(_, name)| name);
     let name = name.unwrap_or("capture.md").replace("capture.md", "capture-counted.md");

@@ -9,7 +9,8 @@ use clap::ValueEnum as _;
 
 use super::image::{self, FILE_SYSTEMS};
 use super::kernel::{self, Series};
-use super::{DIFFERENTIAL, SEEDS, differential, machine};
+use super::machine::{self, Clock};
+use super::{DIFFERENTIAL, SEEDS, differential};
 use crate::{build, packages, workspace};
 
 /// The file systems, in the order of the table. The last two need no disk.
@@ -23,8 +24,9 @@ const UNLIKE: &str = "the differential test found a difference";
 /// What became of one attempt: the last words of the program, if it failed.
 type Outcomes = BTreeMap<(String, String, String), Result<(), String>>;
 
-/// Runs the demonstration, with colliding writers, and the differential test everywhere; writes `docs/support.md`. An
-/// attempt in which trees differ is a failure; one that ksyncd itself refuses is a fact.
+/// Runs the demonstration, with colliding writers, and the differential test everywhere; writes
+/// `docs/support.md`. An attempt in which trees differ is a failure; one that ksyncd itself
+/// refuses is a fact.
 pub(crate) fn matrix() -> Result<()> {
     super::install()?;
     packages::install(packages::MATRIX)?;

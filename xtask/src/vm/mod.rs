@@ -98,11 +98,11 @@ fn boot(series: Series, append: &str, command: &str, programs: &[(PathBuf, &str)
 
 /// Runs `command` with a program of ours called `name`, in a machine whose time is the number of
 /// its instructions, on the kernel that Debian's stable release has; gives what it printed.
-pub(crate) fn count(name: &str, program: &Path, command: &str) -> Result<String> {
+pub(crate) fn count(name: &str, program: PathBuf, command: &str) -> Result<String> {
     install()?;
     build::build()?;
     let kernel = kernel::fetch(Series::Trixie)?;
-    let image = image::make(&kernel, command, &[(name, program)], &image::FILE_SYSTEMS[..1])?;
+    let image = image::make(&kernel, command, &[(program, name)], &image::FILE_SYSTEMS[..1])?;
     let mut printed = String::new();
     let mut show = |line: &str| {
         eprintln!("{line}");
