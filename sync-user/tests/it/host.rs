@@ -15,7 +15,7 @@ use sync_user::demo::sshd::Sshd;
 pub(crate) const KSYNCD: &str = env!("CARGO_BIN_EXE_ksyncd");
 
 /// How long a condition may take to come true: these machines can be very busy.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A machine of its own, as far as a test is concerned.
 pub(crate) struct Host {

@@ -10,3 +10,4 @@ mod host;
 mod hostile;
 mod messages;
 mod recovery;
+mod tail;

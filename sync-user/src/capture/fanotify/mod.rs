@@ -17,9 +17,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 
 use super::mounts::Mounts;
+use super::unplaced::Unplaced;
 use super::{Backend, Config, Error, Source};
 use crate::clock;
-use crate::model::{Captured, Gap, Reason, Stamp, TreePath};
+use crate::model::{Captured, Origin, Reason};
 use crate::shutdown::Stop;
 use group::Group;
 use handles::Handles;
@@ -34,18 +35,15 @@ const BUSY_EVENTS: usize = 32;
 /// the cost of an event here, and the delay that it puts on writers.
 const LINGER: Duration = Duration::from_millis(2);
 
-/// An event whose place cannot be told makes the whole root be rescanned, so at most this often.
-const GAP_INTERVAL: Duration = Duration::from_secs(1);
-
 /// A marked file system, and the means to resolve its events.
 #[derive(Debug)]
 struct Fanotify {
     group: Group,
     handles: Handles,
     mounts: Mounts,
-    /// Whether there were events since the last gap whose place could not be told.
-    unresolved: bool,
-    last_gap: Stamp,
+    unplaced: Unplaced,
+    /// Processes whose changes are marked.
+    ignored: Vec<u32>,
 }
 
 /// Marks the file system of the root; from then on nothing that changes below goes unseen.
@@ -53,7 +51,8 @@ pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
     let group = Group::open(config)?;
     let handles = Handles::open(&config.root)?;
     let mounts = Mounts::open(&config.root)?;
-    Ok(Box::new(Fanotify { group, handles, mounts, unresolved: false, last_gap: Stamp(0) }))
+    let (unplaced, ignored) = (Unplaced::default(), config.ignored.clone());
+    Ok(Box::new(Fanotify { group, handles, mounts, unplaced, ignored }))
 }
 
 /// Whether this process may use fanotify on the file system of `root`: marks it, and lets go.
@@ -90,7 +89,11 @@ impl Source for Fanotify {
                 PollFd::new(stop.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.mounts.as_fd(), PollFlags::POLLPRI),
             ];
-            let patience = if self.unresolved { PollTimeout::from(1000_u16) } else { PollTimeout::NONE };
+            // Rounded up, so that the time has come when it is over.
+            let due = self.unplaced.due_in(clock::now()).map(|wait| wait.as_millis() + 1);
+            let patience = due.map_or(PollTimeout::NONE, |due| {
+                PollTimeout::try_from(due).unwrap_or(PollTimeout::MAX)
+            });
             match poll(&mut ready, patience) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => {
@@ -103,7 +106,7 @@ impl Source for Fanotify {
             // Asked before the drain, so that the last drain comes after the request.
             let last = stop.requested();
             let events = self.drain(&mut buffer, deliver)?;
-            self.tell_gap(last, deliver);
+            self.unplaced.tell(last, clock::now(), deliver);
             if last {
                 return Ok(());
             }
@@ -129,26 +132,13 @@ impl Fanotify {
             let read = clock::now();
             for event in records::events(&buffer[..count]) {
                 events += 1;
-                if translate::translate(&event, &mut self.handles, read, deliver).is_err() {
-                    self.unresolved = true;
+                let tgid = u32::try_from(event.process).unwrap_or(0);
+                let origin = Origin { tgid, ignored: self.ignored.contains(&tgid), ..Origin::default() };
+                if translate::translate(&event, &mut self.handles, origin, read, deliver).is_err() {
+                    self.unplaced.add(Reason::Unresolved);
                 }
             }
         }
         Ok(events)
-    }
-
-    /// Tells that something changed at an unknown place, now if it is the `last` chance.
-    fn tell_gap(&mut self, last: bool, deliver: &mut dyn FnMut(Captured)) {
-        let now = clock::now();
-        if self.unresolved && (last || now.since(self.last_gap) >= GAP_INTERVAL) {
-            self.unresolved = false;
-            self.last_gap = now;
-            deliver(Captured::Gap(Gap {
-                place: TreePath::root(),
-                reason: Reason::Unresolved,
-                lost: 0,
-                seen: now,
-            }));
-        }
     }
 }

@@ -10,10 +10,11 @@ use super::handles::{Handles, Place, Unresolved};
 use super::records::{Entry, Event, Handle};
 use crate::model::{Captured, Change, Gap, Kind, Origin, Reason, Stamp, TreePath};
 
-/// Delivers what `event` says; an error means that something changed at an unknown place.
+/// Delivers what `event`, made by `origin`, says; an error means that something changed at an unknown place.
 pub(super) fn translate(
     event: &Event<'_>,
     handles: &mut Handles,
+    origin: Origin,
     read: Stamp,
     deliver: &mut dyn FnMut(Captured),
 ) -> Result<(), Unresolved> {
@@ -22,7 +23,6 @@ pub(super) fn translate(
         deliver(Captured::Gap(gap));
         return Ok(());
     }
-    let origin = Origin { tgid: u32::try_from(event.process).unwrap_or(0), ..Origin::default() };
     let mut change = |kind, path| deliver(Captured::Change(Change { kind, path, origin, seen: read, read }));
     if event.mask & libc::FAN_RENAME != 0 {
         return rename(event, handles, &mut change);
