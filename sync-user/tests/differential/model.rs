@@ -67,7 +67,7 @@ impl Model {
                 let source = self.content(from).clone();
                 overwrite(self.content(to), 0, &source);
             }
-            O::Uring { at } => overwrite(self.content(at), 0, &text(stamp, 11)),
+            O::Uring { at } | O::Async { at } => overwrite(self.content(at), 0, &text(stamp, 11)),
             O::Map { at } => overwrite(self.content(at), 0, &text(stamp, 7)),
             O::ByHandle { at } => overwrite(self.content(at), 0, &text(stamp, 15)),
             O::Temporary { at } => {

@@ -64,6 +64,10 @@ pub(crate) enum Operation {
     Uring {
         at: String,
     },
+    /// A write by `io_submit`, of which most file systems tell only when the file is closed.
+    Async {
+        at: String,
+    },
     /// A store through a shared memory map.
     Map {
         at: String,
@@ -275,6 +279,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         5 => (name(), allocation).prop_map(|(at, how)| O::Allocate { at, how }),
         5 => (name(), name(), copying).prop_map(|(from, to, by)| O::Copy { from, to, by }),
         2 => name().prop_map(|at| O::Uring { at }),
+        2 => name().prop_map(|at| O::Async { at }),
         3 => name().prop_map(|at| O::Map { at }),
         1 => name().prop_map(|at| O::ByHandle { at }),
     ];

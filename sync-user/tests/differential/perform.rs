@@ -15,6 +15,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
+use crate::aio;
 use crate::operation::{Allocation, Copying, Operation, Renaming, SLOTS};
 
 /// What `fallocate` is asked for.
@@ -76,6 +77,9 @@ impl Performer {
                 Ok(sys::fallocate(&file, flags_of(*how), 0, BLOCK)?)
             }
             O::Copy { from, to, by } => copy(&at(from), &at(to), *by),
+            O::Async { at: name } => {
+                aio::write(&regular(OpenOptions::new().write(true), &at(name))?, &text(stamp, 11))
+            }
             O::Uring { at: name } => {
                 uring_write(&regular(OpenOptions::new().write(true), &at(name))?, &text(stamp, 11))
             }

@@ -91,9 +91,8 @@ impl Source for Fanotify {
             ];
             // Rounded up, so that the time has come when it is over.
             let due = self.unplaced.due_in(clock::now()).map(|wait| wait.as_millis() + 1);
-            let patience = due.map_or(PollTimeout::NONE, |due| {
-                PollTimeout::try_from(due).unwrap_or(PollTimeout::MAX)
-            });
+            let patience =
+                due.map_or(PollTimeout::NONE, |due| PollTimeout::try_from(due).unwrap_or(PollTimeout::MAX));
             match poll(&mut ready, patience) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => {
