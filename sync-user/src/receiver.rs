@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use crate::clock;
-use crate::model::{Content, Outcome, Receipt, Refusal, Sequence, Stamp};
+use crate::model::{Content, Lack, Outcome, Receipt, Refusal, Sequence, Stamp};
 use crate::receive::{self, Failure, Incoming, OpenError, Progress, Root};
 use crate::wire::{self, Decoder, FrameError, PREAMBLE, ReceiverHello, Step, ToReceiver, ToSource, VERSION};
 
@@ -89,7 +89,9 @@ impl<R: Read, W: Write> Receiver<R, W> {
             user: nix::unistd::geteuid().as_raw(),
         }))?;
         match self.listen()? {
-            Some(ToReceiver::Hello(hello)) if hello.version == VERSION => root.claim(&hello.source)?,
+            Some(ToReceiver::Hello(hello)) if hello.version == VERSION => {
+                root.claim(&hello.source, hello.preserve)?;
+            }
             Some(ToReceiver::Hello(hello)) => {
                 return Err(Error::Protocol(format!(
                     "it speaks version {}, this is version {VERSION}",
@@ -116,6 +118,10 @@ impl<R: Read, W: Write> Receiver<R, W> {
                     self.say(&ToSource::Pong { token })?;
                     stream = open;
                 }
+                (ToReceiver::Named { users, groups }, open) => {
+                    root.learn(&users, &groups);
+                    stream = open;
+                }
                 (ToReceiver::List, None) => self.list(&root)?,
                 (ToReceiver::Goodbye, None) => return self.flush(),
                 (ToReceiver::Hello(_), _) => return Err(Error::Protocol("it said hello twice".to_owned())),
@@ -134,7 +140,7 @@ impl<R: Read, W: Write> Receiver<R, W> {
         let since = clock::now();
         let streamed = matches!(step, Step::PutFile { body: wire::Body::Streamed, .. });
         match root.apply(step) {
-            Ok(Progress::Done) => self.answer(sequence, since, Ok(()))?,
+            Ok(Progress::Done(lacks)) => self.answer(sequence, since, Ok(lacks))?,
             Ok(Progress::Wants(incoming)) => {
                 return Ok(Some(Stream { sequence, since, incoming: Ok(incoming) }));
             }
@@ -183,9 +189,14 @@ impl<R: Read, W: Write> Receiver<R, W> {
         self.say(&ToSource::ListingEnd { unreadable: bounded(unreadable) })
     }
 
-    fn answer(&mut self, sequence: Sequence, since: Stamp, result: Result<(), Failure>) -> Result<(), Error> {
+    fn answer(
+        &mut self,
+        sequence: Sequence,
+        since: Stamp,
+        result: Result<Vec<Lack>, Failure>,
+    ) -> Result<(), Error> {
         let outcome = match result {
-            Ok(()) => Outcome::Applied,
+            Ok(lacks) => Outcome::Applied { lacks },
             Err(Failure { refusal, detail }) => Outcome::Refused { refusal, detail },
         };
         self.receipts.push(Receipt { sequence, outcome, took: clock::now().since(since) });

@@ -39,6 +39,10 @@ pub(crate) const RUN: &[Need] = &[Need {
     packages: &["openssh-server", "openssh-client"],
 }];
 
+/// What judges replicas in tests, and makes trees that are hard to replicate.
+pub(crate) const TEST: &[Need] =
+    &[Need { purpose: "to compare replicas in tests", packages: &["rsync", "attr", "acl"] }];
+
 pub(crate) const VM: &[Need] = &[Need {
     purpose: "for virtual machines",
     packages: &[
@@ -95,6 +99,8 @@ fn is_installed(package: &str) -> bool {
         "busybox-static" => "/bin/busybox",
         "lsyncd" => "/usr/bin/lsyncd",
         "rsync" => "/usr/bin/rsync",
+        "attr" => "/usr/bin/setfattr",
+        "acl" => "/usr/bin/setfacl",
         _ => {
             let status = ["-W", "-f", "${db:Status-Status}", package];
             let output = Command::new("dpkg-query").args(status).output();

@@ -27,7 +27,7 @@ pub(crate) enum Part {
 
 /// Runs the parts in `only`, or all.
 pub(crate) fn test(only: &[Part]) -> Result<()> {
-    for needs in [packages::BUILD, packages::RUN] {
+    for needs in [packages::BUILD, packages::RUN, packages::TEST] {
         packages::install(needs)?;
     }
     let parts = if only.is_empty() { Part::value_variants() } else { only };

@@ -8,8 +8,10 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use tracing::Level;
 
+use super::preserve::preserve;
 use crate::capture::{Backend, RING_BYTES};
 use crate::demo;
+use crate::model::Preserve;
 use crate::ship::TargetAddress;
 
 /// What was typed, as it was typed.
@@ -71,6 +73,15 @@ pub(super) struct Run {
     /// What to leave out, as rsync reads it (`*.tmp`, `/cache/`); may be given several times
     #[arg(long = "exclude", value_name = "PATTERN")]
     pub(super) excludes: Vec<String>,
+
+    /// What to keep of each file besides content, mode and times: any of owner, group, xattrs,
+    /// acls and links, or none
+    #[arg(long, value_name = "LIST", default_value = "owner,group,xattrs,acls,links", value_parser = preserve)]
+    pub(super) preserve: Preserve,
+
+    /// Keep owners and groups by their numbers, not by their names
+    #[arg(long)]
+    pub(super) numeric_ids: bool,
 
     /// What to log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]

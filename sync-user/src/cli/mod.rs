@@ -4,6 +4,8 @@
 mod check;
 #[cfg(feature = "source")]
 mod flags;
+#[cfg(feature = "source")]
+mod preserve;
 mod receive;
 #[cfg(feature = "source")]
 mod run;

@@ -48,6 +48,8 @@ pub(super) fn run(flags: Run) -> Exit {
     let config = daemon::Config {
         source: flags.source.clone(),
         excludes,
+        preserve: flags.preserve,
+        numeric_ids: flags.numeric_ids,
         targets: flags.targets.clone(),
         access: Access {
             identity: flags.identity.clone(),

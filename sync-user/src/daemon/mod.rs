@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::metrics::{Counters, Latency};
-use crate::model::Stamp;
+use crate::model::{Preserve, Stamp};
 use crate::ship::{Access, ConnectError, TargetAddress};
 use crate::shutdown::Stop;
 use crate::tree::{Excludes, OpenError, Tree};
@@ -36,6 +36,10 @@ const FLUSH_MAX: Duration = Duration::from_secs(10);
 pub struct Config {
     pub source: PathBuf,
     pub excludes: Excludes,
+    /// Which attributes are replicated.
+    pub preserve: Preserve,
+    /// Owners go by their numbers, not by their names.
+    pub numeric_ids: bool,
     pub targets: Vec<TargetAddress>,
     pub access: Access,
     /// The program to bring to targets that have not this build.
@@ -92,9 +96,20 @@ pub fn run(
     stop: &Stop,
     started: impl FnOnce(&Started),
 ) -> Result<Ended, Error> {
-    let Config { source, excludes, targets, access, receiver, backend, ring_bytes, batch } = config;
+    let Config {
+        source,
+        excludes,
+        preserve,
+        numeric_ids,
+        targets,
+        access,
+        receiver,
+        backend,
+        ring_bytes,
+        batch,
+    } = config;
     let left_out = excludes.left_out_below().to_vec();
-    let tree = Arc::new(Tree::open(&source, excludes)?);
+    let tree = Arc::new(Tree::open(&source, excludes, preserve)?);
     let capture_config = capture::Config::new(tree.root().to_path_buf(), backend)
         .with_ring_bytes(ring_bytes)
         .without_below(left_out);
@@ -120,6 +135,7 @@ pub fn run(
             alone,
             receiver: Arc::clone(&receiver),
             tree: Arc::clone(&tree),
+            numeric_ids,
             open_file_interval: batch.open_file_interval,
             gauges: gauges.clone(),
             post,

@@ -61,6 +61,12 @@ impl Observer<'_> {
             if look.depth == Depth::Below {
                 self.below(path);
             }
+            match self.tree.look(path) {
+                // Only its attributes are replicated: it is there in any case.
+                Seen::Present(entry) => self.present(path, entry, false),
+                Seen::Absent | Seen::Ignored => {}
+                Seen::Unreadable(cause) => self.unreadable(path, &cause),
+            }
             return;
         }
         let before = self.links.shared(path);
@@ -183,7 +189,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::{Held, Known};
-    use crate::model::Stamp;
+    use crate::model::{Preserve, Stamp};
     use crate::tree::Excludes;
 
     fn path(text: &str) -> TreePath {
@@ -210,7 +216,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("f"), "one").unwrap();
         fs::hard_link(root.path().join("f"), root.path().join("g")).unwrap();
-        let tree = Tree::open(root.path(), Excludes::new(&[]).unwrap()).unwrap();
+        let tree = Tree::open(root.path(), Excludes::new(&[]).unwrap(), Preserve::ALL).unwrap();
         let (ledger, mut links) = (equal(&tree), Links::default());
         observe(&look_at("", Depth::Below), &tree, &ledger, &mut links);
         // What was written through it is in the other name now, and only there.
@@ -226,7 +232,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("a")).unwrap();
         fs::write(root.path().join("a/f"), "").unwrap();
-        let tree = Tree::open(root.path(), Excludes::new(&[]).unwrap()).unwrap();
+        let tree = Tree::open(root.path(), Excludes::new(&[]).unwrap(), Preserve::ALL).unwrap();
         let ledger = equal(&tree);
         fs::remove_dir_all(root.path().join("a")).unwrap();
         fs::create_dir(root.path().join("a")).unwrap();

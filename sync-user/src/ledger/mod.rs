@@ -17,7 +17,7 @@ pub use links::Links;
 
 use std::collections::BTreeMap;
 
-use crate::model::{Content, FileKind, TreePath, Version};
+use crate::model::{Content, FileKind, Owner, TreePath, Version};
 
 /// What is known of one path of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,18 +98,29 @@ impl Ledger {
     pub fn relist(
         &mut self,
         listing: impl IntoIterator<Item = (TreePath, Held)>,
-        at_source: impl Fn(&TreePath) -> bool,
+        at_source: impl Fn(&TreePath) -> Option<Owner>,
     ) {
         let before = std::mem::take(&mut self.known);
         for (path, mut listed) in listing {
-            match before.get(&path) {
-                Some(Known::Holds(held)) if held.version == listed.version => {
-                    listed.content = listed.content.or(held.content);
-                    listed.settled = held.settled;
-                }
-                Some(_) => {}
-                None if at_source(&path) => {}
-                None => continue,
+            let owner = at_source(&path);
+            let known = before.get(&path);
+            if known.is_none() && owner.is_none() {
+                continue;
+            }
+            // What the target cannot set is no difference to be mended.
+            let owner = owner.unwrap_or(Owner::NOBODY);
+            let listed_owner = &mut listed.version.owner;
+            if listed_owner.user == Owner::LEFT {
+                listed_owner.user = owner.user;
+            }
+            if listed_owner.group == Owner::LEFT {
+                listed_owner.group = owner.group;
+            }
+            if let Some(Known::Holds(held)) = known
+                && held.version == listed.version
+            {
+                listed.content = listed.content.or(held.content);
+                listed.settled = held.settled;
             }
             self.known.insert(path, Known::Holds(listed));
         }

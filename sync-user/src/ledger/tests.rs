@@ -1,14 +1,16 @@
 use proptest::prelude::*;
 
 use super::{Held, Known, Ledger};
-use crate::model::{FileKind, Mode, Step, Time, TreePath, Version};
+use crate::model::{FileKind, Mode, Owner, Step, Time, TreePath, Version, XattrHash};
 
 fn path(text: &str) -> TreePath {
     TreePath::new(text.as_bytes()).unwrap()
 }
 
 fn held(kind: FileKind, size: u64) -> Held {
-    let version = Version { kind, size, mtime: Time { seconds: 1, nanoseconds: 2 }, mode: Mode(0o644) };
+    let mtime = Time { seconds: 1, nanoseconds: 2 };
+    let version =
+        Version { kind, size, mtime, mode: Mode(0o644), owner: Owner::NOBODY, xattrs: XattrHash::NONE };
     Held { version, content: None, settled: true }
 }
 
@@ -87,7 +89,7 @@ fn a_new_listing_never_makes_foreign_files_ours() {
     let mut ledger = ledger(&[("gone", File), ("kept", File)]);
     ledger.set(path("unsure"), Known::Unsure);
     let listing = ["foreign", "kept", "shared", "unsure"].map(|at| (path(at), held(File, 7)));
-    ledger.relist(listing, |at| *at == path("shared"));
+    ledger.relist(listing, |at| (*at == path("shared")).then_some(Owner::NOBODY));
     assert_eq!(names(&ledger), ["kept", "shared", "unsure"]);
     assert_eq!(ledger.held(&path("unsure")), Some(held(File, 7)), "a listing ends the doubt");
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Owner, XattrHash};
+
 /// The kinds of entry that are replicated. Fifos, sockets and devices are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FileKind {
@@ -62,6 +64,10 @@ pub struct Version {
     pub mtime: Time,
     /// 0 for a symbolic link, whose mode Linux does not use.
     pub mode: Mode,
+    /// [`Owner::LEFT`] where it is not replicated.
+    pub owner: Owner,
+    /// [`XattrHash::NONE`] where they are not replicated.
+    pub xattrs: XattrHash,
 }
 
 /// An inode of the source, to recognise a file under another name.

@@ -1,5 +1,6 @@
 //! Says what the target made of a step.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -19,10 +20,38 @@ pub struct Receipt {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// Verified, and visible under its name.
-    Applied,
+    /// Verified, and visible under its name; but for what the target cannot set (`lacks`).
+    Applied { lacks: Vec<Lack> },
     /// Not done; what the path named before is untouched.
     Refused { refusal: Refusal, detail: String },
+}
+
+/// What the target could not set, while the rest of the step is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lack {
+    pub aspect: Aspect,
+    /// What was tried, and how it failed.
+    pub detail: String,
+}
+
+/// What an entry is besides its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Aspect {
+    Owner,
+    Group,
+    Xattrs,
+    Acls,
+}
+
+impl fmt::Display for Aspect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Owner => "owner",
+            Self::Group => "group",
+            Self::Xattrs => "extended attributes",
+            Self::Acls => "access control lists",
+        })
+    }
 }
 
 /// Why a step was not done: what the source does next depends on it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Planned;
 use crate::ledger::{Held, Known, Ledger};
-use crate::model::{Content, Entry, FileKind, Step, TreePath};
+use crate::model::{Content, Entry, FileKind, Step, TreePath, Version};
 
 /// What was seen at one path of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +106,8 @@ fn put(
                     _ => held.version.size == version.size && held.version.mtime == version.mtime && !asked,
                 },
             };
-            let same_attributes = held.version.mtime == version.mtime && held.version.mode == version.mode;
+            // The size is that of the content; a link's is told by its destination.
+            let same_attributes = Version { size: version.size, ..held.version } == version;
             let content = if same_content { held.content } else { destination };
             // Of content that is to be sent only shipping will know when it was read; until
             // then equal times prove nothing.

@@ -4,14 +4,17 @@ use proptest::prelude::*;
 
 use super::{Hashed, Observed, Planned, State, differences, directory_times, moves, worth_hashing};
 use crate::ledger::{Held, Known, Ledger};
-use crate::model::{Content, Entry, FileKind, Inode, Mode, Move, Step, Time, TreePath, Version};
+use crate::model::{
+    Content, Entry, FileKind, Inode, Mode, Move, Owner, Step, Time, TreePath, Version, XattrHash,
+};
 
 fn path(text: &str) -> TreePath {
     TreePath::new(text.as_bytes()).unwrap()
 }
 
 fn version(kind: FileKind, size: u64, seconds: i64) -> Version {
-    Version { kind, size, mtime: Time { seconds, nanoseconds: 0 }, mode: Mode(0o644) }
+    let mtime = Time { seconds, nanoseconds: 0 };
+    Version { kind, size, mtime, mode: Mode(0o644), owner: Owner::NOBODY, xattrs: XattrHash::NONE }
 }
 
 fn entry(version: Version) -> Entry {

@@ -37,7 +37,7 @@ pub fn directory_times(
         }
     }
     let mut times = Vec::new();
-    for path in disturbed.union(&above_looks).filter(|path| !path.is_root()) {
+    for path in disturbed.union(&above_looks) {
         let Some(mut held) = ledger.held(path).filter(is_directory) else { continue };
         let now = at_source(path).filter(|version| version.kind == FileKind::Directory);
         match now {

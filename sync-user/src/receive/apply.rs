@@ -8,18 +8,20 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode as RawMode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::attributes::{There, open_path, set_mode, there, times, version};
-use super::confine::{Leaf, checked, leaf};
+use super::attributes::{There, open_path, there, version};
+use super::confine::{Leaf, checked, checked_or_root, leaf};
+use super::dress::{Dress, set_times};
 use super::failure::{Failure, OpenError};
 use super::stage::{Stage, StagedFile};
-use crate::model::{Content, FileKind, Mode, Refusal, Time, Version};
-use crate::wire::{Body, Step};
+use crate::model::{Content, FileKind, Lack, Named, Preserve, Refusal, Time, Version};
+use crate::wire::{Attributes, Body, Step};
 
 /// The tree of a target.
 #[derive(Debug)]
 pub struct Root {
     descriptor: OwnedFd,
     stage: Stage,
+    pub(super) dress: Dress,
 }
 
 /// A file whose content is still coming; dropping it leaves nothing behind.
@@ -28,13 +30,13 @@ pub struct Incoming {
     file: StagedFile,
     path: Vec<u8>,
     size: u64,
-    mode: Mode,
-    mtime: Time,
+    attributes: Attributes,
 }
 
 /// How far a step got.
 pub enum Progress {
-    Done,
+    /// All is done but what the target cannot set.
+    Done(Vec<Lack>),
     /// Content follows.
     Wants(Incoming),
 }
@@ -60,36 +62,49 @@ impl Root {
         let descriptor = rustix::fs::open(root, flags, RawMode::empty())
             .map_err(|error| failed(error, "give a directory that the receiving user may read and write"))?;
         let stage = Stage::open(&descriptor, root)?;
-        Ok(Self { descriptor, stage })
+        Ok(Self { descriptor, stage, dress: Dress::new(Preserve::NONE) })
     }
 
-    /// Says who sends, before anything else is done for it: what an earlier connection of the
-    /// same source has left running ends here.
-    pub fn claim(&mut self, source: &[u8; 16]) -> Result<(), OpenError> {
+    /// Says who sends and what is to be preserved, before anything else is done for it: what an
+    /// earlier connection of the same source has left running ends here.
+    pub fn claim(&mut self, source: &[u8; 16], preserve: Preserve) -> Result<(), OpenError> {
+        self.dress = Dress::new(preserve);
         self.stage.claim(source)
+    }
+
+    /// Learns the names of users and groups of the source.
+    pub fn learn(&mut self, users: &[Named], groups: &[Named]) {
+        self.dress.owners.learn(users, groups);
     }
 
     /// Applies `step`, or refuses it and leaves everything as it was.
     pub fn apply(&mut self, step: Step) -> Result<Progress, Failure> {
+        let mut lacks = Vec::new();
         match step {
-            Step::MakeDirectory { path, mode } => self.make_directory(&path, mode)?,
-            Step::PutFile { path, size, mode, mtime, body } => {
+            Step::MakeDirectory { path, attributes } => lacks = self.make_directory(&path, &attributes)?,
+            Step::PutFile { path, size, attributes, body } => {
+                self.dress.check(&attributes)?;
                 let file = self.stage.file(&self.leaf(&path)?)?;
-                let mut incoming = Incoming { file, path, size, mode, mtime };
+                let mut incoming = Incoming { file, path, size, attributes };
                 match body {
                     Body::Streamed => return Ok(Progress::Wants(incoming)),
                     Body::Inline { bytes, content } => {
                         incoming.write(&bytes)?;
-                        self.finish(incoming, content)?;
+                        lacks = self.finish(incoming, content)?;
                     }
                 }
             }
-            Step::PutSymlink { path, destination, mtime } => {
+            Step::PutSymlink { path, destination, attributes } => {
+                self.dress.check(&attributes)?;
                 let leaf = self.leaf(&path)?;
-                let staged = self.stage.symlink(&leaf, Path::new(OsStr::from_bytes(&destination)), mtime)?;
+                let destination = Path::new(OsStr::from_bytes(&destination));
+                let (staged, lacking) = self.stage.symlink(&leaf, destination, &attributes, &self.dress)?;
                 staged.replace(&leaf).map_err(in_the_way)?;
+                lacks = lacking;
             }
-            Step::SetAttributes { path, version } => self.set_attributes(&path, version)?,
+            Step::SetAttributes { path, kind, size, attributes } => {
+                lacks = self.set_attributes(&path, (kind, size), &attributes)?;
+            }
             Step::SetDirectoryTime { path, mtime } => self.set_directory_time(&path, mtime)?,
             Step::RemoveFile { path } => self.remove_file(&path)?,
             Step::RemoveDirectory { path } => self.remove_directory(&path)?,
@@ -98,44 +113,55 @@ impl Root {
                 self.exchange((&one, expects_one), (&other, expects_other))?;
             }
         }
-        Ok(Progress::Done)
+        Ok(Progress::Done(lacks))
     }
 
     /// Puts a file into place whose content has all come.
-    pub fn finish(&mut self, incoming: Incoming, content: Content) -> Result<(), Failure> {
-        let Incoming { file, path, size, mode, mtime } = incoming;
-        let staged = file.finish(size, content, mode, mtime)?;
+    pub fn finish(&mut self, incoming: Incoming, content: Content) -> Result<Vec<Lack>, Failure> {
+        let Incoming { file, path, size, attributes } = incoming;
+        let (staged, lacks) = file.finish(size, content, &attributes, &self.dress)?;
         // Opened again, since much may have happened while the content came.
-        staged.replace(&self.leaf(&path)?).map_err(in_the_way)
+        staged.replace(&self.leaf(&path)?).map_err(in_the_way)?;
+        Ok(lacks)
     }
 
     fn leaf(&self, path: &[u8]) -> Result<Leaf, Failure> {
         leaf(&self.descriptor, checked(path)?)
     }
 
-    fn make_directory(&mut self, path: &[u8], mode: Mode) -> Result<(), Failure> {
-        let leaf = self.leaf(path)?;
+    /// Of steps that only change what is there, and may do so to the root.
+    fn leaf_or_root(&self, path: &[u8]) -> Result<Leaf, Failure> {
+        leaf(&self.descriptor, checked_or_root(path)?)
+    }
+
+    fn make_directory(&mut self, path: &[u8], attributes: &Attributes) -> Result<Vec<Lack>, Failure> {
+        self.dress.check(attributes)?;
+        let leaf = self.leaf_or_root(path)?;
         match there(&leaf.directory, leaf.name()).map_err(|error| Failure::of("examine it", error))? {
-            There::Version(Version { kind: FileKind::Directory, mode: before, .. }) => {
-                if before != mode {
-                    let directory = open_path(&leaf.directory, leaf.name())
-                        .map_err(|error| Failure::of("open it", error))?;
-                    require_directory(&directory)?;
-                    set_mode(&directory, mode).map_err(|error| Failure::of("set its mode", error))?;
-                }
-                Ok(())
+            There::Version(Version { kind: FileKind::Directory, .. }) => {
+                let directory =
+                    open_path(&leaf.directory, leaf.name()).map_err(|error| Failure::of("open it", error))?;
+                require_directory(&directory)?;
+                self.dress.put_on(directory.as_fd(), false, attributes)
             }
             before => {
-                let staged = self.stage.directory(&leaf, mode)?;
+                let (staged, lacks) = self.stage.directory(&leaf, attributes, &self.dress)?;
                 let placed =
                     if before == There::Nothing { staged.replace(&leaf) } else { staged.exchange(&leaf) };
-                placed.map_err(|error| Failure::of("put the directory into place", error))
+                placed.map_err(|error| Failure::of("put the directory into place", error))?;
+                Ok(lacks)
             }
         }
     }
 
-    fn set_attributes(&self, path: &[u8], wanted: Version) -> Result<(), Failure> {
-        let leaf = self.leaf(path)?;
+    fn set_attributes(
+        &self,
+        path: &[u8],
+        (kind, size): (FileKind, u64),
+        attributes: &Attributes,
+    ) -> Result<Vec<Lack>, Failure> {
+        self.dress.check(attributes)?;
+        let leaf = self.leaf_or_root(path)?;
         let entry = open_path(&leaf.directory, leaf.name()).map_err(|error| match error {
             Errno::NOENT => Failure::unexpected("it is not there"),
             error => Failure::of("open it", error),
@@ -143,23 +169,20 @@ impl Root {
         let stat = rustix::fs::fstat(&entry).map_err(|error| Failure::of("examine it", error))?;
         let now =
             version(&stat).ok_or_else(|| Failure::unexpected("it is of a kind that is not replicated"))?;
-        if (now.kind, now.size) != (wanted.kind, wanted.size) {
+        if (now.kind, now.size) != (kind, size) {
             return Err(Failure::unexpected("it is of another kind or size"));
         }
-        if wanted.kind != FileKind::Symlink && now.mode != wanted.mode {
-            set_mode(&entry, wanted.mode).map_err(|error| Failure::of("set its mode", error))?;
-        }
-        set_times(entry.as_fd(), wanted.mtime)
+        self.dress.put_on(entry.as_fd(), false, attributes)
     }
 
     fn set_directory_time(&self, path: &[u8], mtime: Time) -> Result<(), Failure> {
-        let leaf = self.leaf(path)?;
+        let leaf = self.leaf_or_root(path)?;
         let directory = open_path(&leaf.directory, leaf.name()).map_err(|error| match error {
             Errno::NOENT => Failure::unexpected("it is not there"),
             error => Failure::of("open it", error),
         })?;
         require_directory(&directory)?;
-        set_times(directory.as_fd(), mtime)
+        set_times(&directory, mtime)
     }
 
     fn remove_file(&self, path: &[u8]) -> Result<(), Failure> {
@@ -270,9 +293,4 @@ fn require_version(leaf: &Leaf, expects: Version) -> Result<(), Failure> {
         There::Foreign => Err(Failure::unexpected("it is of a kind that is not replicated")),
         There::Nothing => Err(Failure::unexpected("it is not there")),
     }
-}
-
-fn set_times(entry: BorrowedFd<'_>, mtime: Time) -> Result<(), Failure> {
-    rustix::fs::utimensat(entry, "", &times(mtime), AtFlags::EMPTY_PATH)
-        .map_err(|error| Failure::of("set its time", error))
 }

@@ -1,12 +1,13 @@
-//! Reads and sets what an entry is besides its content.
+//! Reads and sets what an entry is besides its content, one call at a time.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode as RawMode, OFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Mode as RawMode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use crate::model::{FileKind, Mode, Time, Version};
+use crate::metadata;
+use crate::model::{Mode, Preserve, Time, Version, XattrHash};
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,7 @@ pub(super) enum There {
     Nothing,
     /// A fifo, a socket or a device.
     Foreign,
+    /// Without owner and extended attributes.
     Version(Version),
 }
 
@@ -26,17 +28,9 @@ pub(super) fn there(directory: impl AsFd, name: &Path) -> Result<There, Errno> {
     }
 }
 
-/// `None` for the kinds that are not replicated.
+/// Without owner and extended attributes; `None` for the kinds that are not replicated.
 pub(super) fn version(stat: &Stat) -> Option<Version> {
-    let (kind, size) = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => (FileKind::File, stat.st_size as u64),
-        FileType::Directory => (FileKind::Directory, 0),
-        FileType::Symlink => (FileKind::Symlink, stat.st_size as u64),
-        _ => return None,
-    };
-    let mode = if kind == FileKind::Symlink { 0 } else { (stat.st_mode & 0o7777) as u16 };
-    let mtime = Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 };
-    Some(Version { kind, size, mtime, mode: Mode(mode) })
+    metadata::version(stat, XattrHash::NONE, Preserve::NONE)
 }
 
 /// A modification time to set; the access time stays.
@@ -47,10 +41,6 @@ pub(super) fn times(mtime: Time) -> Timestamps {
     }
 }
 
-pub(super) fn raw_mode(mode: Mode) -> RawMode {
-    RawMode::from_raw_mode(u32::from(mode.0 & 0o7777))
-}
-
 /// Opens whatever `name` is, without access to its content, and not through a link.
 pub(super) fn open_path(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -59,6 +49,7 @@ pub(super) fn open_path(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Er
 
 /// Changes the mode of what `descriptor` holds, which is no symbolic link. A descriptor from
 /// [`open_path`] takes no `fchmod`, so it goes by the descriptor's name.
-pub(super) fn set_mode(descriptor: &OwnedFd, mode: Mode) -> Result<(), Errno> {
-    rustix::fs::chmod(format!("/proc/self/fd/{}", descriptor.as_raw_fd()), raw_mode(mode))
+pub(super) fn set_mode(descriptor: impl AsFd, mode: Mode) -> Result<(), Errno> {
+    let name = format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd());
+    rustix::fs::chmod(name, RawMode::from_raw_mode(u32::from(mode.0 & 0o7777)))
 }

@@ -28,16 +28,19 @@ pub(super) struct Leaf {
 
 impl Leaf {
     pub(super) fn name(&self) -> &Path {
-        Path::new(OsStr::from_bytes(self.path.name()))
+        if self.path.is_root() { Path::new(".") } else { Path::new(OsStr::from_bytes(self.path.name())) }
     }
 }
 
 /// Checks a path that a peer has sent: it names something inside the root, and not the stage.
 pub(super) fn checked(bytes: &[u8]) -> Result<TreePath, Failure> {
+    let path = checked_or_root(bytes)?;
+    if path.is_root() { Err(Failure::from(PathError::Component)) } else { Ok(path) }
+}
+
+/// The same, but it may be the root itself.
+pub(super) fn checked_or_root(bytes: &[u8]) -> Result<TreePath, Failure> {
     let path = TreePath::new(bytes)?;
-    if path.is_root() {
-        return Err(Failure::from(PathError::Component));
-    }
     if path.components().next() == Some(STAGE.as_bytes()) {
         return Err(Failure::new(Refusal::Forbidden, format!("\"{STAGE}\" is the receiver's own")));
     }

@@ -1,5 +1,6 @@
 //! Lists the whole tree of a target.
 
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -7,16 +8,16 @@ use rustix::fs::{AtFlags, Dir, OFlags};
 use rustix::io::Errno;
 
 use super::Root;
-use super::attributes::version;
 use super::confine::{STAGE, open_directory};
-use crate::model::{FileKind, TreePath};
+use crate::metadata::{self, XattrPlace};
+use crate::model::{FileKind, Owner, TreePath, Version, XattrHash};
 use crate::wire::{Listed, Unreadable};
 
 /// Entries of one part: some 40 KiB of usual names, and under a frame's limit even if every
 /// name and link is as long as can be.
 const PART_ENTRIES_MAX: usize = 100;
 
-/// Gives the tree to `part`, piece by piece and parents first, and says what could not be read.
+/// Gives the tree to `part`, piece by piece and parents first, beginning with the root itself, and says what could not be read.
 /// Directories are opened one at a time, so their depth costs no descriptors.
 pub fn list<E>(
     root: &Root,
@@ -25,6 +26,11 @@ pub fn list<E>(
     let mut unreadable = Vec::new();
     let mut waiting = vec![TreePath::root()];
     let mut listed = Vec::new();
+    match version(root, root, Path::new(".")) {
+        Ok(Some(version)) => listed.push(Listed { path: Vec::new(), version, destination: None }),
+        Ok(None) => {}
+        Err(error) => unreadable.push(Unreadable { path: Vec::new(), cause: error.to_string() }),
+    }
     while let Some(directory) = waiting.pop() {
         let mut fail = |path: &TreePath, cause: &dyn ToString| {
             unreadable.push(Unreadable { path: path.as_bytes().to_vec(), cause: cause.to_string() });
@@ -53,8 +59,8 @@ pub fn list<E>(
                 continue;
             }
             let leaf = Path::new(std::ffi::OsStr::from_bytes(&name));
-            let version = match rustix::fs::statat(&descriptor, leaf, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => version(&stat),
+            let version = match version(root, &descriptor, leaf) {
+                Ok(version) => version,
                 Err(Errno::NOENT) => continue,
                 Err(error) => {
                     fail(&path, &error);
@@ -82,4 +88,16 @@ pub fn list<E>(
         part(listed)?;
     }
     Ok(unreadable)
+}
+
+/// The version of `name` in `directory` by the source's numbers of owners.
+fn version(root: &Root, directory: impl AsFd, name: &Path) -> Result<Option<Version>, Errno> {
+    let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let dress = &root.dress;
+    let Some(version) = metadata::version(&stat, XattrHash::NONE, dress.preserve) else {
+        return Ok(None);
+    };
+    let owner = dress.owner_at_source(Owner { user: stat.st_uid, group: stat.st_gid });
+    let xattrs = dress.xattrs_at_source(&XattrPlace::at(&directory, name))?;
+    Ok(Some(Version { owner, xattrs, ..version }))
 }

@@ -6,8 +6,10 @@
 mod apply;
 mod attributes;
 mod confine;
+mod dress;
 mod failure;
 mod list;
+mod owners;
 mod predecessor;
 mod stage;
 

@@ -12,11 +12,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode as RawMode, OFlags};
 use rustix::io::Errno;
 
-use super::attributes::{raw_mode, times};
+use super::attributes::open_path;
 use super::confine::{Leaf, STAGE};
+use super::dress::Dress;
 use super::failure::{Failure, OpenError};
 use super::predecessor;
-use crate::model::{Content, Mode, Refusal, Time};
+use crate::metadata::XattrPlace;
+use crate::model::{Content, Lack, Refusal};
+use crate::wire::Attributes;
 
 /// Names in the stage that one start tries before it gives up.
 const ATTEMPTS_MAX: u32 = 1_000;
@@ -58,6 +61,8 @@ impl Stage {
             Err(error) => return Err(error),
         }
         let home = open_directory(root, Path::new(STAGE))?;
+        // Nothing that is staged shall inherit what holds for the root.
+        XattrPlace::of(&home).remove(b"system.posix_acl_default")?;
         remove_stale(&home);
         let process = std::process::id();
         for attempt in 0..ATTEMPTS_MAX {
@@ -132,26 +137,26 @@ impl Stage {
         &mut self,
         leaf: &Leaf,
         destination: &Path,
-        mtime: Time,
-    ) -> Result<Staged, Failure> {
+        attributes: &Attributes,
+        dress: &Dress,
+    ) -> Result<(Staged, Vec<Lack>), Failure> {
         let (directory, name) = self.place(leaf)?;
         rustix::fs::symlinkat(destination, &directory, &name)
             .map_err(|error| Failure::of("make the link", error))?;
-        let staged = Staged { directory, name, kept: false };
-        rustix::fs::utimensat(&staged.directory, &staged.name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|error| Failure::of("set its time", error))?;
-        Ok(staged)
+        Staged { directory, name, kept: false }.dressed(attributes, dress)
     }
 
     /// Makes a directory.
-    pub(super) fn directory(&mut self, leaf: &Leaf, mode: Mode) -> Result<Staged, Failure> {
+    pub(super) fn directory(
+        &mut self,
+        leaf: &Leaf,
+        attributes: &Attributes,
+        dress: &Dress,
+    ) -> Result<(Staged, Vec<Lack>), Failure> {
         let (directory, name) = self.place(leaf)?;
         rustix::fs::mkdirat(&directory, &name, RawMode::RWXU)
             .map_err(|error| Failure::of("make the directory", error))?;
-        let staged = Staged { directory, name, kept: false };
-        rustix::fs::chmodat(&staged.directory, &staged.name, raw_mode(mode), AtFlags::empty())
-            .map_err(|error| Failure::of("set its mode", error))?;
-        Ok(staged)
+        Staged { directory, name, kept: false }.dressed(attributes, dress)
     }
 }
 
@@ -189,9 +194,9 @@ impl StagedFile {
         self,
         size: u64,
         content: Content,
-        mode: Mode,
-        mtime: Time,
-    ) -> Result<Staged, Failure> {
+        attributes: &Attributes,
+        dress: &Dress,
+    ) -> Result<(Staged, Vec<Lack>), Failure> {
         let Self { file, hasher, written, staged } = self;
         if written != size || Content(hasher.finalize().into()) != content {
             return Err(Failure::new(
@@ -199,9 +204,8 @@ impl StagedFile {
                 format!("{written} of {size} bytes came, or their hash differs"),
             ));
         }
-        rustix::fs::fchmod(&file, raw_mode(mode)).map_err(|error| Failure::of("set its mode", error))?;
-        rustix::fs::futimens(&file, &times(mtime)).map_err(|error| Failure::of("set its time", error))?;
-        Ok(staged)
+        let lacks = dress.put_on(file.as_fd(), true, attributes)?;
+        Ok((staged, lacks))
     }
 }
 
@@ -214,6 +218,12 @@ pub(super) struct Staged {
 }
 
 impl Staged {
+    fn dressed(self, attributes: &Attributes, dress: &Dress) -> Result<(Self, Vec<Lack>), Failure> {
+        let entry = open_path(&self.directory, &self.name).map_err(|error| Failure::of("open it", error))?;
+        let lacks = dress.put_on(entry.as_fd(), true, attributes)?;
+        Ok((self, lacks))
+    }
+
     /// Puts it into place, over whatever is there, in one act.
     pub(super) fn replace(mut self, leaf: &Leaf) -> Result<(), Errno> {
         rustix::fs::renameat(&self.directory, &self.name, &leaf.directory, leaf.name())?;

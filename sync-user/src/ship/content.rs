@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use crate::clock;
-use crate::model::{Content, FileKind, TreePath, Version};
-use crate::tree::{Tree, version_of};
+use crate::model::{Content, FileKind, TreePath, Version, Xattr};
+use crate::tree::Tree;
 
 /// How often a file that changes while it is read is read again before it is sent as it is: a
 /// busy log would never be sent otherwise, and its next change sends it again.
@@ -15,6 +15,7 @@ const READS_MAX: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) version: Version,
+    pub(super) xattrs: Vec<Xattr>,
     pub(super) bytes: Vec<u8>,
     pub(super) content: Content,
     pub(super) settled: bool,
@@ -39,32 +40,39 @@ pub(super) fn open(tree: &Tree, path: &TreePath, inline_max: usize) -> io::Resul
             Err(error) if vanished(&error) => return Ok(Opened::Vanished),
             Err(error) => return Err(error),
         };
-        let version = version_of(&file)?;
+        let (version, xattrs) = tree.version_of(&file)?;
         if version.kind != FileKind::File {
             return Ok(Opened::Vanished);
         }
         let settled = version.mtime.settled(clock::wall());
         if version.size > inline_max as u64 {
             let hasher = Box::default();
-            return Ok(Opened::Large(Reading { file, version, settled, left: version.size, hasher }));
+            return Ok(Opened::Large(Reading { file, version, xattrs, settled, left: version.size, hasher }));
         }
         let mut bytes = Vec::with_capacity(version.size as usize + 1);
         // One byte more than expected, to notice growth; no more, to stay within a frame.
         file.by_ref().take(version.size + 1).read_to_end(&mut bytes)?;
-        let torn = bytes.len() as u64 != version.size || version_of(&file)? != version;
+        let torn = bytes.len() as u64 != version.size || tree.version_of(&file)?.0 != version;
         if torn && attempt < READS_MAX {
             continue;
         }
         bytes.truncate(version.size as usize);
         let content = Content::of(&bytes);
         let version = Version { size: bytes.len() as u64, ..version };
-        return Ok(Opened::Small(Loaded { version, bytes, content, settled: settled && !torn, torn }));
+        return Ok(Opened::Small(Loaded {
+            version,
+            xattrs,
+            bytes,
+            content,
+            settled: settled && !torn,
+            torn,
+        }));
     }
     unreachable!("the last attempt returns")
 }
 
 /// Whether an error says that the file is no longer under that name.
-fn vanished(error: &io::Error) -> bool {
+pub(super) fn vanished(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(
@@ -84,6 +92,7 @@ fn vanished(error: &io::Error) -> bool {
 pub(super) struct Reading {
     file: File,
     pub(super) version: Version,
+    pub(super) xattrs: Vec<Xattr>,
     pub(super) settled: bool,
     left: u64,
     /// Boxed, as it is 2 KB.
@@ -109,10 +118,10 @@ impl Reading {
         Ok(piece)
     }
 
-    pub(super) fn finish(self) -> io::Result<Finished> {
-        let Self { file, version, settled: _, left, hasher } = self;
+    pub(super) fn finish(self, tree: &Tree) -> io::Result<Finished> {
+        let Self { file, version, xattrs: _, settled: _, left, hasher } = self;
         let content = Content(hasher.finalize().into());
-        let unchanged = version_of(&file)? == version;
+        let unchanged = tree.version_of(&file)?.0 == version;
         Ok(match (left, unchanged) {
             (0, true) => Finished::Whole(content),
             (0, false) => Finished::Torn(Some(content)),

@@ -14,6 +14,7 @@ mod deploy;
 mod embedded;
 mod hostkeys;
 mod link;
+mod names;
 mod outbox;
 mod session;
 mod ssh;

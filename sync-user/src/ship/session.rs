@@ -12,10 +12,13 @@ use std::time::Duration;
 
 use super::content::{self, Finished, Opened, Reading};
 use super::link::{Link, LinkError, Received};
+use super::names::Names;
 use super::outbox::Outbox;
-use crate::model::{Content, Mode, Receipt, Sequence, Stamp, Step, TreePath, Version};
+use crate::model::{Content, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version, Xattr, XattrHash};
 use crate::tree::Tree;
-use crate::wire::{self, Body, Listed, ReceiverHello, SourceHello, ToReceiver, ToSource, Unreadable};
+use crate::wire::{
+    self, Attributes, Body, Listed, ReceiverHello, SourceHello, ToReceiver, ToSource, Unreadable,
+};
 
 /// Bytes that are encoded ahead of the link. Enough to keep SSH busy, little enough that the
 /// next step waits a few milliseconds at most behind them.
@@ -49,7 +52,8 @@ pub enum Event {
         settled: bool,
         torn: bool,
     },
-    /// The file was gone, or could not be read, when its content was wanted: nothing was sent.
+    /// What the step is about was gone or has changed, or could not be read, when it was wanted:
+    /// nothing was sent.
     Unsent {
         ticket: Ticket,
         failure: Option<String>,
@@ -78,6 +82,11 @@ pub enum SessionError {
     Fatal { what: String, remedy: String },
 }
 
+/// Something that is not as it was when its step was planned; or why it could not be read.
+struct Unread {
+    failure: Option<String>,
+}
+
 /// The name of a source: its host and its root, hashed.
 fn name_of(tree: &Tree) -> [u8; 16] {
     let host = nix::unistd::gethostname().unwrap_or_default();
@@ -98,6 +107,7 @@ pub struct Session {
     tree: Arc<Tree>,
     decoder: wire::Decoder,
     outbox: Outbox,
+    names: Names,
     queue: VecDeque<(Ticket, Step)>,
     stream: Option<Stream>,
     flying: VecDeque<Flight>,
@@ -125,15 +135,21 @@ struct Flight {
 }
 
 impl Session {
-    /// Begins on a link that stands behind the receiver's preamble.
-    pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, now: Stamp) -> Self {
+    /// Begins on a link that stands behind the receiver's preamble. With `numeric_ids` owners
+    /// are told by their numbers alone.
+    pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, numeric_ids: bool, now: Stamp) -> Self {
         let mut outbox = Outbox::default();
-        outbox.push(&ToReceiver::Hello(SourceHello { version: wire::VERSION, source: name_of(&tree) }));
+        outbox.push(&ToReceiver::Hello(SourceHello {
+            version: wire::VERSION,
+            source: name_of(&tree),
+            preserve: tree.preserve(),
+        }));
         Self {
             link,
             tree,
             decoder: wire::Decoder::default(),
             outbox,
+            names: Names::new(numeric_ids),
             queue: VecDeque::new(),
             stream: None,
             flying: VecDeque::new(),
@@ -151,8 +167,11 @@ impl Session {
         self.hello.as_ref()
     }
 
-    /// Asks for the listing of the whole target.
-    pub fn list(&mut self) {
+    /// Asks for the listing of the whole target. Of `owners` the listing tells by the source's
+    /// numbers.
+    pub fn list(&mut self, owners: impl IntoIterator<Item = Owner>) {
+        let names = self.names.of_owners(owners);
+        self.push_all(names);
         self.outbox.push(&ToReceiver::List);
     }
 
@@ -222,48 +241,97 @@ impl Session {
                 self.put_file(ticket, &path, events);
                 return;
             }
-            Step::MakeDirectory { path, entry } => {
-                wire::Step::MakeDirectory { path: bytes(&path), mode: entry.version.mode }
+            Step::MakeDirectory { path, entry } => self
+                .attributes(&path, entry.version)
+                .map(|attributes| wire::Step::MakeDirectory { path: bytes(&path), attributes }),
+            Step::PutSymlink { path, entry } => {
+                let destination = entry.destination.unwrap_or_default();
+                self.attributes(&path, entry.version).map(|attributes| wire::Step::PutSymlink {
+                    path: bytes(&path),
+                    destination,
+                    attributes,
+                })
             }
-            Step::PutSymlink { path, entry } => wire::Step::PutSymlink {
-                path: bytes(&path),
-                destination: entry.destination.unwrap_or_default(),
-                mtime: entry.version.mtime,
-            },
             Step::SetAttributes { path, version } => {
-                wire::Step::SetAttributes { path: bytes(&path), version }
+                self.attributes(&path, version).map(|attributes| wire::Step::SetAttributes {
+                    path: bytes(&path),
+                    kind: version.kind,
+                    size: version.size,
+                    attributes,
+                })
             }
             Step::SetDirectoryTime { path, mtime } => {
-                wire::Step::SetDirectoryTime { path: bytes(&path), mtime }
+                Ok(wire::Step::SetDirectoryTime { path: bytes(&path), mtime })
             }
-            Step::RemoveFile { path } => wire::Step::RemoveFile { path: bytes(&path) },
-            Step::RemoveDirectory { path } => wire::Step::RemoveDirectory { path: bytes(&path) },
+            Step::RemoveFile { path } => Ok(wire::Step::RemoveFile { path: bytes(&path) }),
+            Step::RemoveDirectory { path } => Ok(wire::Step::RemoveDirectory { path: bytes(&path) }),
             Step::Rename { from, to, expects } => {
-                wire::Step::Rename { from: bytes(&from), to: bytes(&to), expects }
+                Ok(wire::Step::Rename { from: bytes(&from), to: bytes(&to), expects })
             }
-            Step::Exchange { one, other, expects_one, expects_other } => {
-                wire::Step::Exchange { one: bytes(&one), other: bytes(&other), expects_one, expects_other }
+            Step::Exchange { one, other, expects_one, expects_other } => Ok(wire::Step::Exchange {
+                one: bytes(&one),
+                other: bytes(&other),
+                expects_one,
+                expects_other,
+            }),
+        };
+        match step {
+            Ok(step) => {
+                self.fly(ticket, step);
+            }
+            Err(Unread { failure }) => events.push(Event::Unsent { ticket, failure }),
+        }
+    }
+
+    /// What `path` shall be by `version`, with the extended attributes as they are now. They are
+    /// read as late as content is, and for the same reason.
+    fn attributes(&mut self, path: &TreePath, version: Version) -> Result<Attributes, Unread> {
+        let xattrs = if version.xattrs == XattrHash::NONE {
+            Vec::new()
+        } else {
+            match self.tree.xattrs(path) {
+                Ok(xattrs) if XattrHash::of(&xattrs) == version.xattrs => xattrs,
+                // They have changed, or what had them is gone: a later change tells.
+                Ok(_) => return Err(Unread { failure: None }),
+                Err(error) if content::vanished(&error) => return Err(Unread { failure: None }),
+                Err(error) => {
+                    let failure = Some(format!("read its extended attributes: {error}"));
+                    return Err(Unread { failure });
+                }
             }
         };
-        self.fly(ticket, step);
+        Ok(self.named(version, xattrs))
+    }
+
+    /// Attributes whose owners the receiver knows by name.
+    fn named(&mut self, version: Version, xattrs: Vec<Xattr>) -> Attributes {
+        let Version { kind: _, size: _, mtime, mode, owner, xattrs: _ } = version;
+        let names = self.names.of(owner, &xattrs);
+        self.push_all(names);
+        Attributes { owner, mode, xattrs, mtime }
+    }
+
+    fn push_all(&mut self, messages: Vec<ToReceiver>) {
+        for message in messages {
+            self.outbox.push(&message);
+        }
     }
 
     fn put_file(&mut self, ticket: Ticket, path: &TreePath, events: &mut Vec<Event>) {
-        let put = |version: Version, body| wire::Step::PutFile {
-            path: path.as_bytes().to_vec(),
-            size: version.size,
-            mode: Mode(version.mode.0),
-            mtime: version.mtime,
-            body,
+        let put = |size, attributes, body| {
+            let path = path.as_bytes().to_vec();
+            wire::Step::PutFile { path, size, attributes, body }
         };
         match content::open(&self.tree, path, wire::INLINE_BYTES_MAX) {
             Ok(Opened::Small(loaded)) => {
-                let content::Loaded { version, bytes, content, settled, torn } = loaded;
-                self.fly(ticket, put(version, Body::Inline { bytes, content }));
+                let content::Loaded { version, xattrs, bytes, content, settled, torn } = loaded;
+                let attributes = self.named(version, xattrs);
+                self.fly(ticket, put(version.size, attributes, Body::Inline { bytes, content }));
                 events.push(Event::Sent { ticket, version, content, settled, torn });
             }
-            Ok(Opened::Large(reading)) => {
-                let sequence = self.fly(ticket, put(reading.version, Body::Streamed));
+            Ok(Opened::Large(mut reading)) => {
+                let attributes = self.named(reading.version, std::mem::take(&mut reading.xattrs));
+                let sequence = self.fly(ticket, put(reading.version.size, attributes, Body::Streamed));
                 self.stream = Some(Stream { ticket, sequence, reading });
             }
             Ok(Opened::Vanished) => events.push(Event::Unsent { ticket, failure: None }),
@@ -292,7 +360,7 @@ impl Session {
             Ok(_) => {
                 let Stream { ticket, sequence, reading } = stream;
                 let (version, settled) = (reading.version, reading.settled);
-                match reading.finish() {
+                match reading.finish(&self.tree) {
                     Ok(Finished::Whole(content)) => {
                         self.outbox.push(&ToReceiver::ContentEnd { sequence, content });
                         events.push(Event::Sent { ticket, version, content, settled, torn: false });

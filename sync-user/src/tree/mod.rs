@@ -19,12 +19,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-pub use entry::version_of;
 pub use exclude::{Excludes, PatternError};
 pub use identity::IdentityError;
 pub use scan::{Scan, Unreadable};
 
-use crate::model::{Content, Entry, TreePath, Version};
+use crate::metadata::{self, XattrPlace};
+use crate::model::{Content, Entry, FileKind, Preserve, TreePath, Version, Xattr, XattrHash};
 
 /// Read ahead while hashing.
 const HASH_BUFFER_BYTES: usize = 256 << 10;
@@ -36,6 +36,7 @@ pub struct Tree {
     descriptor: OwnedFd,
     identity: identity::Identity,
     excludes: Excludes,
+    preserve: Preserve,
 }
 
 /// Why a root cannot be replicated.
@@ -57,8 +58,8 @@ pub enum Seen {
 }
 
 impl Tree {
-    /// Opens the directory `root`.
-    pub fn open(root: &Path, excludes: Excludes) -> Result<Self, OpenError> {
+    /// Opens the directory `root`. What `preserve` leaves out is neither read nor told.
+    pub fn open(root: &Path, excludes: Excludes, preserve: Preserve) -> Result<Self, OpenError> {
         let failed = |what: &str, cause: &dyn std::fmt::Display, remedy: &str| OpenError {
             what: format!("{what} the source {}: {cause}", root.display()),
             remedy: remedy.to_owned(),
@@ -80,12 +81,17 @@ impl Tree {
         })?;
         let stat =
             rustix::fs::fstat(&descriptor).map_err(|error| failed("examine", &error, "check the disk"))?;
-        Ok(Self { root: absolute, descriptor, identity: identity::Identity::of(&stat), excludes })
+        Ok(Self { root: absolute, descriptor, identity: identity::Identity::of(&stat), excludes, preserve })
     }
 
     /// The root, absolute and without symbolic links.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What is read of an entry.
+    pub fn preserve(&self) -> Preserve {
+        self.preserve
     }
 
     /// Whether `path` is left out, as far as its kind does not matter.
@@ -107,28 +113,22 @@ impl Tree {
     pub fn look(&self, path: &TreePath) -> Seen {
         let found = self.parent(path).and_then(|(parent, name)| {
             let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            let destination = entry::destination(&parent, name, &stat)?;
-            Ok((stat, destination))
+            if !self.identity.same_device(&stat) {
+                return Err(Errno::XDEV);
+            }
+            entry::entry(&parent, name, &stat, self.preserve)
         });
-        let (stat, destination) = match found {
-            Ok(found) => found,
-            // It was a symbolic link, and another kind took its place between the two calls.
-            Err(Errno::INVAL) => return self.look(path),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Seen::Absent,
-            Err(Errno::XDEV) => return Seen::Ignored,
-            Err(error) => return Seen::Unreadable(error.to_string()),
-        };
-        if !self.identity.same_device(&stat) {
-            return Seen::Ignored;
+        match found {
+            Ok(Some(entry)) => {
+                let directory = entry.version.kind == FileKind::Directory;
+                if self.excludes.excluded(path, directory) { Seen::Ignored } else { Seen::Present(entry) }
+            }
+            Err(Errno::AGAIN) => self.look(path),
+            // A fifo, socket or device took the place of what was there: for a replica it is gone.
+            Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Seen::Absent,
+            Err(Errno::XDEV) => Seen::Ignored,
+            Err(error) => Seen::Unreadable(error.to_string()),
         }
-        // A fifo, socket or device took the place of what was there: for a replica it is gone.
-        let Some(entry) = entry::entry(&stat, destination) else {
-            return Seen::Absent;
-        };
-        if self.excludes.excluded(path, entry.version.kind == crate::model::FileKind::Directory) {
-            return Seen::Ignored;
-        }
-        Seen::Present(entry)
     }
 
     /// Everything at and below `place`, but for what is excluded and what could not be read.
@@ -148,10 +148,27 @@ impl Tree {
         Ok(File::from(file))
     }
 
+    /// The version of an open file, with its extended attributes; anything that is not replicated
+    /// is an error.
+    pub fn version_of(&self, file: &File) -> io::Result<(Version, Vec<Xattr>)> {
+        let stat = rustix::fs::fstat(file)?;
+        let xattrs = XattrPlace::of(file).read(self.preserve)?;
+        let version = metadata::version(&stat, XattrHash::of(&xattrs), self.preserve);
+        let version =
+            version.ok_or_else(|| io::Error::other("it is not a file, directory or symbolic link"))?;
+        Ok((version, xattrs))
+    }
+
+    /// The extended attributes of whatever is at `path`.
+    pub fn xattrs(&self, path: &TreePath) -> io::Result<Vec<Xattr>> {
+        let (parent, name) = self.parent(path)?;
+        Ok(XattrPlace::at(&parent, name).read(self.preserve)?)
+    }
+
     /// Hashes the content of a file; the version is from before the first byte was read.
     pub fn hash(&self, path: &TreePath) -> io::Result<(Version, Content)> {
         let file = self.open_file(path)?;
-        let version = version_of(&file)?;
+        let (version, _) = self.version_of(&file)?;
         let mut hasher = blake3::Hasher::new();
         let mut buffer =
             vec![0; HASH_BUFFER_BYTES.min(usize::try_from(version.size).unwrap_or(usize::MAX).max(1))];

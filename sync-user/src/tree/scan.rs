@@ -170,19 +170,20 @@ fn read(tree: &Tree, directory: &TreePath, found: &mut Found, deeper: &mut Vec<T
 fn add(tree: &Tree, parent: &OwnedFd, path: TreePath, found: &mut Found, deeper: &mut Vec<TreePath>) {
     use std::os::unix::ffi::OsStrExt;
     let name = Path::new(std::ffi::OsStr::from_bytes(path.name()));
-    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
-        .and_then(|stat| Ok((entry::destination(parent, name, &stat)?, stat)));
-    let (destination, stat) = match stat {
+    let stat = match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
-        // Gone since the directory was read, or replaced between the two calls.
-        Err(Errno::NOENT | Errno::INVAL) => return,
+        // Gone since the directory was read.
+        Err(Errno::NOENT) => return,
         Err(error) => return found.unreadable(path, &error),
     };
     if !tree.identity.same_device(&stat) {
         return found.unreadable(path, &MOUNTED);
     }
-    let Some(entry) = entry::entry(&stat, destination) else {
-        return;
+    let entry = match entry::entry(parent, name, &stat, tree.preserve) {
+        Ok(Some(entry)) => entry,
+        // Gone, or replaced between two calls.
+        Ok(None) | Err(Errno::NOENT | Errno::AGAIN) => return,
+        Err(error) => return found.unreadable(path, &error),
     };
     let directory = entry.version.kind == FileKind::Directory;
     if tree.excludes.excluded(&path, directory) {

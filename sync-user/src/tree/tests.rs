@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use proptest::prelude::*;
 
 use super::{Excludes, Seen, Tree};
-use crate::model::{Content, FileKind, TreePath};
+use crate::model::{Content, FileKind, Preserve, TreePath};
 
 fn path(text: &str) -> TreePath {
     TreePath::new(text.as_bytes()).unwrap()
@@ -15,7 +15,7 @@ fn excludes(patterns: &[&str]) -> Excludes {
 }
 
 fn tree(root: &std::path::Path) -> Tree {
-    Tree::open(root, excludes(&[])).unwrap()
+    Tree::open(root, excludes(&[]), Preserve::ALL).unwrap()
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn scans_large_trees_with_many_threads_and_small_ones_alone() {
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("f"), "x").unwrap();
     }
-    let tree = Tree::open(root.path(), excludes(&["/d7"])).unwrap();
+    let tree = Tree::open(root.path(), excludes(&["/d7"]), Preserve::ALL).unwrap();
     let scan = tree.scan(&TreePath::root());
     assert_eq!((scan.entries.len(), scan.unreadable.len()), (99 * 3, 0));
     let below: Vec<String> = tree.scan(&path("d1")).entries.keys().map(ToString::to_string).collect();

@@ -2,10 +2,11 @@
 
 /// The protocol's version; both ends of a connection must have the same, since the source
 /// brings the receiver along.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
-/// A frame's payload. Above `CONTENT_BYTES_MAX` plus the longest two paths, and small enough
-/// that a hostile length costs no memory.
+/// A frame's payload. Above `INLINE_BYTES_MAX` plus the longest two paths and as many extended
+/// attributes (256 KiB) as an entry may have, and small enough that a hostile length costs no
+/// memory.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
 
 /// A file up to this size travels inside its step: one frame, one receipt.
@@ -16,3 +17,10 @@ pub const CONTENT_BYTES_MAX: usize = 256 << 10;
 
 /// What a login shell may print before the preamble.
 pub const NOISE_BYTES_MAX: usize = 64 << 10;
+
+/// Users and groups that one connection names. Later ones go by their number, as those do that
+/// have no name; and no frame of them is longer than with the longest names.
+pub const NAMED_MAX: usize = 65_536;
+
+/// The name of a user or group: `LOGIN_NAME_MAX` (`limits.h`).
+pub const NAME_BYTES_MAX: usize = 256;

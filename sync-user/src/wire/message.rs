@@ -5,13 +5,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Content, Mode, Receipt, Sequence, Time, Version};
+use crate::model::{
+    Content, FileKind, Mode, Named, Owner, Preserve, Receipt, Sequence, Time, Version, Xattr,
+};
 
 /// From the source to the receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToReceiver {
     /// The first message, once.
     Hello(SourceHello),
+    /// Names users and groups, before anything speaks of them by their numbers.
+    Named { users: Vec<Named>, groups: Vec<Named> },
     /// Asks for the listing of the whole tree.
     List,
     /// One step; steps are numbered from 1 and applied in order.
@@ -33,20 +37,66 @@ pub struct SourceHello {
     pub version: u16,
     /// The same for every connection of one source, and another for every other.
     pub source: [u8; 16],
+    /// What versions tell of, and what steps set.
+    pub preserve: Preserve,
+}
+
+/// What an entry shall be besides its content. What is not preserved is not looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attributes {
+    pub owner: Owner,
+    pub mode: Mode,
+    /// All that it shall have, in the order of their names.
+    pub xattrs: Vec<Xattr>,
+    pub mtime: Time,
 }
 
 /// A [`crate::model::Step`] with its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
-    MakeDirectory { path: Vec<u8>, mode: Mode },
-    PutFile { path: Vec<u8>, size: u64, mode: Mode, mtime: Time, body: Body },
-    PutSymlink { path: Vec<u8>, destination: Vec<u8>, mtime: Time },
-    SetAttributes { path: Vec<u8>, version: Version },
-    SetDirectoryTime { path: Vec<u8>, mtime: Time },
-    RemoveFile { path: Vec<u8> },
-    RemoveDirectory { path: Vec<u8> },
-    Rename { from: Vec<u8>, to: Vec<u8>, expects: Version },
-    Exchange { one: Vec<u8>, other: Vec<u8>, expects_one: Version, expects_other: Version },
+    MakeDirectory {
+        path: Vec<u8>,
+        attributes: Attributes,
+    },
+    PutFile {
+        path: Vec<u8>,
+        size: u64,
+        attributes: Attributes,
+        body: Body,
+    },
+    PutSymlink {
+        path: Vec<u8>,
+        destination: Vec<u8>,
+        attributes: Attributes,
+    },
+    /// If it is of this kind and size.
+    SetAttributes {
+        path: Vec<u8>,
+        kind: FileKind,
+        size: u64,
+        attributes: Attributes,
+    },
+    SetDirectoryTime {
+        path: Vec<u8>,
+        mtime: Time,
+    },
+    RemoveFile {
+        path: Vec<u8>,
+    },
+    RemoveDirectory {
+        path: Vec<u8>,
+    },
+    Rename {
+        from: Vec<u8>,
+        to: Vec<u8>,
+        expects: Version,
+    },
+    Exchange {
+        one: Vec<u8>,
+        other: Vec<u8>,
+        expects_one: Version,
+        expects_other: Version,
+    },
 }
 
 /// How a file's content travels.
@@ -92,10 +142,11 @@ pub struct ReceiverHello {
     pub user: u32,
 }
 
-/// One entry of the target's tree. The root itself is not listed.
+/// One entry of the target's tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     pub path: Vec<u8>,
+    /// By the source's numbers of owners; [`Owner::LEFT`] where the target cannot set them.
     pub version: Version,
     /// Where a symbolic link leads; `None` for the other kinds.
     pub destination: Option<Vec<u8>>,

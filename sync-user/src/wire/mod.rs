@@ -8,8 +8,12 @@ mod limits;
 mod message;
 
 pub use codec::{Decoder, FrameError, encode};
-pub use limits::{CONTENT_BYTES_MAX, FRAME_BYTES_MAX, INLINE_BYTES_MAX, NOISE_BYTES_MAX, VERSION};
-pub use message::{Body, Listed, ReceiverHello, SourceHello, Step, ToReceiver, ToSource, Unreadable};
+pub use limits::{
+    CONTENT_BYTES_MAX, FRAME_BYTES_MAX, INLINE_BYTES_MAX, NAME_BYTES_MAX, NAMED_MAX, NOISE_BYTES_MAX, VERSION,
+};
+pub use message::{
+    Attributes, Body, Listed, ReceiverHello, SourceHello, Step, ToReceiver, ToSource, Unreadable,
+};
 
 /// The first bytes that a receiver writes. The NULs keep it apart from anything a shell prints.
 pub const PREAMBLE: &[u8] = b"\0ksyncd-receiver\0";

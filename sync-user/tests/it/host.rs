@@ -198,8 +198,13 @@ pub(crate) struct Memory {
 impl Memory {
     /// `options` are those of `mount -t tmpfs`.
     pub(crate) fn mount(at: &Path, options: &str) -> Self {
+        Self::mount_as("tmpfs", at, options)
+    }
+
+    /// `kind` is that of `mount -t`.
+    pub(crate) fn mount_as(kind: &str, at: &Path, options: &str) -> Self {
         fs::create_dir_all(at).unwrap();
-        mount(&["-t", "tmpfs", "-o", options, "tmpfs"], at);
+        mount(&["-t", kind, "-o", options, kind], at);
         Self { at: at.to_owned() }
     }
 

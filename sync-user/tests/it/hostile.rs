@@ -2,22 +2,35 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
-use sync_user::model::{Content, FileKind, Mode, Outcome, Receipt, Refusal, Sequence, Time, Version};
+use sync_user::model::{
+    Content, FileKind, Mode, Outcome, Owner, Preserve, Receipt, Refusal, Sequence, Time, Version, Xattr,
+    XattrHash,
+};
 use sync_user::receiver;
-use sync_user::wire::{Body, Decoder, PREAMBLE, SourceHello, Step, ToReceiver, ToSource, VERSION, encode};
+use sync_user::wire::{
+    Attributes, Body, Decoder, PREAMBLE, SourceHello, Step, ToReceiver, ToSource, VERSION, encode,
+};
 
 use crate::host::KSYNCD;
 
 const MTIME: Time = Time { seconds: 1_000_000_000, nanoseconds: 7 };
 
+fn attributes() -> Attributes {
+    Attributes { owner: Owner::NOBODY, mode: Mode(0o644), xattrs: Vec::new(), mtime: MTIME }
+}
+
+fn hello(source: u8) -> ToReceiver {
+    ToReceiver::Hello(SourceHello { version: VERSION, source: [source; 16], preserve: Preserve::ALL })
+}
+
 fn put(path: &str, bytes: &[u8]) -> Step {
     let body = Body::Inline { bytes: bytes.to_vec(), content: Content::of(bytes) };
-    Step::PutFile { path: path.into(), size: bytes.len() as u64, mode: Mode(0o644), mtime: MTIME, body }
+    Step::PutFile { path: path.into(), size: bytes.len() as u64, attributes: attributes(), body }
 }
 
 fn remove(path: &str) -> Step {
@@ -27,7 +40,7 @@ fn remove(path: &str) -> Step {
 /// What a receiver answers to these messages, after the hello.
 fn answers(root: &Path, messages: &[ToReceiver]) -> Vec<Receipt> {
     let mut input = Vec::new();
-    encode(&ToReceiver::Hello(SourceHello { version: VERSION, source: [1; 16] }), &mut input);
+    encode(&hello(1), &mut input);
     for message in messages {
         encode(message, &mut input);
     }
@@ -51,7 +64,7 @@ fn refusals(root: &Path, steps: Vec<Step>) -> Vec<Option<Refusal>> {
         .map(|(number, step)| ToReceiver::Step { sequence: Sequence(number), step })
         .collect();
     let refusal = |receipt: Receipt| match receipt.outcome {
-        Outcome::Applied => None,
+        Outcome::Applied { .. } => None,
         Outcome::Refused { refusal, .. } => Some(refusal),
     };
     answers(root, &messages).into_iter().map(refusal).collect()
@@ -116,14 +129,26 @@ fn links_under_the_root_lead_nowhere() {
     let place = Place::new();
     symlink(place.outside(), place.root().join("link")).unwrap();
     symlink("../outside/secret", place.root().join("file")).unwrap();
-    let version = Version { kind: FileKind::Directory, size: 0, mtime: MTIME, mode: Mode(0o755) };
+    let version = Version {
+        kind: FileKind::Directory,
+        size: 0,
+        mtime: MTIME,
+        mode: Mode(0o755),
+        owner: Owner::NOBODY,
+        xattrs: XattrHash::NONE,
+    };
     let steps = vec![
         put("link/new", b"x"),
         remove("link/secret"),
-        Step::MakeDirectory { path: b"link/made".into(), mode: Mode(0o755) },
+        Step::MakeDirectory { path: b"link/made".into(), attributes: attributes() },
         Step::RemoveDirectory { path: b"link/inner".into() },
         Step::Rename { from: b"link/inner".into(), to: b"stolen".into(), expects: version },
-        Step::SetAttributes { path: b"link".into(), version },
+        Step::SetAttributes {
+            path: b"link".into(),
+            kind: FileKind::Directory,
+            size: 0,
+            attributes: attributes(),
+        },
         // Replaces the link, not what it leads to.
         put("file", b"mine"),
     ];
@@ -161,9 +186,9 @@ fn a_directory_that_is_swapped_for_a_link_leads_nowhere_either() {
 #[test]
 fn a_receiver_that_was_left_behind_is_ended_by_the_next_of_the_same_source() {
     let place = Place::new();
-    let mut hello = Vec::new();
-    encode(&ToReceiver::Hello(SourceHello { version: VERSION, source: [7; 16] }), &mut hello);
-    encode(&ToReceiver::Step { sequence: Sequence(1), step: put("arrived", b"x") }, &mut hello);
+    let mut messages = Vec::new();
+    encode(&hello(7), &mut messages);
+    encode(&ToReceiver::Step { sequence: Sequence(1), step: put("arrived", b"x") }, &mut messages);
     let start = || {
         let mut child = Command::new(KSYNCD)
             .args(["receive", "--root"])
@@ -174,7 +199,7 @@ fn a_receiver_that_was_left_behind_is_ended_by_the_next_of_the_same_source() {
             .spawn()
             .unwrap();
         // Its end stays open, as if more were to come.
-        child.stdin.as_mut().unwrap().write_all(&hello).unwrap();
+        child.stdin.as_mut().unwrap().write_all(&messages).unwrap();
         child
     };
     let wait_until_it_has_arrived = || {
@@ -201,6 +226,40 @@ fn the_stage_cannot_be_named() {
 }
 
 #[test]
+fn attributes_that_no_source_sends_are_refused() {
+    let place = Place::new();
+    let step = |name: &[u8], value: usize| {
+        let xattrs = vec![Xattr { name: name.to_vec(), value: vec![b'v'; value] }];
+        let body = Body::Inline { bytes: Vec::new(), content: Content::of(b"") };
+        let attributes = Attributes { xattrs, ..attributes() };
+        Step::PutFile { path: b"page".into(), size: 0, attributes, body }
+    };
+    let steps = vec![
+        step(b"security.selinux", 1),
+        step(b"system.data", 1),
+        step(b"user.\0", 1),
+        step(&[b"user.".to_vec(), vec![0xff; 300_000]].concat(), 1),
+        step(b"user.long", 65_537),
+    ];
+    assert_eq!(refusals(&place.root(), steps), [Some(Refusal::Forbidden); 5]);
+    assert!(!place.root().join("page").exists());
+}
+
+#[test]
+fn only_attributes_of_the_root_can_be_set() {
+    let place = Place::new();
+    let (kind, size, attributes) = (FileKind::Directory, 0, Attributes { mode: Mode(0o750), ..attributes() });
+    let steps = vec![
+        Step::SetAttributes { path: Vec::new(), kind, size, attributes: attributes.clone() },
+        Step::SetDirectoryTime { path: Vec::new(), mtime: MTIME },
+        Step::MakeDirectory { path: Vec::new(), attributes },
+        Step::RemoveDirectory { path: Vec::new() },
+    ];
+    assert_eq!(refusals(&place.root(), steps), [None, None, None, Some(Refusal::Forbidden)]);
+    assert_eq!(fs::metadata(place.root()).unwrap().permissions().mode() & 0o7777, 0o750);
+}
+
+#[test]
 fn content_that_is_not_what_was_promised_never_becomes_visible() {
     let place = Place::new();
     let root = place.root();
@@ -208,20 +267,14 @@ fn content_that_is_not_what_was_promised_never_becomes_visible() {
     let put = |size, bytes: &[u8], content| Step::PutFile {
         path: b"page".into(),
         size,
-        mode: Mode(0o644),
-        mtime: MTIME,
+        attributes: attributes(),
         body: Body::Inline { bytes: bytes.to_vec(), content },
     };
     let steps = vec![put(5, b"after", Content::of(b"other")), put(9, b"after", Content::of(b"after"))];
     assert_eq!(refusals(&root, steps), [Some(Refusal::Damaged); 2]);
     // The stream ends in the middle of a large file.
-    let step = Step::PutFile {
-        path: b"page".into(),
-        size: 1 << 20,
-        mode: Mode(0o644),
-        mtime: MTIME,
-        body: Body::Streamed,
-    };
+    let step =
+        Step::PutFile { path: b"page".into(), size: 1 << 20, attributes: attributes(), body: Body::Streamed };
     let messages = [
         ToReceiver::Step { sequence: Sequence(1), step },
         ToReceiver::Content { sequence: Sequence(1), bytes: vec![1; 1000] },
@@ -267,7 +320,7 @@ proptest! {
         let _ended = receiver::serve(&place.root(), bytes.as_slice(), &mut output);
         // A true beginning, cut and damaged.
         let mut stream = Vec::new();
-        encode(&ToReceiver::Hello(SourceHello { version: VERSION, source: [1; 16] }), &mut stream);
+        encode(&hello(1), &mut stream);
         encode(&ToReceiver::Step { sequence: Sequence(1), step: put("a", b"content") }, &mut stream);
         encode(&ToReceiver::Step { sequence: Sequence(2), step: remove("../outside/secret") }, &mut stream);
         let at = flip.index(stream.len());

@@ -9,5 +9,6 @@ mod convergence;
 mod host;
 mod hostile;
 mod messages;
+mod metadata;
 mod recovery;
 mod tail;

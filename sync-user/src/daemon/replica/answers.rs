@@ -10,7 +10,8 @@ use crate::clock;
 use crate::ledger::{Held, Known, Ledger};
 use crate::metrics::Stage;
 use crate::model::{
-    Content, Depth, FileKind, Look, Mode, Outcome, Receipt, Refusal, Step, Time, TreePath, Version,
+    Content, Depth, FileKind, Look, Mode, Outcome, Owner, Receipt, Refusal, Step, Time, TreePath, Version,
+    XattrHash,
 };
 use crate::ship::Ticket;
 
@@ -60,8 +61,9 @@ impl Replica {
     pub(super) fn answered(&mut self, ticket: Ticket, receipt: Receipt) {
         let Receipt { sequence: _, outcome, took } = receipt;
         match outcome {
-            Outcome::Applied => {
+            Outcome::Applied { lacks } => {
                 if let Some(flight) = self.flights.land(ticket) {
+                    self.lacks.note(flight.step().path(), lacks);
                     self.applied(&flight, took);
                 }
             }
@@ -168,7 +170,14 @@ fn doubt(path: &TreePath, ledger: &mut Ledger) {
 /// An entry of which only the kind is known.
 fn guess(kind: FileKind) -> Known {
     Known::Holds(Held {
-        version: Version { kind, size: u64::MAX, mtime: Time::UNKNOWN, mode: Mode(0) },
+        version: Version {
+            kind,
+            size: u64::MAX,
+            mtime: Time::UNKNOWN,
+            mode: Mode(0),
+            owner: Owner::NOBODY,
+            xattrs: XattrHash::NONE,
+        },
         content: None,
         settled: true,
     })

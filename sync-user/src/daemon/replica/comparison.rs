@@ -1,6 +1,6 @@
 //! Compares the whole source with the whole target, at the start of each connection.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -8,20 +8,32 @@ use tracing::{info, warn};
 
 use super::{NAP, Replica};
 use crate::clock;
+use crate::daemon::observe::present;
 use crate::ledger::Held;
-use crate::model::{Batch, Content, Depth, Look, Stamp, TreePath};
+use crate::model::{Batch, Content, Depth, Look, Owner, Stamp, TreePath};
 use crate::ship::{Event, Session, SessionError};
 use crate::wire::Listed;
 
-/// What the target says that it holds.
+/// What the target says that it holds, and whom the source's entries belong to.
 pub(super) struct Listing {
     entries: Vec<(TreePath, Held)>,
+    at_source: BTreeMap<TreePath, Owner>,
 }
 
 impl Replica {
     /// Asks for the target's listing; `None` when the run is abandoned meanwhile.
     pub(super) fn list(&mut self, session: &mut Session) -> Result<Option<Listing>, SessionError> {
-        session.list();
+        // First, since the receiver has to know the owners to tell of them by our numbers.
+        let tree = Arc::clone(&self.setup.tree);
+        let root = present(&tree, &TreePath::root()).map(|entry| (TreePath::root(), entry));
+        let at_source: BTreeMap<TreePath, Owner> = tree
+            .scan(&TreePath::root())
+            .entries
+            .into_iter()
+            .chain(root)
+            .map(|(path, entry)| (path, entry.version.owner))
+            .collect();
+        session.list(at_source.values().copied());
         let mut entries = Vec::new();
         loop {
             let mut events = Vec::new();
@@ -35,7 +47,7 @@ impl Replica {
                             let path = String::from_utf8_lossy(&place.path);
                             warn!(target = %self.setup.target, %path, "the target cannot list it: {}", place.cause);
                         }
-                        return Ok(Some(Listing { entries }));
+                        return Ok(Some(Listing { entries, at_source }));
                     }
                     other => self.handle(other),
                 }
@@ -53,10 +65,9 @@ impl Replica {
     /// target has stays there (I3).
     pub(super) fn compare(&mut self, session: &mut Session, listing: Listing) {
         let started = clock::now();
-        let tree = Arc::clone(&self.setup.tree);
-        let at_source: BTreeSet<TreePath> = tree.scan(&TreePath::root()).entries.into_keys().collect();
-        let listed = listing.entries.len();
-        self.ledger.relist(listing.entries, |path| at_source.contains(path));
+        let Listing { entries, at_source } = listing;
+        let listed = entries.len();
+        self.ledger.relist(entries, |path| at_source.get(path).copied());
         let mut looks = self.retries.take_all();
         looks.insert(TreePath::root(), Look { depth: Depth::Below, content: false, stamps: None });
         self.execute(session, &Batch { looks, moves: Vec::new(), closed: clock::now() });
@@ -73,7 +84,7 @@ fn took(started: Stamp) -> String {
 /// A listed entry, if its path is one that could be ours.
 fn held(listed: Listed) -> Option<(TreePath, Held)> {
     let Listed { path, version, destination } = listed;
-    let path = TreePath::new(&path).ok().filter(|path| !path.is_root())?;
+    let path = TreePath::new(&path).ok()?;
     let content = destination.as_deref().map(Content::of);
     Some((path, Held { version, content, settled: true }))
 }

@@ -154,12 +154,19 @@ mod tests {
 
     use super::*;
     use crate::ledger::Held;
-    use crate::model::{FileKind, Mode, Time, Version};
+    use crate::model::{FileKind, Mode, Owner, Time, Version, XattrHash};
 
     fn held(size: u64) -> Held {
         let mtime = Time { seconds: 1, nanoseconds: 0 };
         Held {
-            version: Version { kind: FileKind::File, size, mtime, mode: Mode(0o644) },
+            version: Version {
+                kind: FileKind::File,
+                size,
+                mtime,
+                mode: Mode(0o644),
+                owner: Owner::NOBODY,
+                xattrs: XattrHash::NONE,
+            },
             content: None,
             settled: true,
         }

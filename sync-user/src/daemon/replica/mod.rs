@@ -7,9 +7,10 @@
 mod answers;
 mod comparison;
 mod flights;
+mod lacks;
 mod retries;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +23,13 @@ use super::observe::{names_of_moves, observe, present};
 use crate::batch::Room;
 use crate::clock;
 use crate::ledger::{Ledger, Links};
-use crate::model::{Batch, Depth, Look, Stamp, TreePath};
+use crate::model::{Aspect, Batch, Depth, Look, Stamp, TreePath};
 use crate::plan::{self, Planned};
 use crate::ship::{Access, Backoff, ConnectError, Event, Session, SessionError, TargetAddress, connect};
 use crate::shutdown::Stop;
 use crate::tree::Tree;
 use flights::Flights;
+use lacks::{Gathered, Lacks};
 use retries::Retries;
 
 /// How long a receiver may take to say hello once its preamble has come.
@@ -50,6 +52,7 @@ pub(super) struct Setup {
     pub(super) alone: bool,
     pub(super) receiver: Arc<[u8]>,
     pub(super) tree: Arc<Tree>,
+    pub(super) numeric_ids: bool,
     pub(super) open_file_interval: Duration,
     pub(super) gauges: Gauges,
     pub(super) post: Post,
@@ -66,6 +69,9 @@ pub(super) struct Replica {
     links: Links,
     flights: Flights,
     retries: Retries,
+    lacks: Lacks,
+    /// What this target is known to be unable to set.
+    lacking: BTreeSet<Aspect>,
     backoff: Backoff,
     /// Whether a connection has ever worked: from then on trouble is temporary.
     acquainted: bool,
@@ -91,6 +97,8 @@ impl Replica {
             links: Links::default(),
             flights: Flights::default(),
             retries: Retries::default(),
+            lacks: Lacks::default(),
+            lacking: BTreeSet::new(),
             backoff,
             acquainted: false,
             root_lost: false,
@@ -103,7 +111,12 @@ impl Replica {
         loop {
             match connect(&self.setup.target, &self.setup.access, &self.setup.receiver) {
                 Ok(link) => {
-                    let session = Session::new(link, Arc::clone(&self.setup.tree), clock::now());
+                    let session = Session::new(
+                        link,
+                        Arc::clone(&self.setup.tree),
+                        self.setup.numeric_ids,
+                        clock::now(),
+                    );
                     match self.serve(session) {
                         Parting::Done => return Ok(0),
                         Parting::Abandoned => break,
@@ -184,6 +197,9 @@ impl Replica {
                     Delivery::Closed => closed = true,
                 }
             }
+            if session.idle() && !self.lacks.is_empty() {
+                self.tell_lacks();
+            }
             if closed && session.idle() && self.retries.is_empty() {
                 session.goodbye();
                 // The receiver ends by itself; what it had to say is said.
@@ -218,6 +234,9 @@ impl Replica {
         }
         if let Some(hello) = session.hello() {
             info!(target = %self.setup.target, receiver = hello.program, process = hello.process, "connected");
+            if hello.user != 0 && self.setup.tree.preserve().owner && self.lacking.insert(Aspect::Owner) {
+                info!(target = %self.setup.target, "files belong to the receiving user there: only root may give them to others");
+            }
         }
         Ok(true)
     }
@@ -243,8 +262,22 @@ impl Replica {
         }
     }
 
+    /// Tells what the last batches could not set: the first time as a warning.
+    fn tell_lacks(&mut self) {
+        for (aspect, Gathered { count, path, detail }) in self.lacks.take() {
+            self.setup.gauges.counters.problems.add(1);
+            let target = &self.setup.target;
+            if self.lacking.insert(aspect) {
+                warn!(%target, %path, count, "cannot {detail}; the rest is replicated, and --preserve can leave {aspect} out");
+            } else {
+                debug!(%target, %path, count, "cannot {detail}");
+            }
+        }
+    }
+
     /// Looks, plans and submits.
     fn execute(&mut self, session: &mut Session, batch: &Batch) {
+        self.tell_lacks();
         // What is seen counts only if the root is the one that was opened, before and after (I3).
         if !self.root_holds() {
             return self.put_off(batch);
