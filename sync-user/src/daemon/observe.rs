@@ -83,9 +83,9 @@ impl Observer<'_> {
                     self.below(path);
                 }
                 let (inode, several) = (entry.inode, entry.links > 1);
-                let is_file = entry.version.kind == FileKind::File;
+                let is_directory = entry.version.kind == FileKind::Directory;
                 self.present(path, entry, look.content);
-                if several && is_file {
+                if several && !is_directory {
                     self.other_names(inode, path, look.content);
                 }
             }
@@ -136,9 +136,10 @@ impl Observer<'_> {
         {
             return;
         }
-        if entry.version.kind == FileKind::File {
+        if entry.version.kind != FileKind::Directory {
             self.links.note(entry.inode, entry.links, path);
         }
+        self.twins(path);
         let content =
             worth_hashing(&entry, self.ledger.held(path), asked).then(|| self.hash(path, &entry)).flatten();
         self.observation.seen.insert(path.clone(), Observed { state: State::Present(entry), content, asked });
@@ -163,6 +164,23 @@ impl Observer<'_> {
             self.observation
                 .seen
                 .insert(path.clone(), Observed { state: State::Present(entry), content, asked });
+        }
+    }
+
+    /// What the target has as other names of the same inode: whether they are that at the source
+    /// too decides whether the path can be changed without them.
+    fn twins(&mut self, path: &TreePath) {
+        let Some(twin) = self.ledger.held(path).and_then(|held| held.twin) else { return };
+        let ledger = self.ledger;
+        for other in ledger.twins(twin).filter(|other| *other != path) {
+            if self.observation.seen.contains_key(other) {
+                continue;
+            }
+            match self.tree.look(other) {
+                Seen::Present(_) => self.other_name(other, false),
+                Seen::Absent => self.add(other, State::Absent),
+                Seen::Ignored | Seen::Unreadable(_) => {}
+            }
         }
     }
 
@@ -205,7 +223,7 @@ mod tests {
     fn equal(tree: &Tree) -> Ledger {
         let mut ledger = Ledger::default();
         for (path, entry) in tree.scan(&TreePath::root()).entries {
-            let held = Held { version: entry.version, content: None, settled: true };
+            let held = Held { version: entry.version, content: None, settled: true, twin: None };
             ledger.set(path, Known::Holds(held));
         }
         ledger

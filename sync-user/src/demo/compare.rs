@@ -1,4 +1,5 @@
-//! Compares two trees as a person would want them equal: names, kinds, content, modes, times.
+//! Compares two trees as a person would want them equal: names, kinds, content, owners, modes,
+//! times, and which names are hard links of each other.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,9 +14,24 @@ const STAGE: &str = ".ksyncd";
 /// What an entry is, as far as replicas have to agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Entry {
-    Directory { mode: u32, mtime: (i64, i64) },
-    File { mode: u32, mtime: (i64, i64), content: blake3::Hash, size: u64 },
-    Symlink { destination: PathBuf },
+    Directory { attributes: Attributes },
+    File { attributes: Attributes, content: blake3::Hash, size: u64, inode: Inode },
+    Symlink { destination: PathBuf, owner: (u32, u32) },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Attributes {
+    mode: u32,
+    owner: (u32, u32),
+    mtime: (i64, i64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Inode {
+    /// With its device, until all names are known.
+    Number(u64, u64),
+    /// The first name that it has in the tree.
+    FirstName(PathBuf),
 }
 
 /// One path in which two trees differ.
@@ -84,20 +100,33 @@ fn read(root: &Path) -> io::Result<BTreeMap<PathBuf, Entry>> {
             }
         }
     }
+    let mut first_names = BTreeMap::new();
+    for (path, entry) in &mut tree {
+        if let Entry::File { inode, .. } = entry
+            && let Inode::Number(device, number) = *inode
+        {
+            let first = first_names.entry((device, number)).or_insert_with(|| path.clone());
+            *inode = Inode::FirstName(first.clone());
+        }
+    }
     Ok(tree)
 }
 
 fn entry_at(path: &Path) -> io::Result<Option<Entry>> {
     let metadata = fs::symlink_metadata(path)?;
-    let (mode, mtime) = (metadata.mode() & 0o7777, (metadata.mtime(), metadata.mtime_nsec()));
+    let owner = (metadata.uid(), metadata.gid());
+    let mtime = (metadata.mtime(), metadata.mtime_nsec());
+    let attributes = Attributes { mode: metadata.mode() & 0o7777, owner, mtime };
     let kind = metadata.file_type();
     Ok(if kind.is_dir() {
-        Some(Entry::Directory { mode, mtime })
+        Some(Entry::Directory { attributes })
     } else if kind.is_symlink() {
-        Some(Entry::Symlink { destination: fs::read_link(path)? })
+        Some(Entry::Symlink { destination: fs::read_link(path)?, owner })
     } else if kind.is_file() {
         let bytes = fs::read(path)?;
-        Some(Entry::File { mode, mtime, content: blake3::hash(&bytes), size: bytes.len() as u64 })
+        let (content, size) = (blake3::hash(&bytes), bytes.len() as u64);
+        let inode = Inode::Number(metadata.dev(), metadata.ino());
+        Some(Entry::File { attributes, content, size, inode })
     } else {
         None
     })

@@ -30,6 +30,7 @@ impl Ledger {
             Step::MakeDirectory { path, .. }
             | Step::PutFile { path, .. }
             | Step::PutSymlink { path, .. }
+            | Step::Link { path, .. }
             | Step::SetAttributes { path, .. }
             | Step::SetDirectoryTime { path, .. }
             | Step::RemoveFile { path }

@@ -1,9 +1,9 @@
 //! Remembers by which names each file of the source is known.
 //!
 //! The kernel reports a write, or a change of mode, under the one name that was used; the other
-//! hard links of the inode changed with it. They are separate files at the target, so each has
-//! to be looked at. A second name can be given at any time, so the first is remembered too; and
-//! the name that was used can be gone, or another file's, when it is looked at.
+//! hard links of the inode changed with it, so each has to be looked at. A second name can be
+//! given at any time, so the first is remembered too; and the name that was used can be gone, or
+//! another file's, when it is looked at.
 
 use std::collections::{BTreeSet, HashMap};
 

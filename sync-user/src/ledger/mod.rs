@@ -8,16 +8,19 @@
 
 mod follow;
 mod links;
+mod twins;
 
 #[cfg(test)]
 mod tests;
 
 pub use follow::Undo;
 pub use links::Links;
+pub use twins::Twin;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::model::{Content, FileKind, Owner, TreePath, Version};
+use crate::model::{Content, FileKind, Inode, Owner, TreePath, Version};
+use twins::Twins;
 
 /// What is known of one path of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,12 +39,24 @@ pub struct Held {
     /// Whether the modification time was old enough when the content was read that a later
     /// write must have changed it. If not, equal times prove nothing.
     pub settled: bool,
+    /// The same for all names of one inode of the target, as far as it has several.
+    pub twin: Option<Twin>,
+}
+
+/// A path of the target as it was listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub path: TreePath,
+    pub held: Held,
+    /// The inode at the target, of what has several names.
+    pub inode: Option<Inode>,
 }
 
 /// What one target holds, by path.
 #[derive(Debug, Default)]
 pub struct Ledger {
     known: BTreeMap<TreePath, Known>,
+    twins: Twins,
 }
 
 impl Ledger {
@@ -71,11 +86,39 @@ impl Ledger {
     }
 
     pub fn set(&mut self, path: TreePath, known: Known) {
+        let (before, twin) = (self.get(&path).and_then(twin), twin(known));
+        if let Some(before) = before.filter(|before| twin != Some(*before)) {
+            self.twins.remove(before, &path);
+        }
+        if let Some(twin) = twin {
+            self.twins.add(twin, path.clone());
+        }
         self.known.insert(path, known);
     }
 
     pub fn forget(&mut self, path: &TreePath) {
-        self.known.remove(path);
+        if let Some(before) = self.known.remove(path).and_then(twin) {
+            self.twins.remove(before, path);
+        }
+    }
+
+    /// The paths that are names of one inode of the target.
+    pub fn twins(&self, twin: Twin) -> impl Iterator<Item = &TreePath> {
+        self.twins.of(twin)
+    }
+
+    /// A mark for an inode that shall have several names.
+    pub fn new_twin(&mut self) -> Twin {
+        self.twins.fresh()
+    }
+
+    /// The target cannot make `path` a hard link: from now on it is a file of its own.
+    pub fn set_apart(&mut self, path: TreePath) {
+        self.twins.set_apart(path);
+    }
+
+    pub fn is_apart(&self, path: &TreePath) -> bool {
+        self.twins.is_apart(path)
     }
 
     /// What is known below `top`, without `top` itself, in path order.
@@ -97,11 +140,13 @@ impl Ledger {
     /// the target lists the very version it was known for.
     pub fn relist(
         &mut self,
-        listing: impl IntoIterator<Item = (TreePath, Held)>,
+        listing: impl IntoIterator<Item = Listed>,
         at_source: impl Fn(&TreePath) -> Option<Owner>,
     ) {
         let before = std::mem::take(&mut self.known);
-        for (path, mut listed) in listing {
+        self.twins = Twins::default();
+        let mut inodes = HashMap::new();
+        for Listed { path, held: mut listed, inode } in listing {
             let owner = at_source(&path);
             let known = before.get(&path);
             if known.is_none() && owner.is_none() {
@@ -122,7 +167,15 @@ impl Ledger {
                 listed.content = listed.content.or(held.content);
                 listed.settled = held.settled;
             }
-            self.known.insert(path, Known::Holds(listed));
+            listed.twin = inode.map(|inode| *inodes.entry(inode).or_insert_with(|| self.twins.fresh()));
+            self.set(path, Known::Holds(listed));
         }
+    }
+}
+
+fn twin(known: Known) -> Option<Twin> {
+    match known {
+        Known::Holds(held) => held.twin,
+        Known::Unsure => None,
     }
 }

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Held, Known, Ledger};
+use super::{Held, Known, Ledger, Listed};
 use crate::model::{FileKind, Mode, Owner, Step, Time, TreePath, Version, XattrHash};
 
 fn path(text: &str) -> TreePath {
@@ -11,7 +11,7 @@ fn held(kind: FileKind, size: u64) -> Held {
     let mtime = Time { seconds: 1, nanoseconds: 2 };
     let version =
         Version { kind, size, mtime, mode: Mode(0o644), owner: Owner::NOBODY, xattrs: XattrHash::NONE };
-    Held { version, content: None, settled: true }
+    Held { version, content: None, settled: true, twin: None }
 }
 
 fn ledger(paths: &[(&str, FileKind)]) -> Ledger {
@@ -88,7 +88,11 @@ proptest! {
 fn a_new_listing_never_makes_foreign_files_ours() {
     let mut ledger = ledger(&[("gone", File), ("kept", File)]);
     ledger.set(path("unsure"), Known::Unsure);
-    let listing = ["foreign", "kept", "shared", "unsure"].map(|at| (path(at), held(File, 7)));
+    let listing = ["foreign", "kept", "shared", "unsure"].map(|at| Listed {
+        path: path(at),
+        held: held(File, 7),
+        inode: None,
+    });
     ledger.relist(listing, |at| (*at == path("shared")).then_some(Owner::NOBODY));
     assert_eq!(names(&ledger), ["kept", "shared", "unsure"]);
     assert_eq!(ledger.held(&path("unsure")), Some(held(File, 7)), "a listing ends the doubt");

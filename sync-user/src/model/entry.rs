@@ -70,8 +70,8 @@ pub struct Version {
     pub xattrs: XattrHash,
 }
 
-/// An inode of the source, to recognise a file under another name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// An inode, to recognise a file under another name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Inode {
     pub device: u64,
     pub number: u64,

@@ -12,6 +12,9 @@ pub enum Step {
     PutFile { path: TreePath, entry: Entry },
     /// Replace whatever the path names, unless it is a directory, by this symbolic link.
     PutSymlink { path: TreePath, entry: Entry },
+    /// Make the path another name of the inode that `to` names, replacing whatever it names now
+    /// unless that is a directory, if `to` still is what the source believes.
+    Link { path: TreePath, to: TreePath, expects: Version },
     /// Give the path this mode and modification time.
     SetAttributes { path: TreePath, version: Version },
     /// Give the directory this modification time, which the steps before have disturbed.
@@ -33,6 +36,7 @@ impl Step {
             Self::MakeDirectory { path, .. }
             | Self::PutFile { path, .. }
             | Self::PutSymlink { path, .. }
+            | Self::Link { path, .. }
             | Self::SetAttributes { path, .. }
             | Self::SetDirectoryTime { path, .. }
             | Self::RemoveFile { path }

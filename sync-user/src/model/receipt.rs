@@ -41,6 +41,7 @@ pub enum Aspect {
     Group,
     Xattrs,
     Acls,
+    Links,
 }
 
 impl fmt::Display for Aspect {
@@ -50,6 +51,7 @@ impl fmt::Display for Aspect {
             Self::Group => "group",
             Self::Xattrs => "extended attributes",
             Self::Acls => "access control lists",
+            Self::Links => "hard links",
         })
     }
 }
@@ -63,6 +65,9 @@ pub enum Refusal {
     NoParent,
     /// The directory holds entries that the source does not know of: it stays.
     NotEmpty,
+    /// The file system cannot make these two one: they are on different ones, or it has no hard
+    /// links, or no more for this file.
+    Unlinkable,
     /// Content did not arrive as the source hashed it.
     Damaged,
     /// The source took the step back, because the file changed while it was read.

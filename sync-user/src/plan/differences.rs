@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Planned;
+use super::groups::{Groups, Role};
 use crate::ledger::{Held, Known, Ledger};
 use crate::model::{Content, Entry, FileKind, Step, TreePath, Version};
 
@@ -39,7 +40,7 @@ pub enum State {
 /// written in the same clock tick in which it was last read, or through a memory map. Equal
 /// sizes with other times are worth a read here when that may save sending all of it.
 pub fn worth_hashing(entry: &Entry, held: Option<Held>, asked: bool) -> bool {
-    let Some(Held { version, content, settled }) = held else {
+    let Some(Held { version, content, settled, twin: _ }) = held else {
         return false;
     };
     entry.version.kind == FileKind::File
@@ -51,16 +52,25 @@ pub fn worth_hashing(entry: &Entry, held: Option<Held>, asked: bool) -> bool {
 
 /// The steps that make the target equal at the observed paths: parents before children, then
 /// removals with children before parents. A path that is absent takes all that the ledger has
-/// below it along; one that is present speaks for itself only.
-pub fn differences(observed: &BTreeMap<TreePath, Observed>, ledger: &mut Ledger) -> Vec<Planned> {
+/// below it along; one that is present speaks for itself only. With `links`, names of one inode
+/// become names of one inode.
+pub fn differences(
+    observed: &BTreeMap<TreePath, Observed>,
+    links: bool,
+    ledger: &mut Ledger,
+) -> Vec<Planned> {
     let mut steps = Vec::new();
     let mut removals = Vec::new();
+    let groups = Groups::of(observed, links, ledger);
     for (path, Observed { state, content, asked }) in observed {
         match state {
             State::Unknown => {}
             State::Absent => removals.extend(remove(path, ledger)),
             State::Present(_) if is_overtaken(path, observed) => {}
-            State::Present(entry) => put(path, entry, *content, *asked, ledger, &mut steps),
+            State::Present(entry) => {
+                let looked = Looked { path, entry, hashed: *content, asked: *asked };
+                put(looked, &groups, ledger, &mut steps);
+            }
         }
     }
     removals.reverse();
@@ -71,7 +81,7 @@ pub fn differences(observed: &BTreeMap<TreePath, Observed>, ledger: &mut Ledger)
 /// Whether a directory above `path` was seen to be none. They were looked at one after the
 /// other, and something came between: a change that is on its way to us tells of it, and what
 /// was seen below the directory is void.
-fn is_overtaken(path: &TreePath, observed: &BTreeMap<TreePath, Observed>) -> bool {
+pub(super) fn is_overtaken(path: &TreePath, observed: &BTreeMap<TreePath, Observed>) -> bool {
     path.above().any(|above| match observed.get(&above) {
         Some(Observed { state: State::Absent, .. }) => true,
         Some(Observed { state: State::Present(entry), .. }) => entry.version.kind != FileKind::Directory,
@@ -79,55 +89,100 @@ fn is_overtaken(path: &TreePath, observed: &BTreeMap<TreePath, Observed>) -> boo
     })
 }
 
-fn put(
-    path: &TreePath,
-    entry: &Entry,
-    hashed: Option<Hashed>,
-    asked: bool,
-    ledger: &mut Ledger,
-    steps: &mut Vec<Planned>,
-) {
+/// A path that is there, with what was seen of it.
+#[derive(Clone, Copy)]
+pub(super) struct Looked<'a> {
+    pub(super) path: &'a TreePath,
+    pub(super) entry: &'a Entry,
+    pub(super) hashed: Option<Hashed>,
+    pub(super) asked: bool,
+}
+
+impl Looked<'_> {
+    fn destination(&self) -> Option<Content> {
+        self.entry.destination.as_deref().map(Content::of)
+    }
+
+    /// Whether the target has this content under this path.
+    pub(super) fn is_held(&self, held: &Held) -> bool {
+        let version = self.entry.version;
+        held.version.kind == version.kind
+            && match version.kind {
+                FileKind::Directory => true,
+                FileKind::Symlink => self.destination() == held.content,
+                FileKind::File => match (self.hashed, held.content) {
+                    (Some(now), Some(then)) => now.content == then,
+                    _ => {
+                        (held.version.size, held.version.mtime) == (version.size, version.mtime)
+                            && !self.asked
+                    }
+                },
+            }
+    }
+}
+
+fn put(looked: Looked<'_>, groups: &Groups, ledger: &mut Ledger, steps: &mut Vec<Planned>) {
+    let Looked { path, entry, hashed, asked: _ } = looked;
     let version = entry.version;
-    let known = ledger.get(path);
     if version.kind != FileKind::Directory && (ledger.is_directory(path) || ledger.has_below(path)) {
         // A directory made way for something else: what we put into it goes first.
         let mut removals = remove(path, ledger);
         removals.reverse();
         steps.extend(removals);
     }
-    let destination = entry.destination.as_deref().map(Content::of);
-    match (version.kind, known) {
-        (_, Some(Known::Holds(held))) if held.version.kind == version.kind => {
-            let same_content = match version.kind {
-                FileKind::Directory => true,
-                FileKind::Symlink => destination == held.content,
-                FileKind::File => match (hashed, held.content) {
-                    (Some(now), Some(then)) => now.content == then,
-                    _ => held.version.size == version.size && held.version.mtime == version.mtime && !asked,
-                },
+    let role = match groups.role(path) {
+        Role::Follower { leader } if ledger.held(leader).is_none() => Role::Alone,
+        role => role,
+    };
+    if let Role::Follower { leader } = role
+        && let Some(held) = ledger.held(leader)
+    {
+        // Its content comes and goes with that of the leader.
+        let twin = held.twin.unwrap_or_else(|| ledger.new_twin());
+        let becomes = Held { twin: Some(twin), ..held };
+        ledger.set(leader.clone(), Known::Holds(becomes));
+        let is_linked = ledger.held(path).is_some_and(|held| held.twin == Some(twin));
+        if !is_linked {
+            let step = Step::Link { path: path.clone(), to: leader.clone(), expects: held.version };
+            steps.push(Planned::follow(step, Some(becomes), ledger));
+        } else if ledger.held(path).is_some_and(|held| !looked.is_held(&held)) {
+            ledger.set(path.clone(), Known::Holds(becomes));
+        }
+    }
+    let destination = looked.destination();
+    match ledger.held(path) {
+        Some(held) if held.version.kind == version.kind => {
+            let same_content = match role {
+                Role::Follower { .. } => true,
+                Role::Leader | Role::Alone => looked.is_held(&held) && !groups.is_astray(path, held, ledger),
             };
             // The size is that of the content; a link's is told by its destination.
             let same_attributes = Version { size: version.size, ..held.version } == version;
-            let content = if same_content { held.content } else { destination };
             // Of content that is to be sent only shipping will know when it was read; until
             // then equal times prove nothing.
-            let settled = match hashed {
+            let settled = match (hashed, role) {
                 _ if version.kind != FileKind::File => true,
-                Some(hashed) => same_content && hashed.settled,
-                None => same_content && held.settled,
+                (Some(hashed), Role::Leader | Role::Alone) => same_content && hashed.settled,
+                (_, _) => same_content && held.settled,
             };
-            let becomes = Held { version, content, settled };
             if !same_content {
+                let twin = matches!(role, Role::Leader).then(|| ledger.new_twin());
+                let becomes = Held { version, content: destination, settled, twin };
                 steps.push(Planned::follow(replace(path, entry), Some(becomes), ledger));
-            } else if !same_attributes {
+                return;
+            }
+            let becomes = Held { version, content: held.content, settled, twin: held.twin };
+            if same_attributes {
+                ledger.set(path.clone(), Known::Holds(becomes));
+            } else {
                 let step = Step::SetAttributes { path: path.clone(), version };
                 steps.push(Planned::follow(step, Some(becomes), ledger));
-            } else {
-                ledger.set(path.clone(), Known::Holds(becomes));
             }
         }
         _ => {
-            let becomes = Held { version, content: destination, settled: version.kind != FileKind::File };
+            let twin = matches!(role, Role::Leader).then(|| ledger.new_twin());
+            let settled = version.kind != FileKind::File;
+            let becomes = Held { version, content: destination, settled, twin };
             steps.push(Planned::follow(replace(path, entry), Some(becomes), ledger));
         }
     }

@@ -8,6 +8,7 @@
 //! the steps disturb (`times`). The ledger follows every step as it is planned.
 
 mod differences;
+mod groups;
 mod moves;
 mod times;
 

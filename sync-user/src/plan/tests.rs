@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{Hashed, Observed, Planned, State, differences, directory_times, moves, worth_hashing};
-use crate::ledger::{Held, Known, Ledger};
+use crate::ledger::{Held, Known, Ledger, Listed};
 use crate::model::{
     Content, Entry, FileKind, Inode, Mode, Move, Owner, Step, Time, TreePath, Version, XattrHash,
 };
@@ -27,7 +27,7 @@ fn held(version: Version) -> Known {
         FileKind::Symlink => entry(version).destination.as_deref().map(Content::of),
         FileKind::File | FileKind::Directory => None,
     };
-    Known::Holds(Held { version, content, settled: true })
+    Known::Holds(Held { version, content, settled: true, twin: None })
 }
 
 type Tree = BTreeMap<TreePath, Version>;
@@ -62,6 +62,10 @@ fn apply(step: &Step, target: &mut Tree) {
         Step::SetAttributes { path, version } => {
             let before = target.insert(path.clone(), *version).expect("there");
             assert_eq!((before.kind, before.size), (version.kind, version.size), "{path}");
+        }
+        Step::Link { path, to, expects } => {
+            assert_eq!(target.get(to), Some(expects));
+            target.insert(path.clone(), *expects);
         }
         Step::SetDirectoryTime { path, mtime } => target.get_mut(path).expect("there").mtime = *mtime,
         Step::RemoveFile { path } => {
@@ -109,7 +113,7 @@ fn plan(hints: &[Move], source: &Tree, target: &Tree) -> Vec<Step> {
         .below(&TreePath::root())
         .map(|(path, _)| (path.clone(), version(FileKind::File, 0, 0)))
         .collect();
-    steps.extend(differences(&observe_all(source, &known), &mut ledger));
+    steps.extend(differences(&observe_all(source, &known), true, &mut ledger));
     steps.extend(directory_times(&steps, &BTreeMap::new(), |path| source.get(path).copied(), &mut ledger));
     only_steps(steps)
 }
@@ -133,13 +137,13 @@ fn the_time_of_a_directory_that_left_meanwhile_is_not_known() {
     let (directory, file) = (version(FileKind::Directory, 0, 1), version(FileKind::File, 5, 2));
     let mut ledger = ledger_of(&Tree::from([(path("d"), directory), (path("d/f"), file)]));
     let gone = Observed { state: State::Absent, content: None, asked: false };
-    let mut steps = differences(&BTreeMap::from([(path("d/f"), gone)]), &mut ledger);
+    let mut steps = differences(&BTreeMap::from([(path("d/f"), gone)]), true, &mut ledger);
     steps.extend(directory_times(&steps, &BTreeMap::new(), |_| None, &mut ledger));
     assert_eq!(only_steps(steps), [Step::RemoveFile { path: path("d/f") }]);
     let after = Tree::from([(path("e"), directory)]);
     let mut steps = moves(&[Move { from: path("d"), to: path("e") }], &after, &mut ledger);
     let seen = Observed { state: State::Present(entry(directory)), content: None, asked: false };
-    steps.extend(differences(&BTreeMap::from([(path("e"), seen)]), &mut ledger));
+    steps.extend(differences(&BTreeMap::from([(path("e"), seen)]), true, &mut ledger));
     let step = only_steps(steps).pop().expect("two steps");
     assert_eq!(step, Step::SetAttributes { path: path("e"), version: directory });
 }
@@ -204,7 +208,7 @@ fn what_could_not_be_read_is_left_alone() {
     ]));
     let observed =
         BTreeMap::from([(path("d"), Observed { state: State::Unknown, content: None, asked: false })]);
-    assert_eq!(differences(&observed, &mut ledger), [], "I3");
+    assert_eq!(differences(&observed, true, &mut ledger), [], "I3");
     assert!(ledger.held(&path("d/f")).is_some());
 }
 
@@ -218,7 +222,7 @@ fn what_was_seen_below_a_directory_that_went_away_meanwhile_is_void() {
             (path("d"), seen(instead)),
             (path("d/f"), seen(State::Present(entry(version(FileKind::File, 2, 2))))),
         ]);
-        let steps = only_steps(differences(&observed, &mut ledger));
+        let steps = only_steps(differences(&observed, true, &mut ledger));
         assert_eq!(
             steps[..2],
             [Step::RemoveFile { path: path("d/f") }, Step::RemoveDirectory { path: path("d") }]
@@ -230,7 +234,7 @@ fn what_was_seen_below_a_directory_that_went_away_meanwhile_is_void() {
 #[test]
 fn content_that_may_have_changed_is_sent_unless_its_hash_is_equal() {
     let file = version(FileKind::File, 1, 1);
-    let known = Held { version: file, content: Some(Content::of(b"a")), settled: true };
+    let known = Held { version: file, content: Some(Content::of(b"a")), settled: true, twin: None };
     assert!(worth_hashing(&entry(file), Some(known), true));
     assert!(!worth_hashing(&entry(file), Some(known), false));
     assert!(
@@ -249,7 +253,7 @@ fn content_that_may_have_changed_is_sent_unless_its_hash_is_equal() {
                 asked: true,
             },
         )]);
-        assert_eq!(differences(&observed, &mut ledger).len(), sent);
+        assert_eq!(differences(&observed, true, &mut ledger).len(), sent);
     }
 }
 
@@ -258,13 +262,13 @@ fn a_touched_file_sends_its_attributes_only() {
     let (before, after) = (version(FileKind::File, 1, 1), version(FileKind::File, 1, 9));
     let mut ledger = Ledger::default();
     let content = Some(Content::of(b"a"));
-    ledger.set(path("f"), Known::Holds(Held { version: before, content, settled: true }));
+    ledger.set(path("f"), Known::Holds(Held { version: before, content, settled: true, twin: None }));
     let content = content.map(|content| Hashed { content, settled: true });
     let observed = BTreeMap::from([(
         path("f"),
         Observed { state: State::Present(entry(after)), content, asked: false },
     )]);
-    let steps = only_steps(differences(&observed, &mut ledger));
+    let steps = only_steps(differences(&observed, true, &mut ledger));
     assert_eq!(steps, [Step::SetAttributes { path: path("f"), version: after }]);
 }
 
@@ -304,5 +308,93 @@ proptest! {
             apply(&step, &mut target);
         }
         prop_assert_eq!(source, target);
+    }
+}
+
+/// A tree of hard links: each name stands for an inode, each inode for a version.
+type Linked = BTreeMap<TreePath, (u64, Version)>;
+
+fn apply_linked(step: &Step, target: &mut Linked, next: &mut u64) {
+    match step {
+        Step::PutFile { path, entry } => {
+            *next += 1;
+            target.insert(path.clone(), (*next, entry.version));
+        }
+        Step::Link { path, to, expects } => {
+            let (inode, now) = target[to];
+            assert_eq!((now.size, now.mtime), (expects.size, expects.mtime), "{path} to {to}");
+            target.insert(path.clone(), (inode, now));
+        }
+        Step::SetAttributes { path, version } => {
+            let (inode, _) = target[path];
+            for (other, now) in target.values_mut() {
+                if *other == inode {
+                    assert_eq!((now.kind, now.size), (version.kind, version.size), "{path}");
+                    *now = *version;
+                }
+            }
+        }
+        Step::RemoveFile { path } => assert!(target.remove(path).is_some(), "{path}"),
+        step => panic!("{step:?}"),
+    }
+}
+
+proptest! {
+    /// I1: whatever is linked to whatever at the target, names of one inode at the source become
+    /// names of one inode there, and names of several do not stay names of one.
+    #[test]
+    fn names_are_linked_at_the_target_as_they_are_at_the_source(
+        names in prop::collection::vec((0..4_u64, 0..5_u64, any::<bool>()), 1..6),
+        versions in prop::collection::vec((0..3_u64, 0..2_i64, any::<bool>()), 9),
+    ) {
+        let version_of = |inode: u64| {
+            let (size, seconds, other_mode) = versions[inode as usize];
+            let mode = if other_mode { Mode(0o600) } else { Mode(0o644) };
+            Version { mode, ..version(FileKind::File, size, seconds) }
+        };
+        let mut source = Linked::new();
+        let (mut target, mut ledger) = (Linked::new(), Ledger::default());
+        let mut listing = Vec::new();
+        for (number, (at_source, at_target, is_gone)) in names.into_iter().enumerate() {
+            let path = path(&number.to_string());
+            if !is_gone {
+                source.insert(path.clone(), (at_source, version_of(at_source)));
+            }
+            // 4 stands for nothing; 5 to 8 are the inodes of the target.
+            if at_target < 4 {
+                let version = version_of(at_target + 5);
+                target.insert(path.clone(), (at_target + 5, version));
+                let held = Held { version, content: None, settled: true, twin: None };
+                let inode = Some(Inode { device: 2, number: at_target });
+                listing.push(Listed { path, held, inode });
+            }
+        }
+        ledger.relist(listing, |_| Some(Owner::NOBODY));
+        let observed: BTreeMap<TreePath, Observed> = source
+            .iter()
+            .map(|(path, (inode, version))| {
+                let links = source.values().filter(|(other, _)| other == inode).count() as u64;
+                let inode = Inode { device: 1, number: *inode };
+                let entry = Entry { version: *version, inode, links, destination: None };
+                (path.clone(), State::Present(entry))
+            })
+            .chain(target.keys().filter(|path| !source.contains_key(*path)).map(|path| (path.clone(), State::Absent)))
+            .map(|(path, state)| (path, Observed { state, content: None, asked: false }))
+            .collect();
+        let mut next = 100;
+        for round in 0..2 {
+            let steps = only_steps(differences(&observed, true, &mut ledger));
+            prop_assert!(round == 0 || steps.is_empty(), "the ledger knows that all is done: {steps:?}");
+            for step in steps {
+                apply_linked(&step, &mut target, &mut next);
+            }
+        }
+        prop_assert!(source.keys().eq(target.keys()));
+        for (path, (inode, version)) in &source {
+            prop_assert_eq!(target[path].1, *version);
+            for (other, (other_inode, _)) in &source {
+                prop_assert_eq!(inode == other_inode, target[path].0 == target[other].0, "{} {}", path, other);
+            }
+        }
     }
 }

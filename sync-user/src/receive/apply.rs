@@ -102,6 +102,7 @@ impl Root {
                 staged.replace(&leaf).map_err(in_the_way)?;
                 lacks = lacking;
             }
+            Step::Link { path, to, expects } => self.link(&path, &to, expects)?,
             Step::SetAttributes { path, kind, size, attributes } => {
                 lacks = self.set_attributes(&path, (kind, size), &attributes)?;
             }
@@ -152,6 +153,14 @@ impl Root {
                 Ok(lacks)
             }
         }
+    }
+
+    fn link(&mut self, path: &[u8], to: &[u8], expects: Version) -> Result<(), Failure> {
+        let (leaf, to) = (self.leaf(path)?, self.leaf(to)?);
+        let staged = self.stage.link(&leaf, &to)?;
+        // What was linked is what counts, whatever has happened to its name since.
+        require_version(staged.directory(), staged.name(), expects)?;
+        staged.replace_by_link(&leaf).map_err(in_the_way)
     }
 
     fn set_attributes(
@@ -214,7 +223,12 @@ impl Root {
 
     fn rename(&self, from: &[u8], to: &[u8], expects: Version) -> Result<(), Failure> {
         let (from, to) = (self.leaf(from)?, self.leaf(to)?);
-        require_version(&from, expects)?;
+        require_version(&from.directory, from.name(), expects)?;
+        if is_one_inode(&from, &to) {
+            // Of two names of one inode the kernel would leave both.
+            return rustix::fs::unlinkat(&from.directory, from.name(), AtFlags::empty())
+                .map_err(|error| Failure::of("rename it", error));
+        }
         match rustix::fs::renameat(&from.directory, from.name(), &to.directory, to.name()) {
             Ok(()) => Ok(()),
             Err(
@@ -232,8 +246,8 @@ impl Root {
 
     fn exchange(&self, one: (&[u8], Version), other: (&[u8], Version)) -> Result<(), Failure> {
         let (one_leaf, other_leaf) = (self.leaf(one.0)?, self.leaf(other.0)?);
-        require_version(&one_leaf, one.1)?;
-        require_version(&other_leaf, other.1)?;
+        require_version(&one_leaf.directory, one_leaf.name(), one.1)?;
+        require_version(&other_leaf.directory, other_leaf.name(), other.1)?;
         let flags = RenameFlags::EXCHANGE;
         rustix::fs::renameat_with(
             &one_leaf.directory,
@@ -281,8 +295,8 @@ fn require_directory(entry: &OwnedFd) -> Result<(), Failure> {
 
 /// Whether the target's entry is the one that the source means: a directory by its kind, as its
 /// size and time follow from what is in it, and all else by size and time too.
-fn require_version(leaf: &Leaf, expects: Version) -> Result<(), Failure> {
-    match there(&leaf.directory, leaf.name()).map_err(|error| Failure::of("examine it", error))? {
+fn require_version(directory: impl AsFd, name: &Path, expects: Version) -> Result<(), Failure> {
+    match there(directory, name).map_err(|error| Failure::of("examine it", error))? {
         There::Version(now) if now.kind != expects.kind => Err(Failure::unexpected("it is of another kind")),
         There::Version(now)
             if now.kind == FileKind::Directory || (now.size, now.mtime) == (expects.size, expects.mtime) =>
@@ -293,4 +307,13 @@ fn require_version(leaf: &Leaf, expects: Version) -> Result<(), Failure> {
         There::Foreign => Err(Failure::unexpected("it is of a kind that is not replicated")),
         There::Nothing => Err(Failure::unexpected("it is not there")),
     }
+}
+
+/// Whether two names are hard links of each other.
+fn is_one_inode(one: &Leaf, other: &Leaf) -> bool {
+    let inode = |leaf: &Leaf| {
+        let stat = rustix::fs::statat(&leaf.directory, leaf.name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some((stat.st_dev, stat.st_ino))
+    };
+    inode(one).is_some_and(|one| inode(other) == Some(one))
 }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::Root;
 use super::confine::{STAGE, open_directory};
 use crate::metadata::{self, XattrPlace};
-use crate::model::{FileKind, Owner, TreePath, Version, XattrHash};
+use crate::model::{FileKind, Inode, Owner, TreePath, Version, XattrHash};
 use crate::wire::{Listed, Unreadable};
 
 /// Entries of one part: some 40 KiB of usual names, and under a frame's limit even if every
@@ -27,7 +27,9 @@ pub fn list<E>(
     let mut waiting = vec![TreePath::root()];
     let mut listed = Vec::new();
     match version(root, root, Path::new(".")) {
-        Ok(Some(version)) => listed.push(Listed { path: Vec::new(), version, destination: None }),
+        Ok(Some((version, inode))) => {
+            listed.push(Listed { path: Vec::new(), version, destination: None, inode });
+        }
         Ok(None) => {}
         Err(error) => unreadable.push(Unreadable { path: Vec::new(), cause: error.to_string() }),
     }
@@ -67,7 +69,7 @@ pub fn list<E>(
                     continue;
                 }
             };
-            let Some(version) = version else { continue };
+            let Some((version, inode)) = version else { continue };
             let destination = match version.kind {
                 FileKind::Symlink => match rustix::fs::readlinkat(&descriptor, leaf, Vec::new()) {
                     Ok(destination) => Some(destination.into_bytes()),
@@ -75,7 +77,7 @@ pub fn list<E>(
                 },
                 FileKind::File | FileKind::Directory => None,
             };
-            listed.push(Listed { path: path.as_bytes().to_vec(), version, destination });
+            listed.push(Listed { path: path.as_bytes().to_vec(), version, destination, inode });
             if version.kind == FileKind::Directory {
                 waiting.push(path);
             }
@@ -90,8 +92,13 @@ pub fn list<E>(
     Ok(unreadable)
 }
 
-/// The version of `name` in `directory` by the source's numbers of owners.
-fn version(root: &Root, directory: impl AsFd, name: &Path) -> Result<Option<Version>, Errno> {
+/// The version of `name` in `directory` by the source's numbers of owners, and its inode if it
+/// has several names.
+fn version(
+    root: &Root,
+    directory: impl AsFd,
+    name: &Path,
+) -> Result<Option<(Version, Option<Inode>)>, Errno> {
     let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let dress = &root.dress;
     let Some(version) = metadata::version(&stat, XattrHash::NONE, dress.preserve) else {
@@ -99,5 +106,7 @@ fn version(root: &Root, directory: impl AsFd, name: &Path) -> Result<Option<Vers
     };
     let owner = dress.owner_at_source(Owner { user: stat.st_uid, group: stat.st_gid });
     let xattrs = dress.xattrs_at_source(&XattrPlace::at(&directory, name))?;
-    Ok(Some(Version { owner, xattrs, ..version }))
+    let several = version.kind != FileKind::Directory && stat.st_nlink > 1;
+    let inode = several.then_some(Inode { device: stat.st_dev, number: stat.st_ino });
+    Ok(Some((Version { owner, xattrs, ..version }, inode)))
 }

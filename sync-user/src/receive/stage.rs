@@ -146,6 +146,20 @@ impl Stage {
         Staged { directory, name, kept: false }.dressed(attributes, dress)
     }
 
+    /// Makes another name of what `to` is, for `leaf`.
+    pub(super) fn link(&mut self, leaf: &Leaf, to: &Leaf) -> Result<Staged, Failure> {
+        let (directory, name) = self.place(leaf)?;
+        let linked = rustix::fs::linkat(&to.directory, to.name(), &directory, &name, AtFlags::empty());
+        match linked {
+            Ok(()) => Ok(Staged { directory, name, kept: false }),
+            Err(Errno::NOENT) => Err(Failure::unexpected("what it is to be a link of is not there")),
+            Err(error @ (Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::NOTSUP)) => {
+                Err(Failure::new(Refusal::Unlinkable, format!("link it: {error}")))
+            }
+            Err(error) => Err(Failure::of("link it", error)),
+        }
+    }
+
     /// Makes a directory.
     pub(super) fn directory(
         &mut self,
@@ -229,6 +243,20 @@ impl Staged {
         rustix::fs::renameat(&self.directory, &self.name, &leaf.directory, leaf.name())?;
         self.kept = true;
         Ok(())
+    }
+
+    /// The same for a link: the kernel leaves both names where the inode has the other already,
+    /// so the one in the stage is removed in any case.
+    pub(super) fn replace_by_link(self, leaf: &Leaf) -> Result<(), Errno> {
+        rustix::fs::renameat(&self.directory, &self.name, &leaf.directory, leaf.name())
+    }
+
+    pub(super) fn directory(&self) -> &OwnedFd {
+        &self.directory
+    }
+
+    pub(super) fn name(&self) -> &Path {
+        &self.name
     }
 
     /// Swaps it with what is there, in one act; what was there is removed with the stage.

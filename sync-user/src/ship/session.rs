@@ -237,8 +237,8 @@ impl Session {
     fn send(&mut self, ticket: Ticket, step: Step, events: &mut Vec<Event>) {
         let bytes = |path: &TreePath| path.as_bytes().to_vec();
         let step = match step {
-            Step::PutFile { path, entry: _ } => {
-                self.put_file(ticket, &path, events);
+            Step::PutFile { path, entry } => {
+                self.put_file(ticket, &path, entry.version, events);
                 return;
             }
             Step::MakeDirectory { path, entry } => self
@@ -251,6 +251,9 @@ impl Session {
                     destination,
                     attributes,
                 })
+            }
+            Step::Link { path, to, expects } => {
+                Ok(wire::Step::Link { path: bytes(&path), to: bytes(&to), expects })
             }
             Step::SetAttributes { path, version } => {
                 self.attributes(&path, version).map(|attributes| wire::Step::SetAttributes {
@@ -317,7 +320,21 @@ impl Session {
         }
     }
 
-    fn put_file(&mut self, ticket: Ticket, path: &TreePath, events: &mut Vec<Event>) {
+    /// What links to a file expects of it what was sent, if that is not what was `planned`.
+    fn expect(&mut self, path: &TreePath, planned: Version, sent: Version) {
+        if planned == sent {
+            return;
+        }
+        for (_, step) in &mut self.queue {
+            if let Step::Link { to, expects, .. } = step
+                && to == path
+            {
+                *expects = sent;
+            }
+        }
+    }
+
+    fn put_file(&mut self, ticket: Ticket, path: &TreePath, planned: Version, events: &mut Vec<Event>) {
         let put = |size, attributes, body| {
             let path = path.as_bytes().to_vec();
             wire::Step::PutFile { path, size, attributes, body }
@@ -325,11 +342,13 @@ impl Session {
         match content::open(&self.tree, path, wire::INLINE_BYTES_MAX) {
             Ok(Opened::Small(loaded)) => {
                 let content::Loaded { version, xattrs, bytes, content, settled, torn } = loaded;
+                self.expect(path, planned, version);
                 let attributes = self.named(version, xattrs);
                 self.fly(ticket, put(version.size, attributes, Body::Inline { bytes, content }));
                 events.push(Event::Sent { ticket, version, content, settled, torn });
             }
             Ok(Opened::Large(mut reading)) => {
+                self.expect(path, planned, reading.version);
                 let attributes = self.named(reading.version, std::mem::take(&mut reading.xattrs));
                 let sequence = self.fly(ticket, put(reading.version.size, attributes, Body::Streamed));
                 self.stream = Some(Stream { ticket, sequence, reading });

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Content, FileKind, Mode, Named, Owner, Preserve, Receipt, Sequence, Time, Version, Xattr,
+    Content, FileKind, Inode, Mode, Named, Owner, Preserve, Receipt, Sequence, Time, Version, Xattr,
 };
 
 /// From the source to the receiver.
@@ -68,6 +68,11 @@ pub enum Step {
         path: Vec<u8>,
         destination: Vec<u8>,
         attributes: Attributes,
+    },
+    Link {
+        path: Vec<u8>,
+        to: Vec<u8>,
+        expects: Version,
     },
     /// If it is of this kind and size.
     SetAttributes {
@@ -150,6 +155,8 @@ pub struct Listed {
     pub version: Version,
     /// Where a symbolic link leads; `None` for the other kinds.
     pub destination: Option<Vec<u8>>,
+    /// The inode, of what has several names.
+    pub inode: Option<Inode>,
 }
 
 /// A place of the target's tree that could not be read: nothing is known of what is below it.

@@ -61,10 +61,14 @@ fn make_hostile_tree(root: &Path) {
     run("setfattr", &["-n", "user.empty"], &noted);
     run("setfattr", &["-n", "user.long", "-v", &"v".repeat(2_000)], &noted);
     run("setfattr", &["-n", "user.of-a-directory", "-v", "1"], &root.join("sticky"));
+    for name in ["linked-a", "sticky/linked-b", "zz-linked"] {
+        fs::hard_link(root.join("setgid"), root.join(name)).unwrap();
+    }
     symlink("no/such/place", root.join("dangling")).unwrap();
     symlink("empty", root.join("link")).unwrap();
     lchown(root.join("link"), Some(WWW_DATA), Some(NOBODY)).unwrap();
     symlink(OsStr::from_bytes(&[b'l'; 4_000]), root.join("long-link")).unwrap();
+    fs::hard_link(root.join("dangling"), root.join("dangling-too")).unwrap();
     mode(root, 0o751);
     chown(root, Some(WWW_DATA), Some(NOBODY)).unwrap();
 }
@@ -100,6 +104,10 @@ fn a_hostile_tree_is_equal_in_all_that_rsync_compares() {
     let mut daemon = Daemon::start(host.run());
     wait_until_rsync_is_content(&host, &mut daemon);
 
+    fs::hard_link(source.join("huge-ish"), source.join("new-link")).unwrap();
+    fs::write(source.join("replacement"), "a file of its own").unwrap();
+    wait_until_rsync_is_content(&host, &mut daemon);
+
     mode(&source.join("setgid"), 0o600);
     chown(source.join("empty"), Some(WWW_DATA), None).unwrap();
     chown(source.join("setuid"), None, Some(NOBODY)).unwrap();
@@ -110,6 +118,10 @@ fn a_hostile_tree_is_equal_in_all_that_rsync_compares() {
     run("setfacl", &["-b"], &source.join("listed"));
     run("setfacl", &["-m", "g:4242:rwx"], &source.join("huge-ish"));
     run("setfacl", &["-k"], &source.join("inheriting"));
+    fs::hard_link(source.join("new-link"), source.join("read-only/newer-link")).unwrap();
+    fs::remove_file(source.join("linked-a")).unwrap();
+    fs::rename(source.join("replacement"), source.join("zz-linked")).unwrap();
+    fs::rename(source.join("noted"), source.join("sticky/renamed")).unwrap();
     fs::write(source.join("read-only/new"), "x").unwrap();
     fs::write(source.join("new"), "x").unwrap();
     run("setfattr", &["-n", "user.x", "-v", "y"], &source.join("new"));
@@ -157,4 +169,56 @@ fn what_the_target_cannot_keep_is_one_problem_and_no_failure() {
     daemon.wait_for_log("cannot set user.comment");
     assert_eq!(daemon.log().matches("cannot").count(), 1, "{}", daemon.log());
     assert_eq!(daemon.stop().status.code(), Some(0));
+}
+
+#[test]
+fn hard_links_follow_those_of_the_source() {
+    let host = Host::new();
+    let (source, target) = (host.source(), host.target());
+    fs::create_dir(&target).unwrap();
+    // Two files at the source that are one at the target, and one that is two.
+    let same = |path: &Path| {
+        fs::write(path, "the same content").unwrap();
+        run("touch", &["-d", "2020-01-01"], path);
+    };
+    for name in ["apart-1", "apart-2", "one-1"] {
+        same(&source.join(name));
+    }
+    fs::hard_link(source.join("one-1"), source.join("one-2")).unwrap();
+    for name in ["apart-1", "one-1", "one-2"] {
+        same(&target.join(name));
+    }
+    fs::hard_link(target.join("apart-1"), target.join("apart-2")).unwrap();
+    let mut daemon = Daemon::start(host.run());
+    wait_until_rsync_is_content(&host, &mut daemon);
+    mode(&source.join("apart-1"), 0o600);
+    // In place, under one of the names.
+    fs::write(source.join("one-2"), "other content").unwrap();
+    wait_until_rsync_is_content(&host, &mut daemon);
+    assert_eq!(fs::metadata(target.join("apart-2")).unwrap().permissions().mode() & 0o777, 0o644);
+    // Not through the name: editors write anew, and the others keep what they had.
+    fs::write(source.join("edited"), "edited").unwrap();
+    fs::rename(source.join("edited"), source.join("one-1")).unwrap();
+    fs::hard_link(source.join("apart-2"), source.join("apart-3")).unwrap();
+    wait_until_rsync_is_content(&host, &mut daemon);
+    fs::remove_file(source.join("apart-2")).unwrap();
+    mode(&source.join("apart-3"), 0o640);
+    wait_until_rsync_is_content(&host, &mut daemon);
+    assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
+}
+
+#[test]
+fn what_cannot_be_linked_is_a_file_of_its_own() {
+    let host = Host::new();
+    fs::create_dir_all(host.source().join("mounted")).unwrap();
+    fs::create_dir_all(host.target().join("mounted")).unwrap();
+    let _other = crate::host::Memory::mount(&host.target().join("mounted"), "size=1M");
+    fs::write(host.source().join("one"), "x").unwrap();
+    fs::hard_link(host.source().join("one"), host.source().join("mounted/two")).unwrap();
+    let mut daemon = Daemon::start(host.run());
+    let copy = host.target().join("mounted/two");
+    daemon.wait_until("the file arrives", || fs::read_to_string(&copy).is_ok_and(|text| text == "x"));
+    daemon.wait_for_log("cannot link it");
+    fs::write(host.source().join("one"), "y").unwrap();
+    daemon.wait_until("a change arrives", || fs::read_to_string(&copy).is_ok_and(|text| text == "y"));
 }

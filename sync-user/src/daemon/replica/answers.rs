@@ -10,8 +10,8 @@ use crate::clock;
 use crate::ledger::{Held, Known, Ledger};
 use crate::metrics::Stage;
 use crate::model::{
-    Content, Depth, FileKind, Look, Mode, Outcome, Owner, Receipt, Refusal, Step, Time, TreePath, Version,
-    XattrHash,
+    Aspect, Content, Depth, FileKind, Lack, Look, Mode, Outcome, Owner, Receipt, Refusal, Step, Time,
+    TreePath, Version, XattrHash,
 };
 use crate::ship::Ticket;
 
@@ -33,13 +33,22 @@ impl Replica {
         let Some(flight) = self.flights.get_mut(ticket) else {
             return;
         };
-        let held = Held { version, content: Some(content), settled };
+        let planned = flight.planned.becomes;
+        let twin = planned.and_then(|held| held.twin);
+        let held = Held { version, content: Some(content), settled, twin };
         flight.planned.becomes = Some(held);
         let path = flight.step().path().clone();
         self.setup.gauges.counters.bytes_shipped.add(version.size);
         // The next plan is made only when all content of this one is on its way, so nothing
         // that was planned since has moved the path.
         self.ledger.set(path.clone(), Known::Holds(held));
+        for link in self.flights.links_to(ticket, &path) {
+            let becomes = link.planned.becomes.replace(held);
+            let name = link.step().path().clone();
+            if self.ledger.held(&name) == becomes {
+                self.ledger.set(name, Known::Holds(held));
+            }
+        }
         if torn {
             self.look_again(path, Depth::Entry, self.setup.open_file_interval);
         }
@@ -102,6 +111,12 @@ impl Replica {
             (_, Step::Rename { from: other, .. } | Step::Exchange { other, .. }) => {
                 self.look_again(other.clone(), Depth::Below, Duration::ZERO);
                 self.look_again(path, Depth::Below, Duration::ZERO);
+            }
+            (Refusal::Unlinkable, _) => {
+                let lack = Lack { aspect: Aspect::Links, detail: detail.to_owned() };
+                self.lacks.note(&path, vec![lack]);
+                self.ledger.set_apart(path.clone());
+                self.look_again(path, Depth::Entry, Duration::ZERO);
             }
             (Refusal::NotEmpty, Step::RemoveDirectory { .. }) if !self.ledger.has_below(&path) => {
                 info!(target = %self.setup.target, path = %path,
@@ -180,6 +195,7 @@ fn guess(kind: FileKind) -> Known {
         },
         content: None,
         settled: true,
+        twin: None,
     })
 }
 
@@ -197,6 +213,7 @@ fn verb(step: &Step) -> &'static str {
         Step::MakeDirectory { .. } => "make the directory at the target",
         Step::PutFile { .. } => "write the file at the target",
         Step::PutSymlink { .. } => "write the symbolic link at the target",
+        Step::Link { .. } => "link it at the target",
         Step::SetAttributes { .. } | Step::SetDirectoryTime { .. } => "set its attributes at the target",
         Step::RemoveFile { .. } | Step::RemoveDirectory { .. } => "remove it at the target",
         Step::Rename { .. } | Step::Exchange { .. } => "rename it at the target",

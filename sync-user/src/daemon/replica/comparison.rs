@@ -9,14 +9,14 @@ use tracing::{info, warn};
 use super::{NAP, Replica};
 use crate::clock;
 use crate::daemon::observe::present;
-use crate::ledger::Held;
+use crate::ledger::{Held, Listed};
 use crate::model::{Batch, Content, Depth, Look, Owner, Stamp, TreePath};
 use crate::ship::{Event, Session, SessionError};
-use crate::wire::Listed;
+use crate::wire;
 
 /// What the target says that it holds, and whom the source's entries belong to.
 pub(super) struct Listing {
-    entries: Vec<(TreePath, Held)>,
+    entries: Vec<Listed>,
     at_source: BTreeMap<TreePath, Owner>,
 }
 
@@ -82,9 +82,9 @@ fn took(started: Stamp) -> String {
 }
 
 /// A listed entry, if its path is one that could be ours.
-fn held(listed: Listed) -> Option<(TreePath, Held)> {
-    let Listed { path, version, destination } = listed;
+fn held(listed: wire::Listed) -> Option<Listed> {
+    let wire::Listed { path, version, destination, inode } = listed;
     let path = TreePath::new(&path).ok()?;
     let content = destination.as_deref().map(Content::of);
-    Some((path, Held { version, content, settled: true }))
+    Some(Listed { path, held: Held { version, content, settled: true, twin: None }, inode })
 }

@@ -54,6 +54,16 @@ impl Flights {
         self.by_ticket.get_mut(&ticket)
     }
 
+    /// The later steps that link to what `ticket` sends.
+    pub(super) fn links_to<'a>(
+        &'a mut self,
+        ticket: Ticket,
+        path: &'a TreePath,
+    ) -> impl Iterator<Item = &'a mut Flight> {
+        let later = self.by_ticket.range_mut(ticket..).map(|(_, flight)| flight);
+        later.filter(move |flight| matches!(flight.step(), Step::Link { to, .. } if to == path))
+    }
+
     /// Takes out a step that was applied.
     pub(super) fn land(&mut self, ticket: Ticket) -> Option<Flight> {
         self.renames.remove(&ticket);
@@ -169,6 +179,7 @@ mod tests {
             },
             content: None,
             settled: true,
+            twin: None,
         }
     }
 

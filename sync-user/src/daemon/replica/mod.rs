@@ -291,7 +291,8 @@ impl Replica {
             self.links.retain(|name| ledger.get(name).is_some());
         }
         if self.root_holds() {
-            steps.extend(plan::differences(&observation.seen, &mut self.ledger));
+            let links = tree.preserve().links;
+            steps.extend(plan::differences(&observation.seen, links, &mut self.ledger));
         } else {
             self.put_off(batch);
         }
