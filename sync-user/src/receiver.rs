@@ -10,7 +10,9 @@ use std::path::Path;
 use crate::clock;
 use crate::model::{Content, Lack, Outcome, Receipt, Refusal, Sequence, Stamp};
 use crate::receive::{self, Failure, Incoming, OpenError, Progress, Root};
-use crate::wire::{self, Decoder, FrameError, PREAMBLE, ReceiverHello, Step, ToReceiver, ToSource, VERSION};
+use crate::wire::{
+    self, Decoder, FrameError, HOLE_BYTES_MAX, PREAMBLE, ReceiverHello, Step, ToReceiver, ToSource, VERSION,
+};
 
 /// What is read at once: two full frames of content and more.
 const READ_BYTES: usize = 1 << 20;
@@ -110,6 +112,9 @@ impl<R: Read, W: Write> Receiver<R, W> {
                 (ToReceiver::Content { sequence, bytes }, Some(open)) => {
                     stream = Some(Self::content(open, sequence, &bytes)?);
                 }
+                (ToReceiver::Hole { sequence, length }, Some(open)) => {
+                    stream = Some(Self::hole(open, sequence, length)?);
+                }
                 (ToReceiver::ContentEnd { sequence, content }, Some(open)) => {
                     self.content_end(&mut root, open, sequence, content)?;
                 }
@@ -158,6 +163,19 @@ impl<R: Read, W: Write> Receiver<R, W> {
             && let Err(failure) = incoming.write(bytes)
         {
             // Its space is free again from here on.
+            stream.incoming = Err(failure);
+        }
+        Ok(stream)
+    }
+
+    fn hole(mut stream: Stream, sequence: Sequence, length: u64) -> Result<Stream, Error> {
+        check_turn(&stream, sequence)?;
+        if length > HOLE_BYTES_MAX {
+            return Err(Error::Protocol(format!("a hole of {length} bytes came at once")));
+        }
+        if let Ok(incoming) = &mut stream.incoming
+            && let Err(failure) = incoming.hole(length)
+        {
             stream.incoming = Err(failure);
         }
         Ok(stream)

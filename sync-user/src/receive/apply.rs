@@ -30,6 +30,8 @@ pub struct Incoming {
     file: StagedFile,
     path: Vec<u8>,
     size: u64,
+    /// What has not come yet.
+    left: u64,
     attributes: Attributes,
 }
 
@@ -85,7 +87,7 @@ impl Root {
             Step::PutFile { path, size, attributes, body } => {
                 self.dress.check(&attributes)?;
                 let file = self.stage.file(&self.leaf(&path)?)?;
-                let mut incoming = Incoming { file, path, size, attributes };
+                let mut incoming = Incoming { file, path, size, left: size, attributes };
                 match body {
                     Body::Streamed => return Ok(Progress::Wants(incoming)),
                     Body::Inline { bytes, content } => {
@@ -119,7 +121,7 @@ impl Root {
 
     /// Puts a file into place whose content has all come.
     pub fn finish(&mut self, incoming: Incoming, content: Content) -> Result<Vec<Lack>, Failure> {
-        let Incoming { file, path, size, attributes } = incoming;
+        let Incoming { file, path, size, left: _, attributes } = incoming;
         let (staged, lacks) = file.finish(size, content, &attributes, &self.dress)?;
         // Opened again, since much may have happened while the content came.
         staged.replace(&self.leaf(&path)?).map_err(in_the_way)?;
@@ -272,7 +274,25 @@ impl AsFd for Root {
 impl Incoming {
     /// Adds content.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.expect(bytes.len() as u64)?;
         self.file.write(bytes)
+    }
+
+    /// Adds zeros that take no space.
+    pub fn hole(&mut self, length: u64) -> Result<(), Failure> {
+        self.expect(length)?;
+        self.file.hole(length)
+    }
+
+    /// Refuses what would make the file longer than it shall be.
+    fn expect(&mut self, more: u64) -> Result<(), Failure> {
+        match self.left.checked_sub(more) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(Failure::new(Refusal::Damaged, "more came than was promised")),
+        }
     }
 }
 

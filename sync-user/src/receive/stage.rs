@@ -5,7 +5,7 @@
 //! leaves its directory behind; the next one removes it, knowing by the lock that nobody uses it.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -129,7 +129,13 @@ impl Stage {
         let file = rustix::fs::openat(&directory, &name, flags, RawMode::RUSR | RawMode::WUSR)
             .map_err(|error| Failure::of("stage it", error))?;
         let staged = Staged { directory, name, kept: false };
-        Ok(StagedFile { file: File::from(file), hasher: Box::default(), written: 0, staged })
+        Ok(StagedFile {
+            file: File::from(file),
+            hasher: Box::default(),
+            written: 0,
+            ends_in_hole: false,
+            staged,
+        })
     }
 
     /// Makes a symbolic link.
@@ -189,6 +195,8 @@ pub(super) struct StagedFile {
     /// Boxed, as it is 2 KB.
     hasher: Box<blake3::Hasher>,
     written: u64,
+    /// Its length has to be set, as nothing was written at its end.
+    ends_in_hole: bool,
     staged: Staged,
 }
 
@@ -200,6 +208,20 @@ impl StagedFile {
         })?;
         self.hasher.update(bytes);
         self.written += bytes.len() as u64;
+        self.ends_in_hole = false;
+        Ok(())
+    }
+
+    /// Leaves out `length` bytes, which read as zeros.
+    pub(super) fn hole(&mut self, length: u64) -> Result<(), Failure> {
+        self.file
+            .seek_relative(i64::try_from(length).unwrap_or(i64::MAX))
+            .and_then(|()| self.hasher.update_reader(io::repeat(0).take(length)).map(drop))
+            .map_err(|error| {
+                Failure::of("leave a hole in it", Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            })?;
+        self.written += length;
+        self.ends_in_hole = true;
         Ok(())
     }
 
@@ -211,12 +233,15 @@ impl StagedFile {
         attributes: &Attributes,
         dress: &Dress,
     ) -> Result<(Staged, Vec<Lack>), Failure> {
-        let Self { file, hasher, written, staged } = self;
+        let Self { file, hasher, written, ends_in_hole, staged } = self;
         if written != size || Content(hasher.finalize().into()) != content {
             return Err(Failure::new(
                 Refusal::Damaged,
                 format!("{written} of {size} bytes came, or their hash differs"),
             ));
+        }
+        if ends_in_hole {
+            rustix::fs::ftruncate(&file, size).map_err(|error| Failure::of("set its size", error))?;
         }
         let lacks = dress.put_on(file.as_fd(), true, attributes)?;
         Ok((staged, lacks))

@@ -1,8 +1,9 @@
 //! Reads the content of files, as late as possible, and notices when they change meanwhile.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _, SeekFrom};
 
+use super::extents::{Extent, Extents};
 use crate::clock;
 use crate::model::{Content, FileKind, TreePath, Version, Xattr};
 use crate::tree::Tree;
@@ -45,9 +46,12 @@ pub(super) fn open(tree: &Tree, path: &TreePath, inline_max: usize) -> io::Resul
             return Ok(Opened::Vanished);
         }
         let settled = version.mtime.settled(clock::wall());
-        if version.size > inline_max as u64 {
+        let extents = Extents::of(&file, version.size)?;
+        // What has holes is sent in pieces, however short: a step carries content alone.
+        if version.size > inline_max as u64 || extents.has_holes() {
             let hasher = Box::default();
-            return Ok(Opened::Large(Reading { file, version, xattrs, settled, left: version.size, hasher }));
+            let left = version.size;
+            return Ok(Opened::Large(Reading { file, version, xattrs, settled, extents, left, hasher }));
         }
         let mut bytes = Vec::with_capacity(version.size as usize + 1);
         // One byte more than expected, to notice growth; no more, to stay within a frame.
@@ -94,6 +98,7 @@ pub(super) struct Reading {
     pub(super) version: Version,
     pub(super) xattrs: Vec<Xattr>,
     pub(super) settled: bool,
+    extents: Extents,
     left: u64,
     /// Boxed, as it is 2 KB.
     hasher: Box<blake3::Hasher>,
@@ -107,19 +112,41 @@ pub(super) enum Finished {
     Torn(Option<Content>),
 }
 
+/// What comes next in a file.
+#[derive(Debug)]
+pub(super) enum Piece {
+    Bytes(Vec<u8>),
+    /// So many zeros, which the file does not store.
+    Hole(u64),
+    /// It ends here, or has become shorter.
+    End,
+}
+
 impl Reading {
-    /// The next piece; empty at the end, or when the file has become shorter.
-    pub(super) fn next(&mut self, bytes_max: usize) -> io::Result<Vec<u8>> {
-        let wanted = self.left.min(bytes_max as u64);
+    /// The next piece, no longer than the two limits.
+    pub(super) fn next(&mut self, bytes_max: usize, hole_max: u64) -> io::Result<Piece> {
+        let at = self.version.size - self.left;
+        let length = match self.extents.at(&self.file, at)? {
+            _ if self.left == 0 => return Ok(Piece::End),
+            Extent::Hole(length) => {
+                let length = length.min(self.left).min(hole_max);
+                self.left -= length;
+                self.hasher.update_reader(io::repeat(0).take(length))?;
+                return Ok(Piece::Hole(length));
+            }
+            Extent::Data(length) => length,
+        };
+        let wanted = self.left.min(bytes_max as u64).min(length);
         let mut piece = Vec::with_capacity(wanted as usize);
+        (&self.file).seek(SeekFrom::Start(at))?;
         self.file.by_ref().take(wanted).read_to_end(&mut piece)?;
         self.left -= piece.len() as u64;
         self.hasher.update(&piece);
-        Ok(piece)
+        Ok(if piece.is_empty() { Piece::End } else { Piece::Bytes(piece) })
     }
 
     pub(super) fn finish(self, tree: &Tree) -> io::Result<Finished> {
-        let Self { file, version, xattrs: _, settled: _, left, hasher } = self;
+        let Self { file, version, xattrs: _, settled: _, extents: _, left, hasher } = self;
         let content = Content(hasher.finalize().into());
         let unchanged = tree.version_of(&file)?.0 == version;
         Ok(match (left, unchanged) {

@@ -12,6 +12,7 @@ mod connect;
 mod content;
 mod deploy;
 mod embedded;
+mod extents;
 mod hostkeys;
 mod link;
 mod names;

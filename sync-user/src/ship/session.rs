@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::content::{self, Finished, Opened, Reading};
+use super::content::{self, Finished, Opened, Piece, Reading};
 use super::link::{Link, LinkError, Received};
 use super::names::Names;
 use super::outbox::Outbox;
@@ -110,6 +110,8 @@ pub struct Session {
     names: Names,
     queue: VecDeque<(Ticket, Step)>,
     stream: Option<Stream>,
+    /// The last piece of the stream was a hole.
+    is_in_hole: bool,
     flying: VecDeque<Flight>,
     flying_bytes: usize,
     sequence: Sequence,
@@ -152,6 +154,7 @@ impl Session {
             names: Names::new(numeric_ids),
             queue: VecDeque::new(),
             stream: None,
+            is_in_hole: false,
             flying: VecDeque::new(),
             flying_bytes: 0,
             sequence: Sequence(0),
@@ -198,7 +201,9 @@ impl Session {
     /// Sleeps until there may be something to do; see [`Link::wait`].
     pub fn wait(&mut self, bells: &[BorrowedFd<'_>], timeout: Duration) -> Result<(), SessionError> {
         let writing = !self.outbox.is_empty();
-        Ok(self.link.wait(writing, bells, Some(timeout.min(QUIET_MAX)))?)
+        // Behind a hole more is ready to be sent.
+        let timeout = if self.is_in_hole { Duration::ZERO } else { timeout.min(QUIET_MAX) };
+        Ok(self.link.wait(writing, bells, Some(timeout))?)
     }
 
     /// Writes and reads what can be, and adds what happened to `events`.
@@ -208,8 +213,9 @@ impl Session {
             if self.outbox.write_to(self.link.as_mut())? > 0 {
                 self.said = now;
             }
-            // A full link takes no more, an empty outbox has no more.
-            if !self.outbox.is_empty() || !self.can_fill() {
+            // A full link takes no more, an empty outbox has no more. A hole fills no link, but
+            // hashing it takes time in which others wait.
+            if !self.outbox.is_empty() || !self.can_fill() || self.is_in_hole {
                 break;
             }
         }
@@ -225,7 +231,8 @@ impl Session {
     }
 
     fn fill(&mut self, events: &mut Vec<Event>) {
-        while self.outbox.len() < STAGED_BYTES_MAX && self.can_fill() {
+        self.is_in_hole = false;
+        while self.outbox.len() < STAGED_BYTES_MAX && self.can_fill() && !self.is_in_hole {
             if let Some(stream) = self.stream.take() {
                 self.continue_stream(stream, events);
             } else if let Some((ticket, step)) = self.queue.pop_front() {
@@ -371,12 +378,17 @@ impl Session {
     /// is taken back: the receiver answers so, and nothing of it becomes visible (I2).
     fn continue_stream(&mut self, mut stream: Stream, events: &mut Vec<Event>) {
         let sequence = stream.sequence;
-        match stream.reading.next(wire::CONTENT_BYTES_MAX) {
-            Ok(bytes) if !bytes.is_empty() => {
+        match stream.reading.next(wire::CONTENT_BYTES_MAX, wire::HOLE_BYTES_MAX) {
+            Ok(Piece::Bytes(bytes)) => {
                 self.outbox.push(&ToReceiver::Content { sequence, bytes });
                 self.stream = Some(stream);
             }
-            Ok(_) => {
+            Ok(Piece::Hole(length)) => {
+                self.outbox.push(&ToReceiver::Hole { sequence, length });
+                self.is_in_hole = true;
+                self.stream = Some(stream);
+            }
+            Ok(Piece::End) => {
                 let Stream { ticket, sequence, reading } = stream;
                 let (version, settled) = (reading.version, reading.settled);
                 match reading.finish(&self.tree) {

@@ -15,6 +15,9 @@ pub const INLINE_BYTES_MAX: usize = 256 << 10;
 /// Content of one frame of a larger file: eight SSH packets, so small frames wait little.
 pub const CONTENT_BYTES_MAX: usize = 256 << 10;
 
+/// A hole in one frame: some 10 ms of hashing zeros, so that nothing else waits long.
+pub const HOLE_BYTES_MAX: u64 = 32 << 20;
+
 /// What a login shell may print before the preamble.
 pub const NOISE_BYTES_MAX: usize = 64 << 10;
 

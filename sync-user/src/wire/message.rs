@@ -22,6 +22,8 @@ pub enum ToReceiver {
     Step { sequence: Sequence, step: Step },
     /// More content of the step whose body is [`Body::Streamed`].
     Content { sequence: Sequence, bytes: Vec<u8> },
+    /// So many zeros follow in that content, which the source does not store.
+    Hole { sequence: Sequence, length: u64 },
     /// All content of that step was sent, and this is its hash.
     ContentEnd { sequence: Sequence, content: Content },
     /// The source takes that step back: nothing of it may become visible.

@@ -272,6 +272,16 @@ fn content_that_is_not_what_was_promised_never_becomes_visible() {
     };
     let steps = vec![put(5, b"after", Content::of(b"other")), put(9, b"after", Content::of(b"after"))];
     assert_eq!(refusals(&root, steps), [Some(Refusal::Damaged); 2]);
+    let streamed =
+        |size| Step::PutFile { path: b"page".into(), size, attributes: attributes(), body: Body::Streamed };
+    let sequence = Sequence(1);
+    let messages = [
+        ToReceiver::Step { sequence, step: streamed(5) },
+        ToReceiver::Hole { sequence, length: 1 << 20 },
+        ToReceiver::ContentEnd { sequence, content: Content::of(b"after") },
+    ];
+    let refused = answers(&root, &messages).remove(0).outcome;
+    assert!(matches!(refused, Outcome::Refused { refusal: Refusal::Damaged, .. }), "{refused:?}");
     // The stream ends in the middle of a large file.
     let step =
         Step::PutFile { path: b"page".into(), size: 1 << 20, attributes: attributes(), body: Body::Streamed };

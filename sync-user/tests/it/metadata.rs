@@ -132,6 +132,33 @@ fn a_hostile_tree_is_equal_in_all_that_rsync_compares() {
 }
 
 #[test]
+fn sparse_files_stay_sparse() {
+    const SIZE: u64 = 1 << 30;
+    let host = Host::new();
+    let blocks = |path: &Path| fs::metadata(path).unwrap().blocks();
+    let write = |path: &Path, at: u64| {
+        let file = fs::File::options().write(true).create(true).truncate(false).open(path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"here", at).unwrap();
+    };
+    let (image, small) = (host.source().join("image"), host.source().join("small"));
+    write(&image, 1 << 29);
+    fs::File::options().write(true).open(&image).unwrap().set_len(SIZE).unwrap();
+    write(&small, 100_000);
+    fs::File::create(host.source().join("only-a-hole")).unwrap().set_len(50_000).unwrap();
+    let mut daemon = Daemon::start(host.run());
+    wait_until_rsync_is_content(&host, &mut daemon);
+    write(&image, SIZE - 4);
+    wait_until_rsync_is_content(&host, &mut daemon);
+    for name in ["image", "small", "only-a-hole"] {
+        let copy = host.target().join(name);
+        assert!(blocks(&copy) <= blocks(&host.source().join(name)) + 64, "{name}: {}", blocks(&copy));
+    }
+    let status = Command::new("cmp").arg(small).arg(host.target().join("small")).status().unwrap();
+    assert!(status.success());
+    assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
+}
+
+#[test]
 fn what_is_not_preserved_is_left_as_it_is() {
     let host = Host::new();
     let page = host.source().join("page");
