@@ -13,6 +13,8 @@ use crate::tree::{Seen, Tree};
 pub(super) struct Observation {
     pub(super) seen: BTreeMap<TreePath, Observed>,
     pub(super) problems: Vec<Problem>,
+    /// Fifos, sockets and devices, which are not replicated.
+    pub(super) special: Vec<TreePath>,
 }
 
 /// What each name in the batch's renames holds by now, with all that is below it.
@@ -33,7 +35,7 @@ pub(super) fn names_of_moves(moves: &[Move], tree: &Tree) -> BTreeMap<TreePath, 
 pub(super) fn present(tree: &Tree, path: &TreePath) -> Option<Entry> {
     match tree.look(path) {
         Seen::Present(entry) => Some(entry),
-        Seen::Absent | Seen::Ignored | Seen::Unreadable(_) => None,
+        Seen::Absent | Seen::Special | Seen::Ignored | Seen::Unreadable(_) => None,
     }
 }
 
@@ -64,7 +66,7 @@ impl Observer<'_> {
             match self.tree.look(path) {
                 // Only its attributes are replicated: it is there in any case.
                 Seen::Present(entry) => self.present(path, entry, false),
-                Seen::Absent | Seen::Ignored => {}
+                Seen::Absent | Seen::Special | Seen::Ignored => {}
                 Seen::Unreadable(cause) => self.unreadable(path, &cause),
             }
             return;
@@ -90,6 +92,10 @@ impl Observer<'_> {
                 }
             }
             Seen::Absent => self.add(path, State::Absent),
+            Seen::Special => {
+                self.add(path, State::Absent);
+                self.observation.special.push(path.clone());
+            }
             Seen::Ignored => self.add(path, State::Unknown),
             Seen::Unreadable(cause) => self.unreadable(path, &cause),
         }
@@ -117,6 +123,7 @@ impl Observer<'_> {
         for path in gone {
             self.add(&path, State::Absent);
         }
+        self.observation.special.extend(scan.special);
         for unreadable in scan.unreadable {
             self.unreadable(&unreadable.place, &unreadable.cause);
         }
@@ -178,7 +185,7 @@ impl Observer<'_> {
             }
             match self.tree.look(other) {
                 Seen::Present(_) => self.other_name(other, false),
-                Seen::Absent => self.add(other, State::Absent),
+                Seen::Absent | Seen::Special => self.add(other, State::Absent),
                 Seen::Ignored | Seen::Unreadable(_) => {}
             }
         }

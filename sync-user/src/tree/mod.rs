@@ -52,6 +52,8 @@ pub struct OpenError {
 pub enum Seen {
     Present(Entry),
     Absent,
+    /// A fifo, socket or device: for a replica there is nothing.
+    Special,
     /// Something that is not replicated: excluded, or on another file system.
     Ignored,
     Unreadable(String),
@@ -124,8 +126,9 @@ impl Tree {
                 if self.excludes.excluded(path, directory) { Seen::Ignored } else { Seen::Present(entry) }
             }
             Err(Errno::AGAIN) => self.look(path),
-            // A fifo, socket or device took the place of what was there: for a replica it is gone.
-            Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Seen::Absent,
+            Ok(None) if self.excludes(path) => Seen::Ignored,
+            Ok(None) => Seen::Special,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Seen::Absent,
             Err(Errno::XDEV) => Seen::Ignored,
             Err(error) => Seen::Unreadable(error.to_string()),
         }

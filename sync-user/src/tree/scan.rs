@@ -29,6 +29,8 @@ pub struct Scan {
     /// What was found, by path; the root of the tree itself is never in it.
     pub entries: BTreeMap<TreePath, Entry>,
     pub unreadable: Vec<Unreadable>,
+    /// Fifos, sockets and devices, which are not replicated.
+    pub special: Vec<TreePath>,
 }
 
 /// A place of which nothing is known: what it holds may exist or not.
@@ -43,6 +45,7 @@ pub struct Unreadable {
 struct Found {
     entries: Vec<(TreePath, Entry)>,
     unreadable: Vec<Unreadable>,
+    special: Vec<TreePath>,
 }
 
 impl Found {
@@ -64,6 +67,7 @@ pub(super) fn scan(tree: &Tree, place: &TreePath) -> Scan {
             }
         }
         super::Seen::Absent => {}
+        super::Seen::Special => found.special.push(place.clone()),
         super::Seen::Ignored => found.unreadable(place.clone(), &"it is left out, or on another file system"),
         super::Seen::Unreadable(cause) => found.unreadable(place.clone(), &cause),
     }
@@ -87,9 +91,10 @@ pub(super) fn scan(tree: &Tree, place: &TreePath) -> Scan {
         });
     }
     let mut scan = Scan::default();
-    for Found { entries, unreadable } in all {
+    for Found { entries, unreadable, special } in all {
         scan.entries.extend(entries);
         scan.unreadable.extend(unreadable);
+        scan.special.extend(special);
     }
     scan
 }
@@ -181,8 +186,10 @@ fn add(tree: &Tree, parent: &OwnedFd, path: TreePath, found: &mut Found, deeper:
     }
     let entry = match entry::entry(parent, name, &stat, tree.preserve) {
         Ok(Some(entry)) => entry,
+        Ok(None) if tree.excludes(&path) => return,
+        Ok(None) => return found.special.push(path),
         // Gone, or replaced between two calls.
-        Ok(None) | Err(Errno::NOENT | Errno::AGAIN) => return,
+        Err(Errno::NOENT | Errno::AGAIN) => return,
         Err(error) => return found.unreadable(path, &error),
     };
     let directory = entry.version.kind == FileKind::Directory;

@@ -159,6 +159,26 @@ fn sparse_files_stay_sparse() {
 }
 
 #[test]
+fn fifos_and_sockets_are_told_of_once_and_left_out() {
+    let host = Host::new();
+    run("mkfifo", &[], &host.source().join("fifo"));
+    fs::write(host.source().join("page"), "x").unwrap();
+    let mut daemon = host.start();
+    let _socket = std::os::unix::net::UnixListener::bind(host.source().join("socket")).unwrap();
+    daemon.wait_for_log("path=socket");
+    // It is looked at once more.
+    mode(&host.source().join("fifo"), 0o600);
+    fs::remove_file(host.source().join("page")).unwrap();
+    run("mkfifo", &[], &host.source().join("page"));
+    daemon.wait_for_log("path=page");
+    let page = host.target().join("page");
+    daemon.wait_until("what was there is gone", || !page.exists());
+    host.wait_until_equal(&mut daemon);
+    assert_eq!(daemon.log().matches("is not replicated").count(), 3, "{}", daemon.log());
+    assert!(!host.target().join("fifo").exists() && !host.target().join("socket").exists());
+}
+
+#[test]
 fn what_is_not_preserved_is_left_as_it_is() {
     let host = Host::new();
     let page = host.source().join("page");

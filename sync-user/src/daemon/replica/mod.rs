@@ -41,6 +41,9 @@ const NAP: Duration = Duration::from_secs(1);
 /// Names of files that may be remembered beyond twice those that the target has (I6).
 const LINKS_SPARE: usize = 10_000;
 
+/// How many fifos, sockets and devices are told of.
+const SPECIAL_MAX: usize = 100;
+
 /// How soon the source is looked at again when it was not the directory that was opened.
 const IDENTITY_RETRY: Duration = Duration::from_secs(1);
 
@@ -72,6 +75,8 @@ pub(super) struct Replica {
     lacks: Lacks,
     /// What this target is known to be unable to set.
     lacking: BTreeSet<Aspect>,
+    /// Fifos, sockets and devices that were told of.
+    special: BTreeSet<TreePath>,
     backoff: Backoff,
     /// Whether a connection has ever worked: from then on trouble is temporary.
     acquainted: bool,
@@ -99,6 +104,7 @@ impl Replica {
             retries: Retries::default(),
             lacks: Lacks::default(),
             lacking: BTreeSet::new(),
+            special: BTreeSet::new(),
             backoff,
             acquainted: false,
             root_lost: false,
@@ -275,6 +281,15 @@ impl Replica {
         }
     }
 
+    /// Tells once of each fifo, socket and device, as long as they are few.
+    fn tell_special(&mut self, special: Vec<TreePath>) {
+        for path in special {
+            if self.special.len() < SPECIAL_MAX && self.special.insert(path.clone()) {
+                info!(%path, "a fifo, socket or device is not replicated");
+            }
+        }
+    }
+
     /// Looks, plans and submits.
     fn execute(&mut self, session: &mut Session, batch: &Batch) {
         self.tell_lacks();
@@ -299,6 +314,7 @@ impl Replica {
         let at_source = |path: &TreePath| Some(present(&tree, path)?.version);
         let times = plan::directory_times(&steps, &batch.looks, at_source, &mut self.ledger);
         steps.extend(times);
+        self.tell_special(observation.special);
         for problem in observation.problems {
             self.problem(&problem.path, &problem.what);
         }
