@@ -92,7 +92,8 @@ impl<R: Read, W: Write> Receiver<R, W> {
         }))?;
         match self.listen()? {
             Some(ToReceiver::Hello(hello)) if hello.version == VERSION => {
-                root.claim(&hello.source, hello.preserve)?;
+                let claimed = root.claim(&hello.source, hello.preserve)?;
+                self.say(&ToSource::Claimed(claimed))?;
             }
             Some(ToReceiver::Hello(hello)) => {
                 return Err(Error::Protocol(format!(

@@ -1,4 +1,4 @@
-//! Keeps what outlives a run, in one directory: for now, who replicates what.
+//! Keeps what outlives a run, in one directory: who replicates what, and the ledger of each.
 //!
 //! Two daemons that replicate into the same directory would undo each other's work, so each
 //! claims its targets by a lock. The kernel lets go of a lock when its process ends, however.
@@ -21,6 +21,41 @@ pub struct State {
 #[derive(Debug)]
 pub struct Claim {
     _lock: File,
+    ledger: PathBuf,
+}
+
+impl Claim {
+    /// The file in which the target's ledger is kept.
+    pub fn ledger(&self) -> PathBuf {
+        self.ledger.clone()
+    }
+}
+
+/// A source and a target that were claimed, now or before. While this lives nobody else can
+/// claim them.
+#[derive(Debug)]
+pub struct Pair {
+    pub source: String,
+    pub target: String,
+    /// Who has claimed them now.
+    pub holder: Option<String>,
+    /// The file in which the target's ledger is kept, if it is.
+    pub ledger: PathBuf,
+    _lock: File,
+}
+
+impl Pair {
+    /// `None` if the file is not a claim that was ever complete.
+    fn read(path: &Path) -> Option<Self> {
+        let mut lock = File::open(path).ok()?;
+        let is_held = matches!(lock.try_lock(), Err(TryLockError::WouldBlock));
+        let mut text = String::new();
+        lock.read_to_string(&mut text).ok()?;
+        let mut lines = text.lines().map(str::to_owned);
+        let (holder, source, target) = (lines.next()?, lines.next()?, lines.next()?);
+        let (holder, ledger) = (is_held.then_some(holder), path.with_extension("redb"));
+        Some(Self { source, target, holder, ledger, _lock: lock })
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +77,25 @@ impl State {
             remedy: "give one that this user may write to: --state-dir DIR".to_owned(),
         })?;
         Ok(Self { directory })
+    }
+
+    /// Every source and target that was ever claimed here.
+    pub fn pairs(&self) -> Result<Vec<Pair>, Error> {
+        let failed = |error: std::io::Error| Error {
+            what: format!("list the state directory {}: {error}", self.directory.display()),
+            remedy: "give one that this user may read: --state-dir DIR".to_owned(),
+        };
+        let mut pairs = Vec::new();
+        for entry in std::fs::read_dir(&self.directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|extension| extension == "lock")
+                && let Some(pair) = Pair::read(&path)
+            {
+                pairs.push(pair);
+            }
+        }
+        pairs.sort_by(|one, other| (&one.source, &one.target).cmp(&(&other.source, &other.target)));
+        Ok(pairs)
     }
 
     /// Claims the replication of `source` to `target`.
@@ -78,7 +132,7 @@ impl State {
         lock.set_len(0)
             .and_then(|()| lock.write_all(holder.as_bytes()))
             .map_err(|error| failed("write", &error))?;
-        Ok(Claim { _lock: lock })
+        Ok(Claim { _lock: lock, ledger: path.with_extension("redb") })
     }
 }
 

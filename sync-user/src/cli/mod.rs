@@ -12,6 +12,8 @@ mod run;
 #[cfg(feature = "source")]
 mod signals;
 #[cfg(feature = "source")]
+mod state;
+#[cfg(feature = "source")]
 mod table;
 #[cfg(feature = "source")]
 mod tail;
@@ -53,6 +55,9 @@ enum Command {
     /// Print changes below a directory as they are seen, with the process behind each
     #[cfg(feature = "source")]
     Tail(tail::Tail),
+    /// Look after the ledgers, in which runs keep what their targets hold
+    #[cfg(feature = "source")]
+    State(state::Flags),
     /// Show ksyncd at work on this machine alone: a sample web root, a throw-away SSH server, a replica
     #[cfg(feature = "source")]
     Demo(flags::Demo),
@@ -68,6 +73,8 @@ pub fn main() -> Exit {
         Command::Check { source } => check::check(&source),
         #[cfg(feature = "source")]
         Command::Tail(flags) => tail::tail(flags),
+        #[cfg(feature = "source")]
+        Command::State(flags) => state::state(&flags),
         #[cfg(feature = "source")]
         Command::Demo(flags) => match crate::demo::run(flags.into()) {
             Ok(()) => Exit::Success,

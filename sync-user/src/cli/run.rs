@@ -41,7 +41,7 @@ pub(super) fn run(flags: Run) -> Exit {
         Ok(receiver) => receiver,
         Err(error) => return fail(Exit::Failure, &format!("read this program: {error}"), None),
     };
-    let _claims = match claim(&flags) {
+    let claims = match claim(&flags) {
         Ok(claims) => claims,
         Err(error) => return fail(Exit::Failure, &error, Some(&error.remedy)),
     };
@@ -50,7 +50,7 @@ pub(super) fn run(flags: Run) -> Exit {
         excludes,
         preserve: flags.preserve,
         numeric_ids: flags.numeric_ids,
-        targets: flags.targets.clone(),
+        targets: flags.targets.iter().cloned().zip(claims.iter().map(Claim::ledger)).collect(),
         access: Access {
             identity: flags.identity.clone(),
             known_hosts: flags.known_hosts.clone(),

@@ -40,7 +40,8 @@ pub struct Config {
     pub preserve: Preserve,
     /// Owners go by their numbers, not by their names.
     pub numeric_ids: bool,
-    pub targets: Vec<TargetAddress>,
+    /// Each with the file in which its ledger is kept.
+    pub targets: Vec<(TargetAddress, PathBuf)>,
     pub access: Access,
     /// The program to bring to targets that have not this build.
     pub receiver: Arc<[u8]>,
@@ -127,7 +128,7 @@ pub fn run(
     let mut lanes = Vec::new();
     let mut replicas = Vec::new();
     let alone = targets.len() == 1;
-    for target in targets {
+    for (target, ledger) in targets {
         let (mailbox, post) = mailbox::mailbox(leaving.clone())?;
         let replica = replica::Replica::new(replica::Setup {
             target: target.clone(),
@@ -136,6 +137,7 @@ pub fn run(
             receiver: Arc::clone(&receiver),
             tree: Arc::clone(&tree),
             numeric_ids,
+            ledger,
             open_file_interval: batch.open_file_interval,
             gauges: gauges.clone(),
             post,

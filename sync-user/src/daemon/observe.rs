@@ -50,6 +50,11 @@ pub(super) fn observe(batch: &Batch, tree: &Tree, ledger: &Ledger, links: &mut L
     observer.observation
 }
 
+/// Whether `path` is left out by now, though the target may have it from before.
+pub(super) fn is_excluded(tree: &Tree, path: &TreePath, is_directory: bool) -> bool {
+    if is_directory { tree.excludes_directory(path) } else { tree.excludes(path) }
+}
+
 struct Observer<'a> {
     tree: &'a Tree,
     ledger: &'a Ledger,
@@ -117,7 +122,7 @@ impl Observer<'_> {
             .filter(|path| !scan.entries.contains_key(path.as_bytes()))
             // Nothing is known of what lies below a place that could not be read (I3).
             .filter(|path| !scan.unreadable.iter().any(|unreadable| path.is_at_or_below(&unreadable.place)))
-            .filter(|path| !self.tree.excludes(path))
+            .filter(|path| !is_excluded(self.tree, path, self.ledger.is_directory(path)))
             .cloned()
             .collect();
         for path in gone {

@@ -1,29 +1,36 @@
 //! Knows what one target holds, so that only differences travel.
 //!
-//! It starts from the target's own listing and follows each step as it is planned, so that the
+//! It starts from what the last run stored ([`Store`]), where that can be believed, else from the
+//! target's own listing, and follows each step as it is planned, so that the
 //! next plan can build on it. A step that is refused is taken back, whatever was planned after
 //! it ([`Undo`]); after a lost connection the steps without an answer leave their paths
 //! [`Known::Unsure`] (I4), and unsure is never taken for equal. Paths that only the target has are
 //! not in the ledger, so nothing ever removes them (I3).
 
 mod follow;
+mod journal;
 mod links;
+mod store;
 mod twins;
 
 #[cfg(test)]
 mod tests;
 
 pub use follow::Undo;
+pub use journal::Journal;
 pub use links::Links;
+pub use store::{About, Entry, Saved, Store, StoreError};
 pub use twins::Twin;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Content, FileKind, Inode, Owner, TreePath, Version};
 use twins::Twins;
 
 /// What is known of one path of the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Known {
     Holds(Held),
     /// Something may be there, of whatever kind and content: we put it there, or meant to.
@@ -31,7 +38,7 @@ pub enum Known {
 }
 
 /// A path of the target as it was listed, or as it was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     pub version: Version,
     /// The hash of a file's content or of a link's destination, where it is known.
@@ -57,6 +64,8 @@ pub struct Listed {
 pub struct Ledger {
     known: BTreeMap<TreePath, Known>,
     twins: Twins,
+    /// Paths of which something else is known since they were last stored.
+    touched: BTreeSet<TreePath>,
 }
 
 impl Ledger {
@@ -93,6 +102,7 @@ impl Ledger {
         if let Some(twin) = twin {
             self.twins.add(twin, path.clone());
         }
+        self.touched.insert(path.clone());
         self.known.insert(path, known);
     }
 
@@ -100,6 +110,40 @@ impl Ledger {
         if let Some(before) = self.known.remove(path).and_then(twin) {
             self.twins.remove(before, path);
         }
+        self.touched.insert(path.clone());
+    }
+
+    /// A ledger as it was stored, without the paths that `is_ours` is false for.
+    pub fn saved(entries: Vec<(TreePath, Known)>, is_ours: impl Fn(&TreePath, Known) -> bool) -> Self {
+        let mut ledger = Self::default();
+        for (path, known) in entries {
+            if is_ours(&path, known) {
+                ledger.set(path, known);
+            } else {
+                ledger.forget(&path);
+            }
+        }
+        ledger.touched.retain(|path| !matches!(ledger.known.get(path), Some(Known::Holds(_))));
+        ledger
+    }
+
+    /// Forgets everything, since it was about another target.
+    pub fn clear(&mut self) {
+        self.relist([], |_| None);
+    }
+
+    /// The paths of which something else is known since they were last taken.
+    pub fn touched(&self) -> impl Iterator<Item = &TreePath> {
+        self.touched.iter()
+    }
+
+    /// What is known of the paths that have changed, but for those that `is_open`: what becomes of
+    /// them is not known yet, and they are left for the next time.
+    pub fn take_touched(&mut self, is_open: impl Fn(&TreePath) -> bool) -> Vec<Entry> {
+        let (open, settled) = std::mem::take(&mut self.touched).into_iter().partition(is_open);
+        self.touched = open;
+        let settled: BTreeSet<TreePath> = settled;
+        settled.into_iter().map(|path| (self.get(&path), path)).map(|(known, path)| (path, known)).collect()
     }
 
     /// The paths that are names of one inode of the target.
@@ -145,6 +189,7 @@ impl Ledger {
     ) {
         let before = std::mem::take(&mut self.known);
         self.twins = Twins::default();
+        self.touched.extend(before.keys().cloned());
         let mut inodes = HashMap::new();
         for Listed { path, held: mut listed, inode } in listing {
             let owner = at_source(&path);

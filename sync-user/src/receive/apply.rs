@@ -12,9 +12,10 @@ use super::attributes::{There, open_path, there, version};
 use super::confine::{Leaf, checked, checked_or_root, leaf};
 use super::dress::{Dress, set_times};
 use super::failure::{Failure, OpenError};
+use super::marker;
 use super::stage::{Stage, StagedFile};
 use crate::model::{Content, FileKind, Lack, Named, Preserve, Refusal, Time, Version};
-use crate::wire::{Attributes, Body, Step};
+use crate::wire::{Attributes, Body, Claimed, Step};
 
 /// The tree of a target.
 #[derive(Debug)]
@@ -68,10 +69,14 @@ impl Root {
     }
 
     /// Says who sends and what is to be preserved, before anything else is done for it: what an
-    /// earlier connection of the same source has left running ends here.
-    pub fn claim(&mut self, source: &[u8; 16], preserve: Preserve) -> Result<(), OpenError> {
+    /// earlier connection of the same source has left running ends here. Says which root this is.
+    pub fn claim(&mut self, source: &[u8; 16], preserve: Preserve) -> Result<Claimed, OpenError> {
         self.dress = Dress::new(preserve);
-        self.stage.claim(source)
+        self.stage.claim(source)?;
+        marker::mark(&self.descriptor, self.stage.home()).map_err(|error| OpenError {
+            what: format!("the target cannot be examined: {error}"),
+            remedy: "check the target's disk".to_owned(),
+        })
     }
 
     /// Learns the names of users and groups of the source.

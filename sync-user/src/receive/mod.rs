@@ -9,6 +9,7 @@ mod confine;
 mod dress;
 mod failure;
 mod list;
+mod marker;
 mod owners;
 mod predecessor;
 mod stage;

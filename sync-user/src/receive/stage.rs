@@ -82,6 +82,11 @@ impl Stage {
         Err(Errno::EXIST)
     }
 
+    /// `.ksyncd`, where all stages are.
+    pub(super) fn home(&self) -> &OwnedFd {
+        &self.home
+    }
+
     /// Says whose stage this is, and ends what an earlier connection of this source left behind.
     pub(super) fn claim(&mut self, source: &[u8; 16]) -> Result<(), OpenError> {
         let failed = |error: Errno| OpenError {

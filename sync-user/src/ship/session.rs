@@ -17,7 +17,7 @@ use super::outbox::Outbox;
 use crate::model::{Content, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version, Xattr, XattrHash};
 use crate::tree::Tree;
 use crate::wire::{
-    self, Attributes, Body, Listed, ReceiverHello, SourceHello, ToReceiver, ToSource, Unreadable,
+    self, Attributes, Body, Claimed, Listed, ReceiverHello, SourceHello, ToReceiver, ToSource, Unreadable,
 };
 
 /// Bytes that are encoded ahead of the link. Enough to keep SSH busy, little enough that the
@@ -116,6 +116,7 @@ pub struct Session {
     flying_bytes: usize,
     sequence: Sequence,
     hello: Option<ReceiverHello>,
+    claimed: Option<Claimed>,
     said: Stamp,
     heard: Stamp,
     /// When a sign of life was asked for that has not come.
@@ -159,6 +160,7 @@ impl Session {
             flying_bytes: 0,
             sequence: Sequence(0),
             hello: None,
+            claimed: None,
             said: now,
             heard: now,
             asked: None,
@@ -168,6 +170,11 @@ impl Session {
     /// The receiver's hello, once it has come.
     pub fn hello(&self) -> Option<&ReceiverHello> {
         self.hello.as_ref()
+    }
+
+    /// Which root the receiver has claimed, once it has said so.
+    pub fn claimed(&self) -> Option<Claimed> {
+        self.claimed
     }
 
     /// Asks for the listing of the whole target. Of `owners` the listing tells by the source's
@@ -445,6 +452,7 @@ impl Session {
                 )));
             }
             ToSource::Hello(hello) => self.hello = Some(hello),
+            ToSource::Claimed(claimed) => self.claimed = Some(claimed),
             ToSource::Listing(entries) => events.push(Event::Listing(entries)),
             ToSource::ListingEnd { unreadable } => events.push(Event::ListingEnd(unreadable)),
             ToSource::Receipts(receipts) => {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Stat;
 
+use crate::model::Inode;
+
 /// Device and inode of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -28,6 +30,10 @@ pub enum IdentityError {
 impl Identity {
     pub(super) fn of(stat: &Stat) -> Self {
         Self { device: stat.st_dev, inode: stat.st_ino }
+    }
+
+    pub(super) fn inode(self) -> Inode {
+        Inode { device: self.device, number: self.inode }
     }
 
     pub(super) fn same_device(self, stat: &Stat) -> bool {

@@ -24,7 +24,7 @@ pub use identity::IdentityError;
 pub use scan::{Scan, Unreadable};
 
 use crate::metadata::{self, XattrPlace};
-use crate::model::{Content, Entry, FileKind, Preserve, TreePath, Version, Xattr, XattrHash};
+use crate::model::{Content, Entry, FileKind, Inode, Preserve, TreePath, Version, Xattr, XattrHash};
 
 /// Read ahead while hashing.
 const HASH_BUFFER_BYTES: usize = 256 << 10;
@@ -104,6 +104,20 @@ impl Tree {
     /// Whether `path` is left out if it is a directory.
     pub fn excludes_directory(&self, path: &TreePath) -> bool {
         self.excludes.excluded(path, true)
+    }
+
+    /// The directory that was opened.
+    pub fn inode(&self) -> Inode {
+        self.identity.inode()
+    }
+
+    /// Whether there is nothing at all in the root, as in the place of a disk that is not mounted.
+    pub fn is_empty(&self) -> bool {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let entries =
+            self.open_beneath(&TreePath::root(), flags).and_then(|root| rustix::fs::Dir::read_from(&root));
+        // "." and ".." are in any directory.
+        entries.is_ok_and(|entries| entries.take(3).count() < 3)
     }
 
     /// Whether the path of the root still leads to the directory that was opened.

@@ -120,6 +120,9 @@ pub enum Body {
 pub enum ToSource {
     /// The first message after the preamble, once.
     Hello(ReceiverHello),
+    /// The answer to the source's hello, before anything else: no other receiver of the same
+    /// source is at work any more.
+    Claimed(Claimed),
     /// Part of the listing: parents come before children.
     Listing(Vec<Listed>),
     /// The listing is complete, but for these places.
@@ -147,6 +150,18 @@ pub struct ReceiverHello {
     pub process: u32,
     /// Effective user id: only 0 may set every owner and mode.
     pub user: u32,
+}
+
+/// Which root this is, so that a ledger of an earlier run is not taken for that of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimed {
+    pub root: Inode,
+    /// The root's own name.
+    pub id: [u8; 16],
+    /// The name of the connection before this one, of whatever source.
+    pub last_visit: Option<[u8; 16]>,
+    /// The name of this connection.
+    pub visit: [u8; 16],
 }
 
 /// One entry of the target's tree.

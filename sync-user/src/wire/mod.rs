@@ -13,7 +13,7 @@ pub use limits::{
     NOISE_BYTES_MAX, VERSION,
 };
 pub use message::{
-    Attributes, Body, Listed, ReceiverHello, SourceHello, Step, ToReceiver, ToSource, Unreadable,
+    Attributes, Body, Claimed, Listed, ReceiverHello, SourceHello, Step, ToReceiver, ToSource, Unreadable,
 };
 
 /// The first bytes that a receiver writes. The NULs keep it apart from anything a shell prints.

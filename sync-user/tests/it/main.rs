@@ -8,6 +8,7 @@
 mod convergence;
 mod host;
 mod hostile;
+mod ledger;
 mod messages;
 mod metadata;
 mod recovery;

@@ -34,8 +34,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "clock", "model", "shutdown", "exit", "logging", "state", "metrics", "tree", "queue", "capture",
-            "batch", "ship", "receiver", "daemon", "demo",
+            "clock", "model", "shutdown", "exit", "logging", "state", "metrics", "tree", "ledger", "queue",
+            "capture", "batch", "ship", "receiver", "daemon", "demo",
         ],
     ),
 ];

@@ -1,4 +1,6 @@
-//! Compares the whole source with the whole target, at the start of each connection.
+//! Compares the whole source with what the target holds, at the start of each connection.
+//!
+//! What it holds is in the ledger where that can be believed, or else the target lists it.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -6,13 +8,17 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
+use super::trust::{Trust, trust};
 use super::{NAP, Replica};
 use crate::clock;
 use crate::daemon::observe::present;
-use crate::ledger::{Held, Listed};
+use crate::ledger::{About, Held, Listed};
 use crate::model::{Batch, Content, Depth, Look, Owner, Stamp, TreePath};
 use crate::ship::{Event, Session, SessionError};
-use crate::wire;
+use crate::wire::{self, Claimed};
+
+/// What differs whenever this machine was started anew.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// What the target says that it holds, and whom the source's entries belong to.
 pub(super) struct Listing {
@@ -21,6 +27,55 @@ pub(super) struct Listing {
 }
 
 impl Replica {
+    /// Finds out how much of the ledger can be believed, and begins to keep one about this
+    /// connection.
+    pub(super) fn recognise(&mut self, claimed: Claimed) -> Trust {
+        let Claimed { root, id, last_visit, visit } = claimed;
+        let (address, tree) = (&self.setup.target, &self.setup.tree);
+        let about = About {
+            source: tree.inode(),
+            target: root,
+            id,
+            visit,
+            preserve: tree.preserve(),
+            numeric_ids: self.setup.numeric_ids,
+            // Where it cannot be read no two runs have the same.
+            boot: std::fs::read_to_string(BOOT_ID).unwrap_or_else(|_| format!("{:?}", clock::wall())),
+            complete: false,
+        };
+        let mut trust = trust(self.about.as_ref(), &about, last_visit);
+        if trust == Trust::All && self.acquainted {
+            // What was on its way when the connection was cut need not be sent again if it arrived.
+            trust = Trust::Paths;
+        }
+        let holds_any = self.ledger.has_below(&TreePath::root());
+        if trust == Trust::Nothing && holds_any {
+            warn!(target = %address, "the ledger is about another source or target: what is at the target now stays there");
+        } else if holds_any && tree.is_empty() {
+            warn!(target = %address, "the source is empty, and was not: what is at the target now stays there");
+            trust = Trust::Nothing;
+        }
+        if trust == Trust::Nothing {
+            self.ledger.clear();
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.begin(about.clone(), trust == Trust::Nothing);
+        }
+        self.about = Some(about);
+        trust
+    }
+
+    /// Takes the ledger for what the target holds, and sends the differences.
+    pub(super) fn resume(&mut self, session: &mut Session) {
+        let (started, known) = (clock::now(), self.ledger.len());
+        let mut looks = self.retries.take_all();
+        looks.insert(TreePath::root(), Look { depth: Depth::Below, content: false, stamps: None });
+        self.execute(session, &Batch { looks, moves: Vec::new(), closed: clock::now() });
+        self.setup.gauges.counters.rescans.add(1);
+        let took = took(started);
+        info!(target = %self.setup.target, known, to_do = session.unsent(), took, "compared the source with the ledger");
+    }
+
     /// Asks for the target's listing; `None` when the run is abandoned meanwhile.
     pub(super) fn list(&mut self, session: &mut Session) -> Result<Option<Listing>, SessionError> {
         // First, since the receiver has to know the owners to tell of them by our numbers.

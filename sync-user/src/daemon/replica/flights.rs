@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ledger::{Known, Ledger};
+use crate::ledger::{Known, Ledger, Undo};
 use crate::model::{Depth, Look, Stamp, Stamps, Step, TreePath};
 use crate::plan::Planned;
 use crate::ship::Ticket;
@@ -29,7 +29,7 @@ pub(super) struct Flights {
     by_ticket: BTreeMap<Ticket, Flight>,
     /// Those that rename: what was planned after one may build on it.
     renames: BTreeSet<Ticket>,
-    /// How many concern each path.
+    /// How many concern each path: of renames all that are below, too.
     by_path: BTreeMap<TreePath, usize>,
     next: u64,
 }
@@ -45,9 +45,14 @@ impl Flights {
         if matches!(flight.step(), Step::Rename { .. } | Step::Exchange { .. }) {
             self.renames.insert(ticket);
         }
-        *self.by_path.entry(flight.step().path().clone()).or_default() += 1;
+        count(&mut self.by_path, &flight.planned.undo);
         self.by_ticket.insert(ticket, flight);
         ticket
+    }
+
+    /// Whether a step on its way concerns `path`, so that nothing is sure of it.
+    pub(super) fn concern(&self, path: &TreePath) -> bool {
+        self.by_path.contains_key(path)
     }
 
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Flight> {
@@ -68,12 +73,7 @@ impl Flights {
     pub(super) fn land(&mut self, ticket: Ticket) -> Option<Flight> {
         self.renames.remove(&ticket);
         let flight = self.by_ticket.remove(&ticket)?;
-        if let Entry::Occupied(mut count) = self.by_path.entry(flight.step().path().clone()) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
+        discount(&mut self.by_path, &flight.planned.undo);
         Some(flight)
     }
 
@@ -103,7 +103,9 @@ impl Flights {
             learned(step, ledger);
             for (_, later) in self.by_ticket.range_mut(ticket..) {
                 let Planned { step, becomes, undo } = &mut later.planned;
-                *undo = ledger.follow(step, *becomes);
+                let before = std::mem::replace(undo, ledger.follow(step, *becomes));
+                discount(&mut self.by_path, &before);
+                count(&mut self.by_path, undo);
             }
         }
         Some(flight)
@@ -122,6 +124,23 @@ impl Flights {
             ledger.set(path.clone(), Known::Unsure);
         }
         flights
+    }
+}
+
+fn count(by_path: &mut BTreeMap<TreePath, usize>, undo: &Undo) {
+    for path in undo.paths() {
+        *by_path.entry(path.clone()).or_default() += 1;
+    }
+}
+
+fn discount(by_path: &mut BTreeMap<TreePath, usize>, undo: &Undo) {
+    for path in undo.paths() {
+        if let Entry::Occupied(mut count) = by_path.entry(path.clone()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 }
 

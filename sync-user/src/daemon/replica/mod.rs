@@ -7,11 +7,14 @@
 mod answers;
 mod comparison;
 mod flights;
+mod keeper;
 mod lacks;
 mod retries;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,18 +22,20 @@ use tracing::{debug, error, info, warn};
 
 use super::Gauges;
 use super::mailbox::{Delivery, Post};
-use super::observe::{names_of_moves, observe, present};
+use super::observe::{is_excluded, names_of_moves, observe, present};
 use crate::batch::Room;
 use crate::clock;
-use crate::ledger::{Ledger, Links};
-use crate::model::{Aspect, Batch, Depth, Look, Stamp, TreePath};
+use crate::ledger::{About, Held, Known, Ledger, Links};
+use crate::model::{Aspect, Batch, Depth, FileKind, Look, Stamp, TreePath};
 use crate::plan::{self, Planned};
 use crate::ship::{Access, Backoff, ConnectError, Event, Session, SessionError, TargetAddress, connect};
 use crate::shutdown::Stop;
 use crate::tree::Tree;
 use flights::Flights;
+use keeper::Keeper;
 use lacks::{Gathered, Lacks};
 use retries::Retries;
+use trust::Trust;
 
 /// How long a receiver may take to say hello once its preamble has come.
 const HELLO_MAX: Duration = Duration::from_secs(20);
@@ -56,6 +61,8 @@ pub(super) struct Setup {
     pub(super) receiver: Arc<[u8]>,
     pub(super) tree: Arc<Tree>,
     pub(super) numeric_ids: bool,
+    /// Where the ledger is kept.
+    pub(super) ledger: PathBuf,
     pub(super) open_file_interval: Duration,
     pub(super) gauges: Gauges,
     pub(super) post: Post,
@@ -69,6 +76,10 @@ pub(super) struct Setup {
 pub(super) struct Replica {
     setup: Setup,
     ledger: Ledger,
+    /// What the ledger is about; `None` while it is about nothing yet.
+    about: Option<About>,
+    /// `None` when the ledger cannot be kept.
+    keeper: Option<Keeper>,
     links: Links,
     flights: Flights,
     retries: Retries,
@@ -99,6 +110,8 @@ impl Replica {
         Self {
             setup,
             ledger: Ledger::default(),
+            about: None,
+            keeper: None,
             links: Links::default(),
             flights: Flights::default(),
             retries: Retries::default(),
@@ -114,6 +127,46 @@ impl Replica {
     /// Replicates until everything is done after a stop; returns how many paths were left. An
     /// error means that this target cannot be reached until a person has done something.
     pub(super) fn run(mut self) -> Result<usize, ConnectError> {
+        self.open_ledger();
+        let result = self.replicate();
+        self.close_ledger(matches!(result, Ok(0)));
+        result
+    }
+
+    fn open_ledger(&mut self) {
+        let Some((keeper, saved)) = Keeper::open(&self.setup.ledger) else { return };
+        self.keeper = Some(keeper);
+        let Some(saved) = saved else { return };
+        // Paths that are excluded by now are not ours any more (I3).
+        let tree = Arc::clone(&self.setup.tree);
+        let is_ours = |path: &TreePath, known: Known| {
+            let is_directory =
+                matches!(known, Known::Holds(Held { version, .. }) if version.kind == FileKind::Directory);
+            !is_excluded(&tree, path, is_directory)
+        };
+        self.ledger = Ledger::saved(saved.entries, is_ours);
+        self.about = Some(saved.about);
+    }
+
+    /// Stores what has changed in the ledger and is acknowledged (I4).
+    fn store(&mut self, now: Stamp) {
+        let flights = &self.flights;
+        if let Some(keeper) = &mut self.keeper {
+            keeper.store(&mut self.ledger, |path| flights.concern(path), now);
+        }
+    }
+
+    /// Stores the rest. Only when everything is answered the next run can do without a listing.
+    fn close_ledger(&mut self, complete: bool) {
+        if let Some(keeper) = self.keeper.take() {
+            let flights = &self.flights;
+            let entries = self.ledger.take_touched(|path| flights.concern(path));
+            let about = self.about.clone().filter(|_| complete);
+            keeper.finish(entries, about.map(|about| About { complete: true, ..about }));
+        }
+    }
+
+    fn replicate(&mut self) -> Result<usize, ConnectError> {
         loop {
             match connect(&self.setup.target, &self.setup.access, &self.setup.receiver) {
                 Ok(link) => {
@@ -176,10 +229,18 @@ impl Replica {
         if !self.greet(session)? {
             return Ok(Parting::Abandoned);
         }
-        let Some(listing) = self.list(session)? else {
-            return Ok(Parting::Abandoned);
+        let Some(claimed) = session.claimed() else {
+            return Err(SessionError::Silent);
         };
-        self.compare(session, listing);
+        match self.recognise(claimed) {
+            Trust::All => self.resume(session),
+            Trust::Paths | Trust::Nothing => {
+                let Some(listing) = self.list(session)? else {
+                    return Ok(Parting::Abandoned);
+                };
+                self.compare(session, listing);
+            }
+        }
         self.acquainted = true;
         self.backoff.reset();
         loop {
@@ -188,8 +249,9 @@ impl Replica {
                 return Ok(Parting::Abandoned);
             }
             let mut closed = false;
+            let now = clock::now();
+            self.store(now);
             if session.unsent() == 0 {
-                let now = clock::now();
                 if let Some(batch) = self.retries.due(now) {
                     self.execute(session, &batch);
                     continue;
@@ -223,10 +285,10 @@ impl Replica {
         }
     }
 
-    /// Waits for the receiver's hello; `false` when the run is abandoned meanwhile.
+    /// Waits for the receiver's hello, and until it has claimed its root; `false` when the run is abandoned meanwhile.
     fn greet(&mut self, session: &mut Session) -> Result<bool, SessionError> {
         let end = clock::now().plus(HELLO_MAX);
-        while session.hello().is_none() {
+        while session.claimed().is_none() {
             if self.setup.abandon.requested() {
                 return Ok(false);
             }
@@ -234,7 +296,7 @@ impl Replica {
                 return Err(SessionError::Silent);
             }
             self.pump(session)?;
-            if session.hello().is_none() {
+            if session.claimed().is_none() {
                 session.wait(&[self.setup.abandon.as_fd()], NAP)?;
             }
         }
@@ -329,6 +391,9 @@ impl Replica {
         closed: Stamp,
     ) {
         debug!(target = %self.setup.target, steps = steps.len(), "planned");
+        if let Some(keeper) = &mut self.keeper {
+            keeper.note(steps.iter().flat_map(|planned| planned.undo.paths()));
+        }
         for flight in flights::attribute(steps, looks, closed) {
             let step = flight.step().clone();
             let ticket = self.flights.add(flight);
