@@ -63,6 +63,11 @@ impl Batcher {
     fn take(&mut self, now: Stamp) -> Batch {
         self.ready_since = None;
         self.ready_bytes = 0;
-        Batch { looks: mem::take(&mut self.ready), moves: mem::take(&mut self.moves), closed: now }
+        Batch {
+            looks: mem::take(&mut self.ready),
+            moves: mem::take(&mut self.moves),
+            gaps: mem::take(&mut self.gaps),
+            closed: now,
+        }
     }
 }

@@ -58,6 +58,7 @@ impl Batcher {
 
     /// Adds a place to rescan.
     pub fn push_gap(&mut self, gap: Gap, taken: Stamp) {
+        self.gaps += 1;
         self.look(gap.place, Depth::Below, taken);
     }
 
@@ -116,6 +117,7 @@ impl Batcher {
             return;
         }
         self.overflows += 1;
+        self.gaps += 1;
         self.ready.clear();
         self.ready_bytes = 0;
         self.moves.clear();

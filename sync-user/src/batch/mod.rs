@@ -54,6 +54,8 @@ pub struct Batcher {
     /// Directories renamed lately: kernel time and new name. An event that was stamped before
     /// such a rename and arrives after it may carry a path that no longer is.
     renamed: VecDeque<(Stamp, TreePath)>,
+    /// Gaps among `ready`.
+    gaps: u64,
     /// How often the backlog was replaced by a rescan.
     overflows: u64,
 }
@@ -68,6 +70,7 @@ impl Batcher {
             open: OpenFiles::default(),
             moves: Vec::new(),
             renamed: VecDeque::new(),
+            gaps: 0,
             overflows: 0,
         }
     }

@@ -5,16 +5,27 @@ use std::time::Duration;
 
 use crate::model::{Captured, Gap, Reason, Stamp, TreePath};
 
-/// How often the whole root is rescanned for such changes, at most.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// How long the first rescan after a quiet time keeps others off. As long as such changes go on
+/// the time doubles, up to the longest: a rescan takes time itself, and a file that is not below
+/// the root at all may be behind it.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(32);
 
 /// Changes without a place that were not told yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Unplaced {
     /// Why the last of them has no place.
     waiting: Option<Reason>,
     /// When the root was last rescanned for them.
     told: Stamp,
+    /// How long that keeps others off.
+    interval: Duration,
+}
+
+impl Default for Unplaced {
+    fn default() -> Self {
+        Self { waiting: None, told: Stamp(0), interval: Duration::ZERO }
+    }
 }
 
 impl Unplaced {
@@ -24,13 +35,15 @@ impl Unplaced {
 
     /// How long until they may be told; `None` when there are none.
     pub(super) fn due_in(&self, now: Stamp) -> Option<Duration> {
-        self.waiting.map(|_| INTERVAL.saturating_sub(now.since(self.told)))
+        self.waiting.map(|_| self.interval.saturating_sub(now.since(self.told)))
     }
 
     /// Delivers a gap for all of them if its time has come, or if it is the `last` chance.
     pub(super) fn tell(&mut self, last: bool, now: Stamp, deliver: &mut dyn FnMut(Captured)) {
         if last || self.due_in(now) == Some(Duration::ZERO) {
             let Some(reason) = self.waiting.take() else { return };
+            let quiet = now.since(self.told) > self.interval * 2;
+            self.interval = if quiet { SHORTEST } else { (self.interval * 2).min(LONGEST) };
             self.told = now;
             deliver(Captured::Gap(Gap { place: TreePath::root(), reason, lost: 0, seen: now }));
         }
@@ -41,17 +54,31 @@ impl Unplaced {
 mod tests {
     use super::*;
 
-    #[test]
-    fn many_become_one_rescan_a_second() {
-        let mut unplaced = Unplaced::default();
-        let mut told = 0;
-        for at in 0..3_000_u64 {
+    /// When the root is rescanned for changes at each of `millis`, in seconds.
+    fn told(unplaced: &mut Unplaced, millis: impl Iterator<Item = u64>) -> Vec<u64> {
+        let mut told = Vec::new();
+        for at in millis {
             unplaced.add(Reason::Unresolved);
-            unplaced.tell(false, Stamp(5_000_000_000 + at * 1_000_000), &mut |_| told += 1);
+            unplaced.tell(false, Stamp(at * 1_000_000), &mut |_| told.push(at / 1_000));
         }
-        assert_eq!(told, 3);
-        unplaced.tell(true, Stamp(8_000_000_000), &mut |_| told += 1);
-        unplaced.tell(true, Stamp(8_000_000_000), &mut |_| told += 1);
-        assert_eq!(told, 4, "the last chance is taken, once");
+        told
+    }
+
+    #[test]
+    fn the_longer_they_go_on_the_rarer_are_rescans() {
+        let mut unplaced = Unplaced::default();
+        assert_eq!(told(&mut unplaced, 100_000..140_000), [100, 101, 103, 107, 115, 131]);
+        // Once it was quiet they are told at once.
+        assert_eq!(told(&mut unplaced, 300_000..303_000), [300, 301]);
+    }
+
+    #[test]
+    fn the_last_chance_is_taken_once() {
+        let mut unplaced = Unplaced::default();
+        told(&mut unplaced, 100_000..100_002);
+        let mut last = 0;
+        unplaced.tell(true, Stamp(100_002_000_000), &mut |_| last += 1);
+        unplaced.tell(true, Stamp(100_002_000_000), &mut |_| last += 1);
+        assert_eq!(last, 1);
     }
 }

@@ -142,7 +142,7 @@ fn without_excluded(change: Change, tree: &Tree) -> Option<Change> {
 }
 
 fn push_gap(gap: &Gap, lanes: &mut [Lane], gauges: &Gauges, taken: Stamp) {
-    gauges.counters.gaps.add(1);
+    gauges.counters.gaps.add(lanes.len() as u64);
     gauges.counters.lost_events.add(gap.lost);
     let Gap { place, reason, lost, .. } = gap;
     if *reason == Reason::Unresolved {

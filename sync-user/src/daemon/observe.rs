@@ -228,7 +228,7 @@ mod tests {
 
     fn look_at(name: &str, depth: Depth) -> Batch {
         let look = Look { depth, content: true, stamps: None };
-        Batch { looks: BTreeMap::from([(path(name), look)]), moves: Vec::new(), closed: Stamp(0) }
+        Batch { looks: BTreeMap::from([(path(name), look)]), moves: Vec::new(), gaps: 0, closed: Stamp(0) }
     }
 
     /// A ledger whose target holds all that `tree` does.

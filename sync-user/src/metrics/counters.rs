@@ -29,8 +29,11 @@ pub struct Counters {
     pub renames_repeated: Counter,
     /// Events that were lost and counted, by the kernel or in our own queue.
     pub lost_events: Counter,
-    /// Places that were rescanned because something there may have gone unseen.
+    /// Places in which something may have gone unseen, and which are rescanned for each target; with
+    /// two targets one place counts twice.
     pub gaps: Counter,
+    /// Of these, those whose target has answered all that came of the rescan.
+    pub gaps_healed: Counter,
     /// Comparisons of the whole tree with a target's listing: one for each connection.
     pub rescans: Counter,
     /// Paths that failed, and succeeded later.

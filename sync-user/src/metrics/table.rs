@@ -68,13 +68,14 @@ fn write_head(out: &mut String, snapshot: &Snapshot, counters: &Counters, facts:
     let timed = if facts.stamps_in_kernel { "" } else { ", timed from read" };
     writeln!(
         out,
-        "capture {}{timed}  batch {}/{}/{}  lost {}  gaps {}  retried {}",
+        "capture {}{timed}  batch {}/{}/{}  lost {}  gaps {}  healed {}  retried {}",
         facts.backend,
         time(facts.batch_delay.as_nanos() as f64),
         time(facts.batch_max_delay.as_nanos() as f64),
         facts.batch_max_changes,
         counters.lost_events.get(),
         counters.gaps.get(),
+        counters.gaps_healed.get(),
         counters.retried.get(),
     )
 }
@@ -277,7 +278,7 @@ mod tests {
         insta::assert_snapshot!(render(&simulated(0), &Counters::default(), &facts()), @r"
 ksyncd latency  /srv/www -> ams:/srv/www
 0 changes in 1.67 min  0.0/s  0 captured  0 B of content  0 renames repeated
-capture ebpf  batch 0/50 ms/10000  lost 0  gaps 0  retried 0
+capture ebpf  batch 0/50 ms/10000  lost 0  gaps 0  healed 0  retried 0
 
 stage           p50      p90      p99    p99.9      max  10us  1ms   .1s   10s
 capture           -        -        -        -        -  
@@ -296,7 +297,7 @@ no change has been acknowledged yet
         insta::assert_snapshot!(render(&simulated(100_000), &Counters::default(), &facts()), @r"
 ksyncd latency  /srv/www -> ams:/srv/www
 100000 changes in 1.67 min  1000.0/s  0 captured  0 B of content  0 renames repeated
-capture ebpf  batch 0/50 ms/10000  lost 0  gaps 0  retried 0
+capture ebpf  batch 0/50 ms/10000  lost 0  gaps 0  healed 0  retried 0
 
 stage           p50      p90      p99    p99.9      max  10us  1ms   .1s   10s
 capture     21.8 us  63.6 us   110 us   119 us   120 us  ##==
@@ -325,11 +326,12 @@ most of the time goes to ship (95% of the median): the network and the far end's
         let counters = Counters::default();
         counters.lost_events.add(7);
         counters.gaps.add(1);
+        counters.gaps_healed.add(1);
         let facts = Facts { backend: "fanotify", stamps_in_kernel: false, ..facts() };
         insta::assert_snapshot!(render(&simulated(10), &counters, &facts), @r"
 ksyncd latency  /srv/www -> ams:/srv/www
 10 changes in 1.67 min  0.1/s  0 captured  0 B of content  0 renames repeated
-capture fanotify, timed from read  batch 0/50 ms/10000  lost 7  gaps 1  retried 0
+capture fanotify, timed from read  batch 0/50 ms/10000  lost 7  gaps 1  healed 1  retried 0
 
 stage           p50      p90      p99    p99.9      max  10us  1ms   .1s   10s
 capture           -        -        -        -        -  

@@ -10,6 +10,8 @@ pub struct Batch {
     pub looks: BTreeMap<TreePath, Look>,
     /// Hints: what they say is tried first, and the looks make it right in any case.
     pub moves: Vec<Move>,
+    /// How many gaps the looks are to heal.
+    pub gaps: u64,
     pub closed: Stamp,
 }
 

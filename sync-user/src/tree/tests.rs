@@ -80,7 +80,7 @@ fn a_fifo_is_not_replicated_and_not_waited_for() {
     let root = tempfile::tempdir().unwrap();
     nix::unistd::mkfifo(&root.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let tree = tree(root.path());
-    assert_eq!(tree.look(&path("fifo")), Seen::Absent);
+    assert_eq!(tree.look(&path("fifo")), Seen::Special);
     assert!(tree.open_file(&path("fifo")).is_err());
     assert!(tree.scan(&TreePath::root()).entries.is_empty());
 }

@@ -17,6 +17,7 @@ mod perform;
 mod processes;
 mod replica;
 mod snapshot;
+mod storm;
 mod trial;
 mod watch;
 
@@ -75,6 +76,9 @@ struct Arguments {
     /// Detach each hook in turn instead, and expect that this is noticed
     #[arg(long)]
     mutate: bool,
+    /// Overrun the smallest eBPF ring with so many events instead
+    #[arg(long, value_name = "EVENTS")]
+    storm: Option<usize>,
     /// Serve operations on this root: started by the test itself
     #[arg(long, value_name = "DIR", hide = true)]
     serve: Option<PathBuf>,
@@ -122,6 +126,12 @@ fn main() -> ExitCode {
     }
     if arguments.filter.as_ref().is_some_and(|part| !"differential".contains(part.as_str())) {
         return ExitCode::SUCCESS;
+    }
+    if let Some(operations) = arguments.storm {
+        let (base, _) = place(&arguments);
+        let result = storm::storm(&arguments.ksyncd, base.path(), operations);
+        println!("storm: {result:?}");
+        return if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let failures = if arguments.mutate { mutate(&arguments) } else { differential(&arguments) };
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -48,7 +48,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 const DIFFERENTIAL: &str = "differential";
 
 /// Replicates in machines: the scripted operations and colliding writers, by each backend, and
-/// the differential test by eBPF, on each kernel. On one, each hook is left out in turn.
+/// the differential test by eBPF, on each kernel. On one, each hook is left out in turn, and a
+/// storm overruns the smallest ring.
 pub(crate) fn test() -> Result<()> {
     install()?;
     build::build()?;
@@ -70,6 +71,7 @@ pub(crate) fn test() -> Result<()> {
         ];
         if mutate {
             commands.push(differential("ebpf", "--mutate"));
+            commands.push(differential("ebpf", "--storm 200000"));
         }
         boot(series, append, &commands.join(" && "), &programs).context(name)?;
     }

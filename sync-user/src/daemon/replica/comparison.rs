@@ -70,7 +70,7 @@ impl Replica {
         let (started, known) = (clock::now(), self.ledger.len());
         let mut looks = self.retries.take_all();
         looks.insert(TreePath::root(), Look { depth: Depth::Below, content: false, stamps: None });
-        self.execute(session, &Batch { looks, moves: Vec::new(), closed: clock::now() });
+        self.execute(session, &Batch { looks, moves: Vec::new(), gaps: 0, closed: clock::now() });
         self.setup.gauges.counters.rescans.add(1);
         let took = took(started);
         info!(target = %self.setup.target, known, to_do = session.unsent(), took, "compared the source with the ledger");
@@ -125,7 +125,7 @@ impl Replica {
         self.ledger.relist(entries, |path| at_source.get(path).copied());
         let mut looks = self.retries.take_all();
         looks.insert(TreePath::root(), Look { depth: Depth::Below, content: false, stamps: None });
-        self.execute(session, &Batch { looks, moves: Vec::new(), closed: clock::now() });
+        self.execute(session, &Batch { looks, moves: Vec::new(), gaps: 0, closed: clock::now() });
         self.setup.gauges.counters.rescans.add(1);
         let (source, took) = (at_source.len(), took(started));
         info!(target = %self.setup.target, source, listed, to_do = session.unsent(), took, "compared the trees");

@@ -50,6 +50,16 @@ impl Flights {
         ticket
     }
 
+    /// The last ticket that was given out.
+    pub(super) fn last(&self) -> Ticket {
+        Ticket(self.next)
+    }
+
+    /// The first step that is not answered yet.
+    pub(super) fn first(&self) -> Option<Ticket> {
+        self.by_ticket.first_key_value().map(|(ticket, _)| *ticket)
+    }
+
     /// Whether a step on its way concerns `path`, so that nothing is sure of it.
     pub(super) fn concern(&self, path: &TreePath) -> bool {
         self.by_path.contains_key(path)

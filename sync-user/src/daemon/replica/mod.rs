@@ -7,6 +7,7 @@
 mod answers;
 mod comparison;
 mod flights;
+mod healing;
 mod keeper;
 mod lacks;
 mod retries;
@@ -32,6 +33,7 @@ use crate::ship::{Access, Backoff, ConnectError, Event, Session, SessionError, T
 use crate::shutdown::Stop;
 use crate::tree::Tree;
 use flights::Flights;
+use healing::Healing;
 use keeper::Keeper;
 use lacks::{Gathered, Lacks};
 use retries::Retries;
@@ -83,6 +85,7 @@ pub(super) struct Replica {
     links: Links,
     flights: Flights,
     retries: Retries,
+    healing: Healing,
     lacks: Lacks,
     /// What this target is known to be unable to set.
     lacking: BTreeSet<Aspect>,
@@ -115,6 +118,7 @@ impl Replica {
             links: Links::default(),
             flights: Flights::default(),
             retries: Retries::default(),
+            healing: Healing::default(),
             lacks: Lacks::default(),
             lacking: BTreeSet::new(),
             special: BTreeSet::new(),
@@ -251,6 +255,7 @@ impl Replica {
             let mut closed = false;
             let now = clock::now();
             self.store(now);
+            self.setup.gauges.counters.gaps_healed.add(self.healing.healed(self.flights.first()));
             if session.unsent() == 0 {
                 if let Some(batch) = self.retries.due(now) {
                     self.execute(session, &batch);
@@ -367,11 +372,13 @@ impl Replica {
             let ledger = &self.ledger;
             self.links.retain(|name| ledger.get(name).is_some());
         }
+        let mut looked = true;
         if self.root_holds() {
             let links = tree.preserve().links;
             steps.extend(plan::differences(&observation.seen, links, &mut self.ledger));
         } else {
             self.put_off(batch);
+            looked = false;
         }
         let at_source = |path: &TreePath| Some(present(&tree, path)?.version);
         let times = plan::directory_times(&steps, &batch.looks, at_source, &mut self.ledger);
@@ -381,6 +388,11 @@ impl Replica {
             self.problem(&problem.path, &problem.what);
         }
         self.submit(session, steps, &batch.looks, batch.closed);
+        if looked {
+            let at_root = batch.looks.get(&TreePath::root());
+            let everything = at_root.is_some_and(|look| look.depth == Depth::Below);
+            self.healing.planned(batch.gaps, everything, self.flights.last());
+        }
     }
 
     fn submit(
@@ -423,6 +435,12 @@ impl Replica {
         for (path, look) in &batch.looks {
             self.retries.put_off(path.clone(), *look, due);
         }
+        if batch.gaps > 0 {
+            // Whatever the gaps were, once the root is back this heals them.
+            let everything = Look { depth: Depth::Below, content: true, stamps: None };
+            self.retries.put_off(TreePath::root(), everything, due);
+            self.healing.put_off(batch.gaps);
+        }
     }
 
     /// Tells of one path that could not be replicated, and looks at it again later.
@@ -439,6 +457,7 @@ impl Replica {
 
     /// After a lost connection nothing on its way counts as held, and all of it is compared.
     fn doubt_flights(&mut self) {
+        self.healing.lost();
         for flight in self.flights.abandon(&mut self.ledger) {
             if flight.stamps.is_some() {
                 let look = Look { depth: Depth::Entry, content: true, stamps: flight.stamps };

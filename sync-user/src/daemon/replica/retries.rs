@@ -76,7 +76,7 @@ impl Retries {
                 looks.insert(path, look);
             }
         }
-        (!looks.is_empty()).then(|| Batch { looks, moves: Vec::new(), closed: now })
+        (!looks.is_empty()).then(|| Batch { looks, moves: Vec::new(), gaps: 0, closed: now })
     }
 
     /// Everything that waits, due or not: for a comparison of the whole tree.
