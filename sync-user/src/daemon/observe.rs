@@ -132,10 +132,18 @@ impl Observer<'_> {
         for unreadable in scan.unreadable {
             self.unreadable(&unreadable.place, &unreadable.cause);
         }
+        let mut shared = Vec::new();
         for (path, entry) in scan.entries {
+            if entry.links > 1 && entry.version.kind != FileKind::Directory {
+                shared.push((entry.inode, path.clone()));
+            }
             if !path.is_root() {
                 self.present(&path, entry, false);
             }
+        }
+        // Names elsewhere decide whether one of here becomes a link to them.
+        for (inode, path) in shared {
+            self.other_names(inode, &path, false);
         }
     }
 
