@@ -140,9 +140,7 @@ impl Ledger {
     /// What is known of the paths that have changed, but for those that `is_open`: what becomes of
     /// them is not known yet, and they are left for the next time.
     pub fn take_touched(&mut self, is_open: impl Fn(&TreePath) -> bool) -> Vec<Entry> {
-        let (open, settled) = std::mem::take(&mut self.touched).into_iter().partition(is_open);
-        self.touched = open;
-        let settled: BTreeSet<TreePath> = settled;
+        let settled: Vec<TreePath> = self.touched.extract_if(.., |path| !is_open(path)).collect();
         settled.into_iter().map(|path| (self.get(&path), path)).map(|(known, path)| (path, known)).collect()
     }
 

@@ -42,11 +42,14 @@ impl Replica {
         // The next plan is made only when all content of this one is on its way, so nothing
         // that was planned since has moved the path.
         self.ledger.set(path.clone(), Known::Holds(held));
-        for link in self.flights.links_to(ticket, &path) {
-            let becomes = link.planned.becomes.replace(held);
-            let name = link.step().path().clone();
-            if self.ledger.held(&name) == becomes {
-                self.ledger.set(name, Known::Holds(held));
+        // Only what is marked as a twin has links on their way.
+        if twin.is_some() {
+            for link in self.flights.links_to(ticket, &path) {
+                let becomes = link.planned.becomes.replace(held);
+                let name = link.step().path().clone();
+                if self.ledger.held(&name) == becomes {
+                    self.ledger.set(name, Known::Holds(held));
+                }
             }
         }
         if torn {

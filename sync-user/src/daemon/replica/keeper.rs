@@ -15,11 +15,16 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use tracing::{info, warn};
 
+use crate::clock;
 use crate::ledger::{About, Entry, Journal, Known, Ledger, Saved, Store, StoreError};
 use crate::model::{Stamp, TreePath};
 
 /// How often the ledger is stored.
 const STORE_EVERY: Duration = Duration::from_millis(200);
+
+/// Collecting what is to be stored takes at most this part of the replica's time: while hundreds
+/// of thousands of steps are on their way, each of them is asked for.
+const COLLECTING_PART: u32 = 20;
 
 /// A journal that is longer is written anew, with what is not stored yet.
 const JOURNAL_BYTES_MAX: u64 = 4 << 20;
@@ -32,7 +37,8 @@ pub(super) struct Keeper {
     /// Orders given, and those done.
     given: u64,
     done: Arc<AtomicU64>,
-    stored: Stamp,
+    /// When the ledger is stored next.
+    due: Stamp,
 }
 
 enum Order {
@@ -70,7 +76,7 @@ impl Keeper {
             move || run(store, &received, &path, &done)
         };
         let thread = thread::Builder::new().name("ledger".to_owned()).spawn(work).ok()?;
-        Some((Self { orders, thread, journal, given: 0, done, stored: Stamp(0) }, saved))
+        Some((Self { orders, thread, journal, given: 0, done, due: Stamp(0) }, saved))
     }
 
     /// Says what the ledger is about from now on; with `anew` all that was stored is forgotten.
@@ -91,7 +97,7 @@ impl Keeper {
     /// Stores what has changed in the ledger, now and then, but for the paths that `is_open`.
     pub(super) fn store(&mut self, ledger: &mut Ledger, is_open: impl Fn(&TreePath) -> bool, now: Stamp) {
         let is_idle = self.done.load(Ordering::Acquire) == self.given;
-        if !is_idle || now.since(self.stored) < STORE_EVERY {
+        if !is_idle || now < self.due {
             return;
         }
         if ledger.touched().next().is_none() {
@@ -109,7 +115,8 @@ impl Keeper {
         if !entries.is_empty() {
             self.order(Order::Commit { entries, about: None });
         }
-        self.stored = now;
+        let took = clock::now().since(now);
+        self.due = now.plus(STORE_EVERY.max(took * COLLECTING_PART));
     }
 
     /// Stores the rest, with `about` if the ledger is complete, and waits for it.
