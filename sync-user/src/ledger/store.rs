@@ -41,6 +41,8 @@ pub struct About {
     /// The start of the source's machine (`/proc/sys/kernel/random/boot_id`), for which the journal
     /// counts.
     pub boot: String,
+    /// The start of the target's machine.
+    pub target_boot: String,
     /// Whether the run ended with everything answered and stored.
     pub complete: bool,
 }
@@ -221,6 +223,7 @@ mod tests {
             preserve,
             numeric_ids: false,
             boot: String::new(),
+            target_boot: String::new(),
             complete: false,
         }
     }

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode as RawMode, OFlags};
 use rustix::io::Errno;
 
+use crate::metadata;
 use crate::model::Inode;
 use crate::wire::Claimed;
 
@@ -42,7 +43,7 @@ pub(super) fn mark(root: impl AsFd, home: &OwnedFd) -> Result<Claimed, Errno> {
         visit
     });
     let root = Inode { device: stat.st_dev, number: stat.st_ino };
-    Ok(Claimed { root, id, last_visit, visit })
+    Ok(Claimed { root, id, last_visit, visit, boot: metadata::boot() })
 }
 
 fn read(home: &OwnedFd) -> Option<Marker> {

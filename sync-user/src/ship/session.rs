@@ -173,8 +173,8 @@ impl Session {
     }
 
     /// Which root the receiver has claimed, once it has said so.
-    pub fn claimed(&self) -> Option<Claimed> {
-        self.claimed
+    pub fn claimed(&self) -> Option<&Claimed> {
+        self.claimed.as_ref()
     }
 
     /// Asks for the listing of the whole target. Of `owners` the listing tells by the source's

@@ -153,7 +153,7 @@ pub struct ReceiverHello {
 }
 
 /// Which root this is, so that a ledger of an earlier run is not taken for that of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimed {
     pub root: Inode,
     /// The root's own name.
@@ -162,6 +162,8 @@ pub struct Claimed {
     pub last_visit: Option<[u8; 16]>,
     /// The name of this connection.
     pub visit: [u8; 16],
+    /// The start of the target's machine: what was not forced to its disk before is in doubt.
+    pub boot: String,
 }
 
 /// One entry of the target's tree.

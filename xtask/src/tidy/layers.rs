@@ -26,8 +26,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "model", "clock", "shutdown", "wire", "metrics", "tree", "ledger", "queue", "capture", "batch",
-            "plan", "ship",
+            "model", "clock", "shutdown", "wire", "metadata", "metrics", "tree", "ledger", "queue",
+            "capture", "batch", "plan", "ship",
         ],
     ),
     ("demo", &["clock"]),

@@ -13,12 +13,10 @@ use super::{NAP, Replica};
 use crate::clock;
 use crate::daemon::observe::present;
 use crate::ledger::{About, Held, Listed};
+use crate::metadata;
 use crate::model::{Batch, Content, Depth, Look, Owner, Stamp, TreePath};
 use crate::ship::{Event, Session, SessionError};
 use crate::wire::{self, Claimed};
-
-/// What differs whenever this machine was started anew.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// What the target says that it holds, and whom the source's entries belong to.
 pub(super) struct Listing {
@@ -30,7 +28,7 @@ impl Replica {
     /// Finds out how much of the ledger can be believed, and begins to keep one about this
     /// connection.
     pub(super) fn recognise(&mut self, claimed: Claimed) -> Trust {
-        let Claimed { root, id, last_visit, visit } = claimed;
+        let Claimed { root, id, last_visit, visit, boot: target_boot } = claimed;
         let (address, tree) = (&self.setup.target, &self.setup.tree);
         let about = About {
             source: tree.inode(),
@@ -39,8 +37,8 @@ impl Replica {
             visit,
             preserve: tree.preserve(),
             numeric_ids: self.setup.numeric_ids,
-            // Where it cannot be read no two runs have the same.
-            boot: std::fs::read_to_string(BOOT_ID).unwrap_or_else(|_| format!("{:?}", clock::wall())),
+            boot: metadata::boot(),
+            target_boot,
             complete: false,
         };
         let mut trust = trust(self.about.as_ref(), &about, last_visit);

@@ -233,7 +233,7 @@ impl Replica {
         if !self.greet(session)? {
             return Ok(Parting::Abandoned);
         }
-        let Some(claimed) = session.claimed() else {
+        let Some(claimed) = session.claimed().cloned() else {
             return Err(SessionError::Silent);
         };
         match self.recognise(claimed) {

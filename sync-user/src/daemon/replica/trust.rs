@@ -22,10 +22,17 @@ pub(super) fn trust(before: Option<&About>, now: &About, last_visit: Option<[u8;
     }
     // Of a run that was cut short the journal tells the rest, as long as the machine ran on. What
     // another source has done nobody tells.
-    let is_exact = (before.complete || before.boot == now.boot)
+    let is_exact = (before.complete || is_same(&before.boot, &now.boot))
+        // The target's disk may have less than what it had acknowledged.
+        && is_same(&before.target_boot, &now.target_boot)
         && last_visit == Some(before.visit)
         && (before.preserve, before.numeric_ids) == (now.preserve, now.numeric_ids);
     if is_exact { Trust::All } else { Trust::Paths }
+}
+
+/// Whether both are of one start of a machine; where the kernel does not tell, they are not.
+fn is_same(one: &str, other: &str) -> bool {
+    !one.is_empty() && one == other
 }
 
 #[cfg(test)]
@@ -44,6 +51,7 @@ mod tests {
             preserve: Preserve::ALL,
             numeric_ids: false,
             boot: "one".to_owned(),
+            target_boot: "one".to_owned(),
             complete: false,
         };
         let before = About { complete: true, ..about(1, 2, 3, 4) };
@@ -61,6 +69,8 @@ mod tests {
         let rebooted = About { boot: "two".to_owned(), ..now.clone() };
         assert_eq!(trust(Some(&cut_short), &rebooted, visit), Trust::Paths);
         assert_eq!(trust(Some(&before), &rebooted, visit), Trust::All);
+        let crashed = About { target_boot: "two".to_owned(), ..now.clone() };
+        assert_eq!(trust(Some(&before), &crashed, visit), Trust::Paths);
         let other = About { preserve: Preserve::NONE, ..now };
         assert_eq!(trust(Some(&before), &other, visit), Trust::Paths);
     }
