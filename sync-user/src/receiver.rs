@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::clock;
 use crate::model::{Content, Lack, Outcome, Receipt, Refusal, Sequence, Stamp};
-use crate::receive::{self, Failure, Incoming, OpenError, Progress, Root};
+use crate::receive::{self, Disk, Failure, Incoming, OpenError, Progress, Root};
 use crate::wire::{
     self, Decoder, FrameError, HOLE_BYTES_MAX, PREAMBLE, ReceiverHello, Step, ToReceiver, ToSource, VERSION,
 };
@@ -29,6 +29,8 @@ pub enum Error {
     Read(#[source] io::Error),
     #[error("write to the source: {0}")]
     Write(#[source] io::Error),
+    #[error("write to the target's disk: {0}")]
+    Disk(#[source] io::Error),
     #[error("the source does not keep to the protocol: {0}")]
     Frame(#[from] FrameError),
     #[error("the source does not keep to the protocol: {0}")]
@@ -47,6 +49,7 @@ pub fn serve(root: &Path, reader: impl Read, writer: impl Write) -> Result<(), E
         writer,
         decoder: Decoder::default(),
         receipts: Vec::new(),
+        disk: None,
         buffer: vec![0; READ_BYTES],
         next: 1,
     };
@@ -68,6 +71,7 @@ struct Receiver<R, W> {
     writer: W,
     decoder: Decoder,
     receipts: Vec<Receipt>,
+    disk: Option<Disk>,
     buffer: Vec<u8>,
     /// The number that the next step has.
     next: u64,
@@ -92,7 +96,8 @@ impl<R: Read, W: Write> Receiver<R, W> {
         }))?;
         match self.listen()? {
             Some(ToReceiver::Hello(hello)) if hello.version == VERSION => {
-                let claimed = root.claim(&hello.source, hello.preserve)?;
+                let claimed = root.claim(&hello.source, hello.preserve, hello.durability)?;
+                self.disk = Some(root.disk().map_err(Error::Disk)?);
                 self.say(&ToSource::Claimed(claimed))?;
             }
             Some(ToReceiver::Hello(hello)) => {
@@ -214,6 +219,9 @@ impl<R: Read, W: Write> Receiver<R, W> {
         since: Stamp,
         result: Result<Vec<Lack>, Failure>,
     ) -> Result<(), Error> {
+        if let (Ok(_), Some(disk)) = (&result, &mut self.disk) {
+            disk.disturb();
+        }
         let outcome = match result {
             Ok(lacks) => Outcome::Applied { lacks },
             Err(Failure { refusal, detail }) => Outcome::Refused { refusal, detail },
@@ -242,6 +250,9 @@ impl<R: Read, W: Write> Receiver<R, W> {
     fn flush(&mut self) -> Result<(), Error> {
         if self.receipts.is_empty() {
             return Ok(());
+        }
+        if let Some(disk) = &mut self.disk {
+            disk.settle().map_err(Error::Disk)?;
         }
         let receipts = std::mem::take(&mut self.receipts);
         self.say(&ToSource::Receipts(receipts))

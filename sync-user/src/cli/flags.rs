@@ -11,7 +11,7 @@ use tracing::Level;
 use super::preserve::preserve;
 use crate::capture::{Backend, RING_BYTES};
 use crate::demo;
-use crate::model::Preserve;
+use crate::model::{Durability, Preserve};
 use crate::ship::TargetAddress;
 
 /// What was typed, as it was typed.
@@ -83,6 +83,10 @@ pub(super) struct Run {
     #[arg(long)]
     pub(super) numeric_ids: bool,
 
+    /// What is on the target's disk before a change counts as replicated
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = DurabilityFlag::Batch)]
+    pub(super) durability: DurabilityFlag,
+
     /// What to log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(super) log_level: Level,
@@ -130,6 +134,26 @@ impl From<CaptureFlag> for Backend {
             CaptureFlag::Auto => Self::Auto,
             CaptureFlag::Ebpf => Self::Ebpf,
             CaptureFlag::Fanotify => Self::Fanotify,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum DurabilityFlag {
+    /// Nothing: fastest, and a crash of the target costs a listing
+    None,
+    /// All changes that are acknowledged together
+    Batch,
+    /// Each file before it takes its name, and then as for batch
+    File,
+}
+
+impl From<DurabilityFlag> for Durability {
+    fn from(flag: DurabilityFlag) -> Self {
+        match flag {
+            DurabilityFlag::None => Self::None,
+            DurabilityFlag::Batch => Self::Batch,
+            DurabilityFlag::File => Self::File,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{fail, signals};
 use crate::daemon::{self, Ended, Error, Gauges, Started};
 use crate::exit::Exit;
 use crate::metrics::{Counters, Latency};
-use crate::ship::{Access, receiver};
+use crate::ship::{Access, Terms, receiver};
 use crate::shutdown::Stop;
 use crate::state::{self, Claim, State};
 use crate::tree::Excludes;
@@ -49,7 +49,7 @@ pub(super) fn run(flags: Run) -> Exit {
         source: flags.source.clone(),
         excludes,
         preserve: flags.preserve,
-        numeric_ids: flags.numeric_ids,
+        terms: Terms { numeric_ids: flags.numeric_ids, durability: flags.durability.into() },
         targets: flags.targets.iter().cloned().zip(claims.iter().map(Claim::ledger)).collect(),
         access: Access {
             identity: flags.identity.clone(),

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::metrics::{Counters, Latency};
 use crate::model::{Preserve, Stamp};
-use crate::ship::{Access, ConnectError, TargetAddress};
+use crate::ship::{Access, ConnectError, TargetAddress, Terms};
 use crate::shutdown::Stop;
 use crate::tree::{Excludes, OpenError, Tree};
 use crate::{batch, capture, clock, queue};
@@ -38,8 +38,7 @@ pub struct Config {
     pub excludes: Excludes,
     /// Which attributes are replicated.
     pub preserve: Preserve,
-    /// Owners go by their numbers, not by their names.
-    pub numeric_ids: bool,
+    pub terms: Terms,
     /// Each with the file in which its ledger is kept.
     pub targets: Vec<(TargetAddress, PathBuf)>,
     pub access: Access,
@@ -97,18 +96,8 @@ pub fn run(
     stop: &Stop,
     started: impl FnOnce(&Started),
 ) -> Result<Ended, Error> {
-    let Config {
-        source,
-        excludes,
-        preserve,
-        numeric_ids,
-        targets,
-        access,
-        receiver,
-        backend,
-        ring_bytes,
-        batch,
-    } = config;
+    let Config { source, excludes, preserve, terms, targets, access, receiver, backend, ring_bytes, batch } =
+        config;
     let left_out = excludes.left_out_below().to_vec();
     let tree = Arc::new(Tree::open(&source, excludes, preserve)?);
     let capture_config = capture::Config::new(tree.root().to_path_buf(), backend)
@@ -136,7 +125,7 @@ pub fn run(
             alone,
             receiver: Arc::clone(&receiver),
             tree: Arc::clone(&tree),
-            numeric_ids,
+            terms,
             ledger,
             open_file_interval: batch.open_file_interval,
             gauges: gauges.clone(),

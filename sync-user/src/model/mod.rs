@@ -7,6 +7,7 @@
 
 mod batch;
 mod change;
+mod durability;
 mod entry;
 mod gap;
 mod owner;
@@ -20,6 +21,7 @@ mod xattr;
 
 pub use batch::{Batch, Depth, Look, Move};
 pub use change::{Captured, Change, Kind, Origin};
+pub use durability::Durability;
 pub use entry::{Content, Entry, FileKind, Inode, Mode, Time, Version};
 pub use gap::{Gap, Reason};
 pub use owner::{Named, Owner};

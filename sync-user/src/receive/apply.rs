@@ -10,11 +10,12 @@ use rustix::io::Errno;
 
 use super::attributes::{There, open_path, there, version};
 use super::confine::{Leaf, checked, checked_or_root, leaf};
+use super::disk::Disk;
 use super::dress::{Dress, set_times};
 use super::failure::{Failure, OpenError};
 use super::marker;
 use super::stage::{Stage, StagedFile};
-use crate::model::{Content, FileKind, Lack, Named, Preserve, Refusal, Time, Version};
+use crate::model::{Content, Durability, FileKind, Lack, Named, Preserve, Refusal, Time, Version};
 use crate::wire::{Attributes, Body, Claimed, Step};
 
 /// The tree of a target.
@@ -23,6 +24,7 @@ pub struct Root {
     descriptor: OwnedFd,
     stage: Stage,
     pub(super) dress: Dress,
+    durability: Durability,
 }
 
 /// A file whose content is still coming; dropping it leaves nothing behind.
@@ -65,18 +67,30 @@ impl Root {
         let descriptor = rustix::fs::open(root, flags, RawMode::empty())
             .map_err(|error| failed(error, "give a directory that the receiving user may read and write"))?;
         let stage = Stage::open(&descriptor, root)?;
-        Ok(Self { descriptor, stage, dress: Dress::new(Preserve::NONE) })
+        let dress = Dress::new(Preserve::NONE);
+        Ok(Self { descriptor, stage, dress, durability: Durability::None })
     }
 
     /// Says who sends and what is to be preserved, before anything else is done for it: what an
     /// earlier connection of the same source has left running ends here. Says which root this is.
-    pub fn claim(&mut self, source: &[u8; 16], preserve: Preserve) -> Result<Claimed, OpenError> {
+    pub fn claim(
+        &mut self,
+        source: &[u8; 16],
+        preserve: Preserve,
+        durability: Durability,
+    ) -> Result<Claimed, OpenError> {
+        self.durability = durability;
         self.dress = Dress::new(preserve);
         self.stage.claim(source)?;
         marker::mark(&self.descriptor, self.stage.home()).map_err(|error| OpenError {
             what: format!("the target cannot be examined: {error}"),
             remedy: "check the target's disk".to_owned(),
         })
+    }
+
+    /// The disk that this root is on.
+    pub fn disk(&self) -> std::io::Result<Disk> {
+        Ok(Disk::new(self.descriptor.try_clone()?, self.durability))
     }
 
     /// Learns the names of users and groups of the source.
@@ -127,7 +141,8 @@ impl Root {
     /// Puts a file into place whose content has all come.
     pub fn finish(&mut self, incoming: Incoming, content: Content) -> Result<Vec<Lack>, Failure> {
         let Incoming { file, path, size, left: _, attributes } = incoming;
-        let (staged, lacks) = file.finish(size, content, &attributes, &self.dress)?;
+        let is_durable = self.durability == Durability::File;
+        let (staged, lacks) = file.finish((size, content), is_durable, &attributes, &self.dress)?;
         // Opened again, since much may have happened while the content came.
         staged.replace(&self.leaf(&path)?).map_err(in_the_way)?;
         Ok(lacks)

@@ -6,6 +6,7 @@
 mod apply;
 mod attributes;
 mod confine;
+mod disk;
 mod dress;
 mod failure;
 mod list;
@@ -15,5 +16,6 @@ mod predecessor;
 mod stage;
 
 pub use apply::{Incoming, Progress, Root};
+pub use disk::Disk;
 pub use failure::{Failure, OpenError};
 pub use list::list;

@@ -230,11 +230,12 @@ impl StagedFile {
         Ok(())
     }
 
-    /// Checks that all content came as the source had it, and finishes the file.
+    /// Checks that all content came as the source had it, and finishes the file; one that shall
+    /// be `durable` is on the disk then.
     pub(super) fn finish(
         self,
-        size: u64,
-        content: Content,
+        (size, content): (u64, Content),
+        durable: bool,
         attributes: &Attributes,
         dress: &Dress,
     ) -> Result<(Staged, Vec<Lack>), Failure> {
@@ -247,6 +248,9 @@ impl StagedFile {
         }
         if ends_in_hole {
             rustix::fs::ftruncate(&file, size).map_err(|error| Failure::of("set its size", error))?;
+        }
+        if durable {
+            rustix::fs::fdatasync(&file).map_err(|error| Failure::of("write it to the disk", error))?;
         }
         let lacks = dress.put_on(file.as_fd(), true, attributes)?;
         Ok((staged, lacks))

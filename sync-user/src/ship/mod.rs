@@ -25,4 +25,4 @@ pub use backoff::Backoff;
 pub use connect::{Access, ConnectError, connect};
 pub use embedded::{has_static_receiver, receiver};
 pub use link::{Link, LinkError, Received};
-pub use session::{Event, Session, SessionError, Ticket};
+pub use session::{Event, Session, SessionError, Terms, Ticket};

@@ -14,7 +14,9 @@ use super::content::{self, Finished, Opened, Piece, Reading};
 use super::link::{Link, LinkError, Received};
 use super::names::Names;
 use super::outbox::Outbox;
-use crate::model::{Content, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version, Xattr, XattrHash};
+use crate::model::{
+    Content, Durability, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version, Xattr, XattrHash,
+};
 use crate::tree::Tree;
 use crate::wire::{
     self, Attributes, Body, Claimed, Listed, ReceiverHello, SourceHello, ToReceiver, ToSource, Unreadable,
@@ -35,6 +37,14 @@ const QUIET_MAX: Duration = Duration::from_secs(15);
 
 /// After this time without an answer the connection counts as lost.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
+
+/// What a target is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Owners are told by their numbers alone.
+    pub numeric_ids: bool,
+    pub durability: Durability,
+}
 
 /// The caller's number for a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,14 +148,15 @@ struct Flight {
 }
 
 impl Session {
-    /// Begins on a link that stands behind the receiver's preamble. With `numeric_ids` owners
-    /// are told by their numbers alone.
-    pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, numeric_ids: bool, now: Stamp) -> Self {
+    /// Begins on a link that stands behind the receiver's preamble.
+    pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, terms: Terms, now: Stamp) -> Self {
+        let Terms { numeric_ids, durability } = terms;
         let mut outbox = Outbox::default();
         outbox.push(&ToReceiver::Hello(SourceHello {
             version: wire::VERSION,
             source: name_of(&tree),
             preserve: tree.preserve(),
+            durability,
         }));
         Self {
             link,

@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Content, FileKind, Inode, Mode, Named, Owner, Preserve, Receipt, Sequence, Time, Version, Xattr,
+    Content, Durability, FileKind, Inode, Mode, Named, Owner, Preserve, Receipt, Sequence, Time, Version,
+    Xattr,
 };
 
 /// From the source to the receiver.
@@ -41,6 +42,7 @@ pub struct SourceHello {
     pub source: [u8; 16],
     /// What versions tell of, and what steps set.
     pub preserve: Preserve,
+    pub durability: Durability,
 }
 
 /// What an entry shall be besides its content. What is not preserved is not looked at.

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use sync_user::model::{
-    Content, FileKind, Mode, Outcome, Owner, Preserve, Receipt, Refusal, Sequence, Time, Version, Xattr,
-    XattrHash,
+    Content, Durability, FileKind, Mode, Outcome, Owner, Preserve, Receipt, Refusal, Sequence, Time, Version,
+    Xattr, XattrHash,
 };
 use sync_user::receiver;
 use sync_user::wire::{
@@ -25,7 +25,12 @@ fn attributes() -> Attributes {
 }
 
 fn hello(source: u8) -> ToReceiver {
-    ToReceiver::Hello(SourceHello { version: VERSION, source: [source; 16], preserve: Preserve::ALL })
+    ToReceiver::Hello(SourceHello {
+        version: VERSION,
+        source: [source; 16],
+        preserve: Preserve::ALL,
+        durability: Durability::File,
+    })
 }
 
 fn put(path: &str, bytes: &[u8]) -> Step {

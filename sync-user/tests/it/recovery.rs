@@ -169,3 +169,19 @@ fn what_is_mounted_over_a_directory_removes_nothing_below_it() {
     fs::write(uploads.join("later"), "x").unwrap();
     host.wait_until_equal(&mut daemon);
 }
+
+#[test]
+fn every_durability_replicates_the_same() {
+    for durability in ["none", "batch", "file"] {
+        let host = Host::new();
+        site::make(&host.source(), 17).unwrap();
+        fs::write(host.source().join("large"), vec![7; 3 << 20]).unwrap();
+        let mut command = host.run();
+        command.args(["--durability", durability]);
+        let mut daemon = Daemon::start(command);
+        host.wait_until_equal(&mut daemon);
+        fs::write(host.source().join("later"), "x").unwrap();
+        host.wait_until_equal(&mut daemon);
+        assert_eq!(daemon.stop().status.code(), Some(0), "{durability}");
+    }
+}

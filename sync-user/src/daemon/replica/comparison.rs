@@ -36,7 +36,7 @@ impl Replica {
             id,
             visit,
             preserve: tree.preserve(),
-            numeric_ids: self.setup.numeric_ids,
+            numeric_ids: self.setup.terms.numeric_ids,
             boot: metadata::boot(),
             target_boot,
             complete: false,

@@ -29,7 +29,9 @@ use crate::clock;
 use crate::ledger::{About, Held, Known, Ledger, Links};
 use crate::model::{Aspect, Batch, Depth, FileKind, Look, Stamp, TreePath};
 use crate::plan::{self, Planned};
-use crate::ship::{Access, Backoff, ConnectError, Event, Session, SessionError, TargetAddress, connect};
+use crate::ship::{
+    Access, Backoff, ConnectError, Event, Session, SessionError, TargetAddress, Terms, connect,
+};
 use crate::shutdown::Stop;
 use crate::tree::Tree;
 use flights::Flights;
@@ -62,7 +64,7 @@ pub(super) struct Setup {
     pub(super) alone: bool,
     pub(super) receiver: Arc<[u8]>,
     pub(super) tree: Arc<Tree>,
-    pub(super) numeric_ids: bool,
+    pub(super) terms: Terms,
     /// Where the ledger is kept.
     pub(super) ledger: PathBuf,
     pub(super) open_file_interval: Duration,
@@ -174,12 +176,8 @@ impl Replica {
         loop {
             match connect(&self.setup.target, &self.setup.access, &self.setup.receiver) {
                 Ok(link) => {
-                    let session = Session::new(
-                        link,
-                        Arc::clone(&self.setup.tree),
-                        self.setup.numeric_ids,
-                        clock::now(),
-                    );
+                    let session =
+                        Session::new(link, Arc::clone(&self.setup.tree), self.setup.terms, clock::now());
                     match self.serve(session) {
                         Parting::Done => return Ok(0),
                         Parting::Abandoned => break,
