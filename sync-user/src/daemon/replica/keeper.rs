@@ -34,6 +34,8 @@ pub(super) struct Keeper {
     orders: Sender<Order>,
     thread: JoinHandle<()>,
     journal: Journal,
+    /// The ledger could not be kept, and nothing of it is left.
+    is_forgotten: bool,
     /// Orders given, and those done.
     given: u64,
     done: Arc<AtomicU64>,
@@ -76,7 +78,7 @@ impl Keeper {
             move || run(store, &received, &path, &done)
         };
         let thread = thread::Builder::new().name("ledger".to_owned()).spawn(work).ok()?;
-        Some((Self { orders, thread, journal, given: 0, done, due: Stamp(0) }, saved))
+        Some((Self { orders, thread, journal, is_forgotten: false, given: 0, done, due: Stamp(0) }, saved))
     }
 
     /// Says what the ledger is about from now on; with `anew` all that was stored is forgotten.
@@ -90,8 +92,10 @@ impl Keeper {
 
     /// Notes what steps are about to change, before they are sent.
     pub(super) fn note<'a>(&mut self, paths: impl Iterator<Item = &'a TreePath>) {
-        let noted = self.journal.add(paths);
-        self.check(noted);
+        if !self.is_forgotten {
+            let noted = self.journal.add(paths);
+            self.check(noted);
+        }
     }
 
     /// Stores what has changed in the ledger, now and then, but for the paths that `is_open`.
@@ -136,6 +140,7 @@ impl Keeper {
     fn check(&mut self, written: io::Result<()>) {
         if let Err(error) = written {
             warn!("cannot write the journal of a ledger: {error}; the next start has to list the target");
+            self.is_forgotten = true;
             self.order(Order::Forget);
         }
     }
