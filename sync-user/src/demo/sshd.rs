@@ -57,10 +57,12 @@ impl Sshd {
         let host_key = fs::read_to_string(directory.join("host_key.pub"))?;
         fs::write(directory.join("known_hosts"), format!("[127.0.0.1]:{port} {host_key}"))?;
         let at = directory.display();
+        // bash reads its user's start-up files when it believes to be the first shell behind sshd,
+        // and those may do anything, or wait for something.
         let configuration = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host_key\nAuthorizedKeysFile {at}/authorized_keys\n\
              PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             PermitRootLogin prohibit-password\nMaxStartups 100\nSubsystem sftp internal-sftp\n{extra}\n"
+             PermitRootLogin prohibit-password\nMaxStartups 100\nSetEnv SHLVL=1\nSubsystem sftp internal-sftp\n{extra}\n"
         );
         fs::write(directory.join("config"), configuration)?;
         let mut server = Self { directory, port, child: None };
