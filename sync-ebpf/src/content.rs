@@ -27,7 +27,6 @@ pub(crate) fn directory(dentry: u64, root: &Handshake) {
 /// where this processor has told of it in this epoch: user space has not looked since.
 #[inline(always)]
 pub(crate) fn file(kind: u8, dentry: u64, inode: impl Inode, root: &Handshake) {
-    // Before the record: if the epoch moves on meanwhile, the next event is told again.
     let (Some(now), Some(told)) = (epochs(), TOLD.get_ptr_mut(place_of(dentry))) else { return };
     // SAFETY: the map's memory lives as long as the program, and is this processor's own; here
     // and below.
@@ -63,15 +62,16 @@ pub(crate) fn file(kind: u8, dentry: u64, inode: impl Inode, root: &Handshake) {
     }
 }
 
-/// Remembers that a new file was told of, which covers its writes in this epoch.
+/// Remembers that a new file was told of, which covers its writes in the epoch that was current
+/// before.
 #[inline(always)]
-pub(crate) fn told_of_creation(dentry: u64, inode: impl Inode) {
+pub(crate) fn told_of_creation(dentry: u64, inode: impl Inode, before: Epochs) {
     if dentry == 0 {
         return;
     }
-    let (Some(now), Some(told)) = (epochs(), TOLD.get_ptr_mut(place_of(dentry))) else { return };
+    let Some(told) = TOLD.get_ptr_mut(place_of(dentry)) else { return };
     // SAFETY: the map's memory lives as long as the program, and is this processor's own.
-    unsafe { *told = told_of(dentry, inode, Epochs { writes: now.writes, closes: 0 }) };
+    unsafe { *told = told_of(dentry, inode, Epochs { writes: before.writes, closes: 0 }) };
 }
 
 #[inline(always)]
@@ -85,8 +85,10 @@ fn is_same(told: &Told, inode: impl Inode) -> bool {
     told.inode == inode.number() && told.generation == u64::from(inode.generation())
 }
 
+/// The current epochs. To be read before a record is told: if they move on meanwhile, the next
+/// event is told again.
 #[inline(always)]
-fn epochs() -> Option<Epochs> {
+pub(crate) fn epochs() -> Option<Epochs> {
     let epochs = EPOCHS.get_ptr(0)?;
     // SAFETY: the map's memory lives as long as the program; user space writes whole words.
     unsafe {

@@ -16,9 +16,10 @@ pub(crate) fn created(event: &Event<impl Inode>, root: &Handshake) {
     let inode = inode_of(event);
     let is_unfinished = !event.is_directory() && inode.is_regular() && inode.links() == 1;
     let flags = if is_unfinished { flag::UNFINISHED } else { 0 };
+    let Some(before) = content::epochs() else { return };
     if named(kind::CREATED, flags, event, root) && is_unfinished {
         // It is looked at, and its first writes need no record of their own.
-        content::told_of_creation(dentry_of(event), inode);
+        content::told_of_creation(dentry_of(event), inode, before);
     }
 }
 

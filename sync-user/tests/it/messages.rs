@@ -239,6 +239,11 @@ fn bad_flags() {
 
     For more information, try '--help'.
     ");
+    insta::assert_snapshot!(with(&[&rest[..], &["--ring-size", "1KiB"]].concat()), @r"
+    error: invalid value '1KiB' for '--ring-size <SIZE>': 4KiB to 1GiB can be had
+
+    For more information, try '--help'.
+    ");
     insta::assert_snapshot!(with(&[&rest[..], &["--batch-delya", "5ms"]].concat()), @r"
     error: unexpected argument '--batch-delya' found
 

@@ -44,11 +44,6 @@ impl Held {
         }
     }
 
-    /// A name is gone, and nobody will see what is written to the file behind it.
-    pub(super) fn removed(&mut self, path: &TreePath) {
-        self.0.remove(path);
-    }
-
     /// Hands everything over, which may only be looked at once the epoch has ended.
     pub(super) fn release(&mut self) -> impl Iterator<Item = Captured> {
         std::mem::take(&mut self.0).into_values().map(|write| Captured::Change(write.change))

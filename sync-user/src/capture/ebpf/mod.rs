@@ -194,7 +194,6 @@ impl Capture {
                 // Its first writes are not told.
                 Kind::Created => self.hold(change, processor),
                 Kind::Written => self.held.closed(&change.path, processor),
-                Kind::Removed => self.held.removed(&change.path),
                 _ => {}
             },
         }
@@ -210,8 +209,10 @@ impl Capture {
 
     /// Ends the epoch of writes when its time has come, or many wait, or `now`.
     fn end_epoch_of_writes(&mut self, now: bool, deliver: &mut dyn FnMut(Captured)) {
-        let due = || clock::now().since(self.epoch) >= WRITES_EPOCH || self.held.len() >= CHUNK_RECORDS;
-        if !self.held.is_empty() && (now || due()) {
+        let is_due = !self.held.is_empty()
+            && (clock::now().since(self.epoch) >= WRITES_EPOCH || self.held.len() >= CHUNK_RECORDS);
+        // Asked to, also when nothing is held: of what is excluded nothing is told at all.
+        if now || is_due {
             self.loaded.epochs.end_writes();
             self.held.release().for_each(deliver);
         }
