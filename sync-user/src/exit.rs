@@ -11,7 +11,8 @@ pub enum Exit {
     Failure = 1,
     /// A flag or argument is wrong; clap ends with this one too.
     Usage = 2,
-    /// The run ended in order, but not everything reached every target.
+    /// Not everything reached every target: a run ended in order before, a wait timed out, or a
+    /// target is not connected.
     Incomplete = 3,
     /// `EX_NOINPUT`: the source is missing, or cannot be read.
     NoSource = 66,
@@ -19,6 +20,8 @@ pub enum Exit {
     NoTarget = 69,
     /// `EX_OSERR`: the kernel offers neither eBPF nor fanotify to us.
     NoCapture = 71,
+    /// `EX_TEMPFAIL`: no daemon is running that could be asked.
+    NoDaemon = 75,
     /// `EX_PROTOCOL`: the peer of a receiver does not keep to the protocol.
     Protocol = 76,
 }

@@ -17,6 +17,8 @@ pub mod shutdown;
 pub mod wire;
 
 #[cfg(feature = "source")]
+pub mod barrier;
+#[cfg(feature = "source")]
 pub mod metrics;
 #[cfg(feature = "source")]
 pub mod tree;
@@ -41,6 +43,11 @@ pub mod receive;
 #[cfg(feature = "source")]
 pub mod daemon;
 pub mod receiver;
+
+#[cfg(feature = "source")]
+pub mod control;
+#[cfg(feature = "source")]
+pub mod http;
 
 pub mod cli;
 #[cfg(feature = "source")]

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// Where a service of the system keeps its state, by the Filesystem Hierarchy Standard.
 const SYSTEM: &str = "/var/lib/ksyncd";
 
+/// Where it keeps its sockets; the unit asks systemd for this one.
+const RUNTIME: &str = "/run/ksyncd";
+
 /// A directory of our own.
 #[derive(Debug)]
 pub struct State {
@@ -68,10 +71,7 @@ pub struct Error {
 impl State {
     /// Opens `directory`, or the usual one, and makes it if it is missing.
     pub fn open(directory: Option<&Path>) -> Result<Self, Error> {
-        let directory = match directory {
-            Some(directory) => directory.to_owned(),
-            None => usual(nix::unistd::geteuid().is_root(), |name| std::env::var_os(name).map(PathBuf::from)),
-        };
+        let directory = directory.map_or_else(usual_here, Path::to_owned);
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(|error| Error {
             what: format!("make the state directory {}: {error}", directory.display()),
             remedy: "give one that this user may write to: --state-dir DIR".to_owned(),
@@ -134,6 +134,35 @@ impl State {
             .map_err(|error| failed("write", &error))?;
         Ok(Claim { _lock: lock, ledger: path.with_extension("redb") })
     }
+}
+
+/// Where a daemon has its control socket whose state directory was given as `directory`.
+pub fn control_directory(directory: Option<&Path>) -> PathBuf {
+    directory.map(Path::to_owned).or_else(runtime_directory).unwrap_or_else(usual_here)
+}
+
+/// Where the control socket of a daemon may be, for one who asks from a shell of their own.
+pub fn control_directories(directory: Option<&Path>) -> Vec<PathBuf> {
+    if let Some(directory) = directory {
+        return vec![directory.to_owned()];
+    }
+    let mut directories: Vec<PathBuf> = runtime_directory().into_iter().collect();
+    for usual in [PathBuf::from(RUNTIME), usual_here()] {
+        if !directories.contains(&usual) {
+            directories.push(usual);
+        }
+    }
+    directories
+}
+
+/// The one that systemd made; it separates several by colons.
+fn runtime_directory() -> Option<PathBuf> {
+    let directories = std::env::var_os("RUNTIME_DIRECTORY")?;
+    std::env::split_paths(&directories).next().filter(|directory| directory.is_absolute())
+}
+
+fn usual_here() -> PathBuf {
+    usual(nix::unistd::geteuid().is_root(), |name| std::env::var_os(name).map(PathBuf::from))
 }
 
 /// systemd names a directory for its services; others follow the standards.

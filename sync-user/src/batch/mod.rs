@@ -60,6 +60,14 @@ pub struct Batcher {
     overflows: u64,
 }
 
+/// A place behind changes that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// When the last of the files is looked at that are open: files are put off by the same time,
+    /// so that those which come later are due later.
+    open_until: Option<Stamp>,
+}
+
 impl Batcher {
     pub fn new(config: Config) -> Self {
         Self {
@@ -78,6 +86,24 @@ impl Batcher {
     /// How many paths wait, ready or open.
     pub fn waiting(&self) -> usize {
         self.ready.len() + self.open.len()
+    }
+
+    /// Since when the oldest path waits that shall be looked at in the next batch. Files that
+    /// stay open wait on purpose, and do not count.
+    pub fn waiting_since(&self) -> Option<Stamp> {
+        self.ready_since
+    }
+
+    /// Stands behind everything that waits now, for [`is_past`](Self::is_past).
+    pub fn end(&self) -> End {
+        End { open_until: self.open.last_due() }
+    }
+
+    /// Whether nothing waits any more that did when `end` was taken. Files that stayed open were
+    /// waited for until their time came.
+    pub fn is_past(&self, end: End) -> bool {
+        let open = self.open.first_due().is_some_and(|due| Some(due) <= end.open_until);
+        self.ready.is_empty() && !open
     }
 
     /// How often [`Config::backlog_max`] was reached.

@@ -54,6 +54,10 @@ impl OpenFiles {
         self.by_due.first().map(|(due, _)| *due)
     }
 
+    pub(super) fn last_due(&self) -> Option<Stamp> {
+        self.by_due.last().map(|(due, _)| *due)
+    }
+
     /// Takes out one file that is due at `now`.
     pub(super) fn pop_due(&mut self, now: Stamp) -> Option<(TreePath, Waiting)> {
         if self.first_due()? > now {

@@ -308,3 +308,26 @@ proptest! {
         prop_assert_eq!(source, target);
     }
 }
+
+#[test]
+fn an_end_is_passed_once_all_before_it_was_handed_over() {
+    let mut batcher = Batcher::new(config());
+    assert!(batcher.is_past(batcher.end()), "nothing waits");
+    let (start, interval) = (Stamp(1_000_000_000), Duration::from_secs(1));
+    batcher.push(change(Kind::Writing, "open", 10), 0, start);
+    batcher.push(change(Kind::Written, "a", 11), 0, start);
+    let end = batcher.end();
+    assert!(batcher.close(Room::Idle, start).is_some());
+    assert!(!batcher.is_past(end), "a file is open");
+    batcher.push(change(Kind::Writing, "later", 12), 0, start.plus(Duration::from_millis(1)));
+    assert!(batcher.close(Room::Idle, start.plus(interval)).is_some());
+    assert!(batcher.is_past(end), "what came later need not be waited for");
+    batcher.push(change(Kind::Writing, "moved", 13), 0, start.plus(interval));
+    let end = batcher.end();
+    let moved = Kind::Moved { from: path("moved"), directory: false };
+    batcher.push(change(moved, "b", 14), 0, start.plus(interval));
+    assert!(batcher.close(Room::Idle, start.plus(interval)).is_some());
+    assert!(!batcher.is_past(end), "it is open by its new name");
+    assert!(batcher.close(Room::Idle, start.plus(interval * 2)).is_some());
+    assert!(batcher.is_past(end));
+}

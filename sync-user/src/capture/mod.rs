@@ -15,6 +15,7 @@ pub use requirements::{Requirement, Requirements, State as RequirementState, req
 
 use std::path::PathBuf;
 
+use crate::barrier::Barrier;
 use crate::model::{Captured, TreePath};
 use crate::shutdown::Stop;
 use sync_ebpf::IGNORED_MAX;
@@ -42,12 +43,20 @@ pub struct Config {
     excluded: Vec<TreePath>,
     /// A hook to leave out, which only a test does.
     without: Option<&'static str>,
+    barrier: Option<Barrier>,
 }
 
 impl Config {
     pub fn new(root: PathBuf, backend: Backend) -> Self {
         let (ignored, excluded) = (Vec::new(), Vec::new());
-        Self { root, backend, ring_bytes: RING_BYTES, ignored, excluded, without: None }
+        Self { root, backend, ring_bytes: RING_BYTES, ignored, excluded, without: None, barrier: None }
+    }
+
+    /// Passes on the markers of `barrier`, each behind everything that happened before it.
+    #[must_use]
+    pub fn with_barrier(mut self, barrier: Barrier) -> Self {
+        self.barrier = Some(barrier);
+        self
     }
 
     /// Sets the size of the eBPF ring, in bytes; the kernel takes the next power of two, from

@@ -1,6 +1,7 @@
 //! Defines the flags of `ksyncd run`: each once, with its documentation and its default.
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -86,6 +87,11 @@ pub(super) struct Run {
     /// What is on the target's disk before a change counts as replicated
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = DurabilityFlag::Batch)]
     pub(super) durability: DurabilityFlag,
+
+    /// Serve metrics for Prometheus at /metrics, and a page for people at /, by HTTP at this address
+    /// [default: no]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(super) metrics_listen: Option<SocketAddr>,
 
     /// What to log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]

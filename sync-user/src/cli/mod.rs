@@ -1,6 +1,8 @@
 //! Reads the command line, and starts what it asks for.
 
 #[cfg(feature = "source")]
+mod ask;
+#[cfg(feature = "source")]
 mod check;
 #[cfg(feature = "source")]
 mod flags;
@@ -14,9 +16,11 @@ mod signals;
 #[cfg(feature = "source")]
 mod state;
 #[cfg(feature = "source")]
-mod table;
+mod status;
 #[cfg(feature = "source")]
 mod tail;
+#[cfg(feature = "source")]
+mod wait;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -52,6 +56,12 @@ enum Command {
         #[arg(value_name = "DIR", default_value = ".")]
         source: PathBuf,
     },
+    /// Say how a running daemon is: each target's state, lag and problems
+    #[cfg(feature = "source")]
+    Status(status::Status),
+    /// Wait until what was changed before is acknowledged by all targets
+    #[cfg(feature = "source")]
+    Wait(wait::Wait),
     /// Print changes below a directory as they are seen, with the process behind each
     #[cfg(feature = "source")]
     Tail(tail::Tail),
@@ -67,10 +77,14 @@ enum Command {
 pub fn main() -> Exit {
     match Arguments::parse().command {
         #[cfg(feature = "source")]
-        Command::Run(flags) => run::run(*flags),
+        Command::Run(flags) => run::run(&flags),
         Command::Receive { root } => receive::receive(&root),
         #[cfg(feature = "source")]
         Command::Check { source } => check::check(&source),
+        #[cfg(feature = "source")]
+        Command::Status(flags) => status::status(&flags),
+        #[cfg(feature = "source")]
+        Command::Wait(flags) => wait::wait(&flags),
         #[cfg(feature = "source")]
         Command::Tail(flags) => tail::tail(flags),
         #[cfg(feature = "source")]
@@ -81,6 +95,13 @@ pub fn main() -> Exit {
             Err(error) => fail(Exit::Failure, &format!("{error:#}"), None),
         },
     }
+}
+
+/// Prints a text that ends with one line end, to standard output.
+#[cfg(feature = "source")]
+fn print(text: &str) {
+    // Nobody reads it when standard output is closed.
+    let _closed = writeln!(std::io::stdout().lock(), "{}", text.trim_end_matches('\n'));
 }
 
 /// Tells why the program ends, and what to do about it, on standard error.

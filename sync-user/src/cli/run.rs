@@ -1,21 +1,22 @@
 //! Runs the source side: from flags to a running daemon, and to an exit status.
 
+use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::flags::Run;
-use super::table::print_table;
 use super::{fail, signals};
+use crate::control::{self, Place, Watched};
 use crate::daemon::{self, Ended, Error, Gauges, Started};
 use crate::exit::Exit;
-use crate::metrics::{Counters, Latency};
 use crate::ship::{Access, Terms, receiver};
 use crate::shutdown::Stop;
 use crate::state::{self, Claim, State};
 use crate::tree::Excludes;
-use crate::{batch, logging};
+use crate::{batch, http, logging};
 
 /// Paths that may wait for one target, ready or open: some 50 MB of names.
 const BACKLOG_MAX: usize = 200_000;
@@ -23,17 +24,19 @@ const BACKLOG_MAX: usize = 200_000;
 /// How long the network, and each answer of a server, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) fn run(flags: Run) -> Exit {
+pub(super) fn run(flags: &Run) -> Exit {
     logging::start(flags.log_level);
     let excludes = match Excludes::new(&flags.excludes) {
         Ok(excludes) => excludes,
         Err(error) => return fail(Exit::Usage, &error, None),
     };
-    let gauges = Gauges { latency: Arc::new(Latency::new()), counters: Arc::new(Counters::default()) };
-    let started: Arc<OnceLock<Started>> = Arc::default();
-    let flags = Arc::new(flags);
+    let gauges = match Gauges::new(&flags.targets) {
+        Ok(gauges) => gauges,
+        Err(error) => return fail(Exit::Failure, &format!("make an event descriptor: {error}"), None),
+    };
+    let watched = Arc::new(watched(flags, gauges.clone()));
 
-    let stop = match prepare(&flags, &gauges, &started) {
+    let stop = match prepare(&watched) {
         Ok(stop) => stop,
         Err(error) => return fail(Exit::Failure, &format!("prepare for signals: {error}"), None),
     };
@@ -41,10 +44,20 @@ pub(super) fn run(flags: Run) -> Exit {
         Ok(receiver) => receiver,
         Err(error) => return fail(Exit::Failure, &format!("read this program: {error}"), None),
     };
-    let claims = match claim(&flags) {
+    let claims = match claim(flags) {
         Ok(claims) => claims,
         Err(error) => return fail(Exit::Failure, &error, Some(&error.remedy)),
     };
+    if let Some(address) = flags.metrics_listen {
+        match http::serve(address, Arc::clone(&watched), stop.clone()) {
+            Ok(address) => info!("metrics are at http://{address}/metrics"),
+            Err(error) => {
+                let remedy = "give another address, or a free port: --metrics-listen 127.0.0.1:9847";
+                return fail(Exit::Failure, &format!("listen at {address}: {error}"), Some(remedy));
+            }
+        }
+    }
+    let control = listen(flags, &watched, &stop);
     let config = daemon::Config {
         source: flags.source.clone(),
         excludes,
@@ -73,13 +86,48 @@ pub(super) fn run(flags: Run) -> Exit {
         let targets = flags.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         info!(source = %flags.source.display(), targets, capture = now.backend, "{}", now.reason);
         // Set once: a run starts once.
-        let _first = started.set(now.clone());
+        let _first = watched.started.set(now.clone());
     };
     let result = daemon::run(config, &gauges, &stop, greet);
-    if let Some(started) = started.get() {
-        print_table(&flags, started, &gauges);
+    print_table(&watched);
+    drop(claims);
+    stop.request();
+    if let Some(control) = control {
+        // Its panic was told, and changes nothing any more.
+        let _panicked = control.join();
     }
     conclude(result)
+}
+
+fn watched(flags: &Run, gauges: Gauges) -> Watched {
+    Watched {
+        source: flags.source.canonicalize().unwrap_or_else(|_| flags.source.clone()).display().to_string(),
+        targets: flags.targets.iter().map(ToString::to_string).collect(),
+        batch_delay: flags.batch_delay,
+        batch_max_delay: flags.batch_max_delay,
+        batch_max_changes: flags.batch_max_changes,
+        gauges,
+        started: OnceLock::new(),
+    }
+}
+
+/// Lets others ask how it goes. Replication does not depend on it, so it may fail.
+fn listen(flags: &Run, watched: &Arc<Watched>, stop: &Stop) -> Option<JoinHandle<()>> {
+    let place = Place::new(&state::control_directory(flags.state_dir.as_deref()));
+    let serving = place.bind().and_then(|socket| control::serve(socket, Arc::clone(watched), stop.clone()));
+    let failed = |error| {
+        let directory = place.path().display();
+        warn!("make a control socket in {directory}: {error}; nobody can ask this run how it is");
+    };
+    serving.map_err(failed).ok()
+}
+
+/// Prints to standard output; the log has standard error.
+fn print_table(watched: &Watched) {
+    if let Some(table) = watched.table() {
+        // Nobody reads it when standard output is closed.
+        let _closed = write!(std::io::stdout().lock(), "\n{table}");
+    }
 }
 
 /// Claims every target, for as long as the run takes.
@@ -90,15 +138,11 @@ fn claim(flags: &Run) -> Result<Vec<Claim>, state::Error> {
     flags.targets.iter().map(|target| state.claim(&source, &target.to_string())).collect()
 }
 
-fn prepare(flags: &Arc<Run>, gauges: &Gauges, started: &Arc<OnceLock<Started>>) -> std::io::Result<Stop> {
+fn prepare(watched: &Arc<Watched>) -> std::io::Result<Stop> {
     let stop = Stop::new()?;
     let blocked = signals::block()?;
-    let (flags, gauges, started) = (Arc::clone(flags), gauges.clone(), Arc::clone(started));
-    signals::serve(blocked, stop.clone(), move || {
-        if let Some(started) = started.get() {
-            print_table(&flags, started, &gauges);
-        }
-    })?;
+    let watched = Arc::clone(watched);
+    signals::serve(blocked, stop.clone(), move || print_table(&watched))?;
     Ok(stop)
 }
 

@@ -9,6 +9,8 @@ use tracing::{debug, warn};
 
 use super::Gauges;
 use super::mailbox::Mailbox;
+use super::markers::{Queued, Waiting};
+use crate::barrier::Barrier;
 use crate::batch::{self, Batcher, Room};
 use crate::clock;
 use crate::metrics::Stage;
@@ -26,11 +28,24 @@ pub(super) struct Lane {
     batcher: Batcher,
     mailbox: Mailbox,
     overflows: u64,
+    /// Which of the targets it leads to, counted from 0.
+    index: usize,
+    /// Batches that were left in the mailbox until now.
+    left: u64,
+    markers: Waiting,
 }
 
 impl Lane {
-    pub(super) fn new(config: batch::Config, mailbox: Mailbox) -> Self {
-        Self { batcher: Batcher::new(config), mailbox, overflows: 0 }
+    pub(super) fn new(config: batch::Config, mailbox: Mailbox, index: usize) -> Self {
+        let (batcher, markers) = (Batcher::new(config), Waiting::default());
+        Self { batcher, mailbox, overflows: 0, index, left: 0, markers }
+    }
+
+    fn pass_markers(&mut self, barrier: &Barrier) {
+        if let Some(marker) = self.markers.passed(&self.batcher) {
+            barrier.batched(self.index, marker, self.left);
+            self.mailbox.wake();
+        }
     }
 }
 
@@ -46,11 +61,24 @@ pub(super) fn run(
     flush_max: Duration,
 ) -> usize {
     let mut noticed = noticed.clone();
+    let mut queued = Queued::default();
     loop {
-        let now = clock::now();
-        for lane in &mut lanes {
-            close(lane, now);
+        queued.look(&gauges.barrier, || exit.changes().len());
+        if let Some(gap) = exit.lost() {
+            push_gap(&gap, &mut lanes, gauges, clock::now());
         }
+        if let Some(marker) = queued.arrived() {
+            for lane in &mut lanes {
+                lane.markers.place(marker, &lane.batcher);
+                lane.pass_markers(&gauges.barrier);
+            }
+        }
+        let now = clock::now();
+        for (lane, target) in lanes.iter_mut().zip(&*gauges.targets) {
+            close(lane, now, &gauges.barrier);
+            target.gathering.set(lane.batcher.waiting(), lane.batcher.waiting_since());
+        }
+        gauges.counters.queue_length.set(exit.changes().len());
         let wait = lanes
             .iter()
             .filter_map(|lane| lane.batcher.deadline(lane.mailbox.room()))
@@ -58,7 +86,7 @@ pub(super) fn run(
             .map_or(LOSS_CHECK, |deadline| deadline.since(now).min(LOSS_CHECK));
         select! {
             recv(exit.changes()) -> captured => match captured {
-                Ok(captured) => take(captured, &mut lanes, exit, tree, gauges),
+                Ok(captured) => queued.taken(take(captured, &mut lanes, exit, tree, gauges)),
                 Err(_) => break,
             },
             recv(noticed) -> notice => if notice.is_err() {
@@ -66,31 +94,36 @@ pub(super) fn run(
                 noticed = crossbeam::channel::never();
                 stop.request();
             },
+            recv(gauges.barrier.notices()) -> _ => {}
             default(wait) => {}
-        }
-        if let Some(gap) = exit.lost() {
-            push_gap(&gap, &mut lanes, gauges, clock::now());
         }
     }
     flush(lanes, abandon, flush_max)
 }
 
-fn close(lane: &mut Lane, now: Stamp) {
+fn close(lane: &mut Lane, now: Stamp, barrier: &Barrier) {
     if let Some(batch) = lane.batcher.close(lane.mailbox.room(), now) {
         debug!(looks = batch.looks.len(), moves = batch.moves.len(), "closed a batch");
         // There was room a moment ago and only this thread fills it: the replica has ended.
-        let _ended = lane.mailbox.leave(batch);
+        if lane.mailbox.leave(batch).is_ok() {
+            lane.left += 1;
+            lane.pass_markers(barrier);
+        }
     }
 }
 
-fn take(first: Captured, lanes: &mut [Lane], exit: &Exit, tree: &Tree, gauges: &Gauges) {
+/// Gives `first`, and what else waits in the queue, to every lane; says how many that were.
+fn take(first: Captured, lanes: &mut [Lane], exit: &Exit, tree: &Tree, gauges: &Gauges) -> usize {
+    let mut count = 0;
     for captured in std::iter::once(first).chain(exit.changes().try_iter().take(TAKEN_AT_ONCE_MAX)) {
         let taken = clock::now();
+        count += 1;
         match captured {
             Captured::Change(change) => push(change, lanes, tree, gauges, taken),
             Captured::Gap(gap) => push_gap(&gap, lanes, gauges, taken),
         }
     }
+    count
 }
 
 fn push(change: Change, lanes: &mut [Lane], tree: &Tree, gauges: &Gauges, taken: Stamp) {
@@ -115,7 +148,7 @@ fn push(change: Change, lanes: &mut [Lane], tree: &Tree, gauges: &Gauges, taken:
         lane.batcher.push(change.clone(), bytes, taken);
         if lane.batcher.overflows() > lane.overflows {
             lane.overflows = lane.batcher.overflows();
-            gauges.counters.gaps.add(1);
+            gauges.counters.gap(Reason::BacklogFull, 0, 1);
             warn!("a target is so far behind that its backlog became one rescan of the source");
         }
     }
@@ -142,8 +175,7 @@ fn without_excluded(change: Change, tree: &Tree) -> Option<Change> {
 }
 
 fn push_gap(gap: &Gap, lanes: &mut [Lane], gauges: &Gauges, taken: Stamp) {
-    gauges.counters.gaps.add(lanes.len() as u64);
-    gauges.counters.lost_events.add(gap.lost);
+    gauges.counters.gap(gap.reason, gap.lost, lanes.len() as u64);
     let Gap { place, reason, lost, .. } = gap;
     if *reason == Reason::Unresolved {
         // Nothing was lost but where it happened.

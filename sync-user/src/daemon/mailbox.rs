@@ -42,6 +42,11 @@ impl Mailbox {
         }
     }
 
+    /// Has the replica look up, though there is no batch.
+    pub(super) fn wake(&self) {
+        ring(&self.bell);
+    }
+
     /// Leaves a batch; gives it back when the mailbox is taken, or its replica has ended.
     pub(super) fn leave(&self, batch: Batch) -> Result<(), Batch> {
         match self.batches.try_send(batch) {
@@ -82,9 +87,13 @@ pub(super) enum Delivery {
 }
 
 impl Post {
-    pub(super) fn take(&self) -> Delivery {
-        // Silences the bell first: a batch that is left meanwhile rings it again.
+    /// Silences the bell. To be called before looking at what it may have rung for: what comes
+    /// meanwhile rings it again.
+    pub(super) fn hush(&self) {
         let _silent = self.bell.read();
+    }
+
+    pub(super) fn take(&self) -> Delivery {
         match self.batches.try_recv() {
             Ok(batch) => Delivery::Batch(batch),
             Err(TryRecvError::Empty) => Delivery::Nothing,

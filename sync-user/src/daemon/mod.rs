@@ -9,6 +9,7 @@
 
 mod batching;
 mod mailbox;
+mod markers;
 mod observe;
 mod replica;
 
@@ -17,7 +18,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::metrics::{Counters, Latency};
+use crate::barrier::Barrier;
+use crate::metrics::{Counters, Latency, Target};
 use crate::model::{Preserve, Stamp};
 use crate::ship::{Access, ConnectError, TargetAddress, Terms};
 use crate::shutdown::Stop;
@@ -26,7 +28,7 @@ use crate::{batch, capture, clock, queue};
 
 /// How many changes fit between capture and the batcher: about 40 MB when full of long paths,
 /// and more than a burst delivers while the batcher is being scheduled.
-const QUEUE_CAPACITY: usize = 1 << 18;
+pub const QUEUE_CAPACITY: usize = 1 << 18;
 
 /// How long the end of a run waits for what is on its way.
 const FLUSH_MAX: Duration = Duration::from_secs(10);
@@ -55,6 +57,20 @@ pub struct Config {
 pub struct Gauges {
     pub latency: Arc<Latency>,
     pub counters: Arc<Counters>,
+    /// In the order of [`Config::targets`].
+    pub targets: Arc<[Target]>,
+    /// For those who wait until all that was captured is acknowledged.
+    pub barrier: Barrier,
+}
+
+impl Gauges {
+    /// Gauges of a run with these targets.
+    pub fn new(targets: &[TargetAddress]) -> nix::Result<Self> {
+        let now = clock::now();
+        let barrier = Barrier::new(targets.len())?;
+        let targets = targets.iter().map(|target| Target::new(target.to_string(), now)).collect();
+        Ok(Self { latency: Arc::default(), counters: Arc::default(), targets, barrier })
+    }
 }
 
 /// Why a run could not start, or ended by itself.
@@ -102,7 +118,8 @@ pub fn run(
     let tree = Arc::new(Tree::open(&source, excludes, preserve)?);
     let capture_config = capture::Config::new(tree.root().to_path_buf(), backend)
         .with_ring_bytes(ring_bytes)
-        .without_below(left_out);
+        .without_below(left_out)
+        .with_barrier(gauges.barrier.clone());
     let (capture, reason) = capture::open(&capture_config)?;
     started(&Started {
         backend: capture.name(),
@@ -117,9 +134,10 @@ pub fn run(
     let mut lanes = Vec::new();
     let mut replicas = Vec::new();
     let alone = targets.len() == 1;
-    for (target, ledger) in targets {
+    for (index, (target, ledger)) in targets.into_iter().enumerate() {
         let (mailbox, post) = mailbox::mailbox(leaving.clone())?;
         let replica = replica::Replica::new(replica::Setup {
+            index,
             target: target.clone(),
             access: access.clone(),
             alone,
@@ -133,7 +151,7 @@ pub fn run(
             stop: stop.clone(),
             abandon: abandon.clone(),
         });
-        lanes.push(batching::Lane::new(batch.clone(), mailbox));
+        lanes.push(batching::Lane::new(batch.clone(), mailbox, index));
         let name = format!("replica {}", target.host());
         let thread = thread::Builder::new().name(name).spawn(move || replica.run())?;
         replicas.push((target, thread));

@@ -1,6 +1,10 @@
 //! Counts what happens, since the start of the run.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::model::Reason;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -9,6 +13,20 @@ pub struct Counter(AtomicU64);
 impl Counter {
     pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    pub fn set(&self, value: usize) {
+        self.0.store(value as u64, Ordering::Relaxed);
     }
 
     pub fn get(&self) -> u64 {
@@ -42,4 +60,26 @@ pub struct Counters {
     pub problems: Counter,
     /// Connections that were lost or could not be made.
     pub reconnects: Counter,
+    /// Changes that wait between capture and the batcher.
+    pub queue_length: Gauge,
+    /// Gaps, and events lost in them, by what caused them.
+    by_reason: Mutex<BTreeMap<Reason, (u64, u64)>>,
+}
+
+impl Counters {
+    /// Counts a gap that has to be rescanned for so many `targets`, and the events that were lost
+    /// in it.
+    pub fn gap(&self, reason: Reason, lost: u64, targets: u64) {
+        self.gaps.add(targets);
+        self.lost_events.add(lost);
+        let mut by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let (gaps, events) = by_reason.entry(reason).or_default();
+        *gaps += 1;
+        *events += lost;
+    }
+
+    /// How many gaps there were for each reason, and how many events were lost in them.
+    pub fn gaps_by_reason(&self) -> BTreeMap<Reason, (u64, u64)> {
+        self.by_reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }

@@ -60,6 +60,13 @@ impl Host {
         command
     }
 
+    /// `ksyncd NAME` for the daemons of this machine.
+    pub(crate) fn ask(&self, name: &str) -> Command {
+        let mut command = Command::new(KSYNCD);
+        command.arg(name).arg("--state-dir").arg(self.path().join("state"));
+        command
+    }
+
     /// Starts the daemon, and waits until the two trees are equal.
     pub(crate) fn start(&self) -> Daemon {
         let mut daemon = Daemon::start(self.run());

@@ -8,8 +8,11 @@
 mod convergence;
 mod host;
 mod hostile;
+mod http;
 mod ledger;
 mod messages;
 mod metadata;
 mod recovery;
+mod status;
 mod tail;
+mod wait;

@@ -209,6 +209,52 @@ fn a_second_daemon_for_the_same_target() {
 }
 
 #[test]
+fn nobody_to_ask() {
+    let host = Host::new();
+    for name in ["status", "wait"] {
+        let ended = run(host.ask(name));
+        assert_eq!(ended.status.code(), Some(75));
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(said(&host, &ended), @r"
+            ksyncd: no daemon is running: nobody listens in [host]/state
+              hint: start one by ksyncd run, or say which state directory it was given: --state-dir DIR
+            ");
+        }
+    }
+    let _daemon = host.start();
+    let mut command = host.ask("status");
+    command.args(["--source", "/srv/other"]);
+    let ended = run(command);
+    assert_eq!(ended.status.code(), Some(75));
+    insta::assert_snapshot!(said(&host, &ended), @r"
+    ksyncd: no daemon replicates that source; running are those of [host]/source
+      hint: give one of these as --source, or none to ask all
+    ");
+}
+
+#[test]
+fn a_wait_in_vain() {
+    let mut host = Host::new();
+    let mut daemon = host.start();
+    host.sshd.stop();
+    daemon.wait_for_log("cannot be reached");
+    fs::write(host.source().join("page"), "x").unwrap();
+    let mut command = host.ask("wait");
+    command.args(["--timeout", "500ms"]);
+    let ended = run(command);
+    assert_eq!(ended.status.code(), Some(3));
+    insta::assert_snapshot!(said(&host, &ended), @r"
+    ksyncd: not everything is acknowledged yet
+      127.0.0.1:[host]/target: down, 1 changes on their way; 127.0.0.1 port [port] cannot be reached: Connection refused (os error 111)
+    ");
+    let mut command = host.ask("wait");
+    command.args(["--path", "/etc"]);
+    let ended = run(command);
+    assert_eq!(ended.status.code(), Some(1));
+    insta::assert_snapshot!(said(&host, &ended), @"ksyncd: /etc is not below the source [host]/source");
+}
+
+#[test]
 fn bad_flags() {
     let host = Host::new();
     let with = |words: &[&str]| {

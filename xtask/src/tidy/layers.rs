@@ -13,11 +13,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("state", &[]),
     ("wire", &["model"]),
     ("metadata", &["model"]),
-    ("metrics", &[]),
+    ("metrics", &["model"]),
+    ("barrier", &["model"]),
     ("tree", &["model", "metadata"]),
     ("ledger", &["model"]),
     ("queue", &["model", "clock"]),
-    ("capture", &["model", "clock", "shutdown"]),
+    ("capture", &["model", "clock", "shutdown", "barrier"]),
     ("batch", &["model"]),
     ("plan", &["model", "ledger"]),
     ("ship", &["model", "clock", "wire", "metadata", "tree"]),
@@ -26,16 +27,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "model", "clock", "shutdown", "wire", "metadata", "metrics", "tree", "ledger", "queue",
-            "capture", "batch", "plan", "ship",
+            "model", "clock", "shutdown", "wire", "metadata", "metrics", "barrier", "tree", "ledger",
+            "queue", "capture", "batch", "plan", "ship",
         ],
     ),
+    ("control", &["model", "clock", "shutdown", "metrics", "barrier", "daemon"]),
+    ("http", &["clock", "shutdown", "metrics", "daemon", "control"]),
     ("demo", &["clock"]),
     (
         "cli",
         &[
-            "clock", "model", "shutdown", "exit", "logging", "state", "metrics", "tree", "ledger", "queue",
-            "capture", "batch", "ship", "receiver", "daemon", "demo",
+            "clock", "model", "shutdown", "exit", "logging", "state", "metrics", "barrier", "tree", "ledger",
+            "queue", "capture", "batch", "ship", "receiver", "daemon", "control", "http", "demo",
         ],
     ),
 ];

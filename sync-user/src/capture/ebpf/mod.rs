@@ -26,6 +26,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::mounts::Mounts;
 use super::unplaced::Unplaced;
 use super::{Config, Error, Source};
+use crate::barrier::Barrier;
 use crate::clock;
 use crate::model::{Captured, Change, Gap, Kind, Reason, Stamp, TreePath};
 use crate::shutdown::Stop;
@@ -61,6 +62,7 @@ pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
         held: Held::default(),
         epoch: clock::now(),
         unplaced: Unplaced::default(),
+        barrier: config.barrier.clone(),
     }))
 }
 
@@ -96,6 +98,7 @@ struct Capture {
     /// When the first of them was kept back.
     epoch: Stamp,
     unplaced: Unplaced,
+    barrier: Option<Barrier>,
 }
 
 impl Source for Capture {
@@ -116,10 +119,12 @@ impl Source for Capture {
         loop {
             // SAFETY: the ring is owned by `self`, and stays open meanwhile.
             let ring = unsafe { BorrowedFd::borrow_raw(self.loaded.ring.as_raw_fd()) };
+            let asked = self.barrier.as_ref().map_or_else(|| stop.as_fd(), AsFd::as_fd);
             let mut ready = [
                 PollFd::new(ring, PollFlags::POLLIN),
                 PollFd::new(stop.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.mounts.as_fd(), PollFlags::POLLPRI),
+                PollFd::new(asked, PollFlags::POLLIN),
             ];
             let nap = self.nap(clock::now());
             match poll(&mut ready, PollTimeout::try_from(nap.as_millis()).unwrap_or(PollTimeout::MAX)) {
@@ -135,11 +140,20 @@ impl Source for Capture {
             if woken && !last && self.pace.lingers(clock::now()) {
                 std::thread::sleep(LINGER);
             }
+            let marker = self.barrier.as_ref().and_then(Barrier::placed);
             self.drain(deliver);
-            self.end_epoch_of_writes(last, deliver);
-            self.unplaced.tell(last, clock::now(), deliver);
-            if last || clock::now().since(self.checked) >= LOSS_CHECK {
+            while marker.is_some() && self.holds_more() {
+                std::thread::yield_now();
+                self.drain(deliver);
+            }
+            let all = last || marker.is_some();
+            self.end_epoch_of_writes(all, deliver);
+            self.unplaced.tell(all, clock::now(), deliver);
+            if all || clock::now().since(self.checked) >= LOSS_CHECK {
                 self.count_losses(deliver);
+            }
+            if let (Some(barrier), Some(marker)) = (&self.barrier, marker) {
+                barrier.captured(marker);
             }
             if last {
                 return Ok(());
@@ -155,6 +169,15 @@ impl Capture {
         let waits = [epoch, self.unplaced.due_in(now)];
         // Rounded up, so that the time has come when it is over.
         waits.into_iter().flatten().min().map_or(LOSS_CHECK, |wait| wait + Duration::from_millis(1))
+    }
+
+    /// Whether there is a record in the ring, be it one that a program is still writing: behind
+    /// such a one there may be others that are complete, and cannot be read yet.
+    fn holds_more(&self) -> bool {
+        // SAFETY: the ring is owned by `self`, and stays open meanwhile.
+        let ring = unsafe { BorrowedFd::borrow_raw(self.loaded.ring.as_raw_fd()) };
+        let mut ready = [PollFd::new(ring, PollFlags::POLLIN)];
+        poll(&mut ready, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Takes all that is in the ring. Writes to open files are kept back, everything else is

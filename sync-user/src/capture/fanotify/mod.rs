@@ -19,6 +19,7 @@ use std::os::fd::AsFd;
 use super::mounts::Mounts;
 use super::unplaced::Unplaced;
 use super::{Backend, Config, Error, Source};
+use crate::barrier::Barrier;
 use crate::clock;
 use crate::model::{Captured, Origin, Reason};
 use crate::shutdown::Stop;
@@ -44,6 +45,7 @@ struct Fanotify {
     unplaced: Unplaced,
     /// Processes whose changes are marked.
     ignored: Vec<u32>,
+    barrier: Option<Barrier>,
 }
 
 /// Marks the file system of the root; from then on nothing that changes below goes unseen.
@@ -51,8 +53,8 @@ pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
     let group = Group::open(config)?;
     let handles = Handles::open(&config.root)?;
     let mounts = Mounts::open(&config.root)?;
-    let (unplaced, ignored) = (Unplaced::default(), config.ignored.clone());
-    Ok(Box::new(Fanotify { group, handles, mounts, unplaced, ignored }))
+    let (unplaced, ignored, barrier) = (Unplaced::default(), config.ignored.clone(), config.barrier.clone());
+    Ok(Box::new(Fanotify { group, handles, mounts, unplaced, ignored, barrier }))
 }
 
 /// Whether this process may use fanotify on the file system of `root`: marks it, and lets go.
@@ -84,10 +86,12 @@ impl Source for Fanotify {
     fn run(mut self: Box<Self>, deliver: &mut dyn FnMut(Captured), stop: &Stop) -> Result<(), Error> {
         let mut buffer = vec![0; READ_BYTES];
         loop {
+            let asked = self.barrier.as_ref().map_or_else(|| stop.as_fd(), AsFd::as_fd);
             let mut ready = [
                 PollFd::new(self.group.as_fd(), PollFlags::POLLIN),
                 PollFd::new(stop.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.mounts.as_fd(), PollFlags::POLLPRI),
+                PollFd::new(asked, PollFlags::POLLIN),
             ];
             // Rounded up, so that the time has come when it is over.
             let due = self.unplaced.due_in(clock::now()).map(|wait| wait.as_millis() + 1);
@@ -104,8 +108,12 @@ impl Source for Fanotify {
             }
             // Asked before the drain, so that the last drain comes after the request.
             let last = stop.requested();
+            let marker = self.barrier.as_ref().and_then(Barrier::placed);
             let events = self.drain(&mut buffer, deliver)?;
-            self.unplaced.tell(last, clock::now(), deliver);
+            self.unplaced.tell(last || marker.is_some(), clock::now(), deliver);
+            if let (Some(barrier), Some(marker)) = (&self.barrier, marker) {
+                barrier.captured(marker);
+            }
             if last {
                 return Ok(());
             }

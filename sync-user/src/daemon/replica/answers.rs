@@ -39,6 +39,7 @@ impl Replica {
         flight.planned.becomes = Some(held);
         let path = flight.step().path().clone();
         self.setup.gauges.counters.bytes_shipped.add(version.size);
+        self.target().bytes_shipped.add(version.size);
         // The next plan is made only when all content of this one is on its way, so nothing
         // that was planned since has moved the path.
         self.ledger.set(path.clone(), Known::Holds(held));
@@ -53,6 +54,8 @@ impl Replica {
             }
         }
         if torn {
+            // All that was there when its batch was planned is on its way.
+            self.retries.owe_since(self.debts.taken());
             self.look_again(path, Depth::Entry, self.setup.open_file_interval);
         }
     }
@@ -60,6 +63,7 @@ impl Replica {
     /// A file was gone when its content was wanted, which a change on its way will tell more
     /// of; or it could not be read.
     pub(super) fn unsent(&mut self, ticket: Ticket, failure: Option<String>) {
+        self.retries.owe_since(self.debts.since(ticket));
         let Some(flight) = self.flights.withdraw(ticket, &mut self.ledger, |_, _| ()) else {
             return;
         };
@@ -72,6 +76,7 @@ impl Replica {
 
     pub(super) fn answered(&mut self, ticket: Ticket, receipt: Receipt) {
         let Receipt { sequence: _, outcome, took } = receipt;
+        self.retries.owe_since(self.debts.since(ticket));
         match outcome {
             Outcome::Applied { lacks } => {
                 if let Some(flight) = self.flights.land(ticket) {
@@ -96,6 +101,7 @@ impl Replica {
         if let Some(stamps) = flight.stamps {
             let now = clock::now();
             gauges.counters.changes_shipped.add(1);
+            self.target().changes_shipped.add(1);
             gauges.latency.record(Stage::Batch, flight.closed.since(stamps.taken));
             gauges.latency.record(Stage::Ship, now.since(flight.closed).saturating_sub(took));
             gauges.latency.record(Stage::Apply, took);

@@ -6,10 +6,12 @@
 
 mod answers;
 mod comparison;
+mod debts;
 mod flights;
 mod healing;
 mod keeper;
 mod lacks;
+mod report;
 mod retries;
 mod trust;
 
@@ -27,6 +29,7 @@ use super::observe::{is_excluded, names_of_moves, observe, present};
 use crate::batch::Room;
 use crate::clock;
 use crate::ledger::{About, Held, Known, Ledger, Links};
+use crate::metrics::Connection;
 use crate::model::{Aspect, Batch, Depth, FileKind, Look, Stamp, TreePath};
 use crate::plan::{self, Planned};
 use crate::ship::{
@@ -34,6 +37,7 @@ use crate::ship::{
 };
 use crate::shutdown::Stop;
 use crate::tree::Tree;
+use debts::Debts;
 use flights::Flights;
 use healing::Healing;
 use keeper::Keeper;
@@ -58,6 +62,8 @@ const IDENTITY_RETRY: Duration = Duration::from_secs(1);
 
 /// What a replica is made of.
 pub(super) struct Setup {
+    /// Which of the targets this is, counted from 0.
+    pub(super) index: usize,
     pub(super) target: TargetAddress,
     pub(super) access: Access,
     /// Whether this is the only target: the run ends with it, and whoever started it tells why.
@@ -93,6 +99,7 @@ pub(super) struct Replica {
     lacking: BTreeSet<Aspect>,
     /// Fifos, sockets and devices that were told of.
     special: BTreeSet<TreePath>,
+    debts: Debts,
     backoff: Backoff,
     /// Whether a connection has ever worked: from then on trouble is temporary.
     acquainted: bool,
@@ -124,6 +131,7 @@ impl Replica {
             lacks: Lacks::default(),
             lacking: BTreeSet::new(),
             special: BTreeSet::new(),
+            debts: Debts::new(clock::now()),
             backoff,
             acquainted: false,
             root_lost: false,
@@ -174,6 +182,7 @@ impl Replica {
 
     fn replicate(&mut self) -> Result<usize, ConnectError> {
         loop {
+            self.report();
             match connect(&self.setup.target, &self.setup.access, &self.setup.receiver) {
                 Ok(link) => {
                     let session =
@@ -182,19 +191,23 @@ impl Replica {
                         Parting::Done => return Ok(0),
                         Parting::Abandoned => break,
                         Parting::Lost(SessionError::Fatal { what, remedy }) if !self.acquainted => {
+                            self.target().failed(Connection::GivenUp, &what, clock::now());
                             return Err(ConnectError::Receiver { what, remedy });
                         }
                         Parting::Lost(cause) => {
                             let on_the_way = self.flights.len();
+                            self.target().failed(Connection::Down, &cause.to_string(), clock::now());
                             warn!(target = %self.setup.target, on_the_way, "{cause}; connecting again");
                         }
                     }
                     self.doubt_flights();
                 }
                 Err(cause) if cause.retry() => {
+                    self.target().failed(Connection::Down, &cause.to_string(), clock::now());
                     warn!(target = %self.setup.target, "{cause}; trying again ({})", cause.remedy());
                 }
                 Err(cause) => {
+                    self.target().failed(Connection::GivenUp, &cause.to_string(), clock::now());
                     if !self.setup.alone {
                         error!(target = %self.setup.target, "{cause} ({}); this target is given up", cause.remedy());
                     }
@@ -243,10 +256,12 @@ impl Replica {
                 self.compare(session, listing);
             }
         }
+        self.connection(Connection::Up);
         self.acquainted = true;
         self.backoff.reset();
         loop {
             self.pump(session)?;
+            self.report();
             if self.setup.abandon.requested() {
                 return Ok(Parting::Abandoned);
             }
@@ -261,6 +276,7 @@ impl Replica {
                 }
                 match self.setup.post.take() {
                     Delivery::Batch(batch) => {
+                        self.retries.owe_since(self.debts.take());
                         self.execute(session, &batch);
                         continue;
                     }
@@ -308,6 +324,7 @@ impl Replica {
             if hello.user != 0 && self.setup.tree.preserve().owner && self.lacking.insert(Aspect::Owner) {
                 info!(target = %self.setup.target, "files belong to the receiving user there: only root may give them to others");
             }
+            self.connection(Connection::Comparing);
         }
         Ok(true)
     }
@@ -409,6 +426,8 @@ impl Replica {
             let ticket = self.flights.add(flight);
             session.submit(ticket, step);
         }
+        let seen = looks.values().filter_map(|look| Some(look.stamps?.seen)).min().unwrap_or(closed);
+        self.debts.planned(self.flights.last(), self.retries.owed_since(), seen);
     }
 
     fn root_holds(&mut self) -> bool {
@@ -445,6 +464,7 @@ impl Replica {
     fn problem(&mut self, path: &TreePath, what: &str) {
         let (attempt, due) = self.retries.failed(path, clock::now());
         self.setup.gauges.counters.problems.add(1);
+        self.target().problem(path, what, clock::now());
         let again = due.since(clock::now()).as_secs();
         if attempt == 1 {
             warn!(target = %self.setup.target, path = %path, "cannot {what}; it is tried again");
@@ -456,6 +476,9 @@ impl Replica {
     /// After a lost connection nothing on its way counts as held, and all of it is compared.
     fn doubt_flights(&mut self) {
         self.healing.lost();
+        self.debts.acknowledged(self.flights.first());
+        self.debts.lost(self.retries.oldest());
+        self.retries.owe_since(self.debts.carried());
         for flight in self.flights.abandon(&mut self.ledger) {
             if flight.stamps.is_some() {
                 let look = Look { depth: Depth::Entry, content: true, stamps: flight.stamps };

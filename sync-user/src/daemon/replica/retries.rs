@@ -1,5 +1,6 @@
 //! Remembers what has to be looked at again, and when.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -12,10 +13,14 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Paths to look at again. Their number is bounded by that of the paths in the tree.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
-    waiting: BTreeMap<TreePath, (Look, Stamp)>,
+    waiting: BTreeMap<TreePath, (Look, Stamp, u64)>,
     by_due: BTreeSet<(Stamp, TreePath)>,
     /// Failures in a row, by path, until one succeeds.
     attempts: BTreeMap<TreePath, u32>,
+    /// How many of them are owed since each batch.
+    by_since: BTreeMap<u64, usize>,
+    /// The batch since which is owed what is put off now.
+    since: u64,
 }
 
 impl Retries {
@@ -30,15 +35,51 @@ impl Retries {
     /// Looks at `path` again at `due`; an earlier time stays.
     pub(super) fn put_off(&mut self, path: TreePath, look: Look, due: Stamp) {
         let (mut look, mut due) = (look, due);
-        if let Some((before, earlier)) = self.waiting.remove(&path) {
+        let mut since = self.since;
+        if let Some((before, earlier, owed)) = self.waiting.remove(&path) {
             self.by_due.remove(&(earlier, path.clone()));
+            self.paid(owed);
+            since = since.min(owed);
             due = due.min(earlier);
             look.depth = look.depth.max(before.depth);
             look.content |= before.content;
             look.stamps = before.stamps.or(look.stamps);
         }
         self.by_due.insert((due, path.clone()));
-        self.waiting.insert(path, (look, due));
+        self.waiting.insert(path, (look, due, since));
+        *self.by_since.entry(since).or_default() += 1;
+    }
+
+    /// What is put off from now on is owed since this batch.
+    pub(super) fn owe_since(&mut self, since: u64) {
+        self.since = since;
+    }
+
+    /// The batch since which is owed what is being done now.
+    pub(super) fn owed_since(&self) -> u64 {
+        self.since
+    }
+
+    /// The oldest batch that any of the paths is owed since.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.by_since.first_key_value().map(|(since, _)| *since)
+    }
+
+    pub(super) fn waits(&self, path: &TreePath) -> bool {
+        self.waiting.contains_key(path)
+    }
+
+    pub(super) fn paths(&self) -> impl ExactSizeIterator<Item = &TreePath> {
+        self.waiting.keys()
+    }
+
+    fn paid(&mut self, since: u64) {
+        if let Entry::Occupied(mut count) = self.by_since.entry(since) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 
     /// Counts a failure, and looks again after a wait that grows. Says how many failures in a
@@ -66,23 +107,31 @@ impl Retries {
         self.by_due.first().map(|(due, _)| *due)
     }
 
-    /// What is due at `now`, as a batch.
+    /// What is due at `now`, as a batch, which is owed since the oldest of its parts is.
     pub(super) fn due(&mut self, now: Stamp) -> Option<Batch> {
         let mut looks = BTreeMap::new();
+        let mut oldest = u64::MAX;
         while self.first_due().is_some_and(|due| due <= now)
             && let Some((_, path)) = self.by_due.pop_first()
         {
-            if let Some((look, _)) = self.waiting.remove(&path) {
+            if let Some((look, _, since)) = self.waiting.remove(&path) {
+                self.paid(since);
+                oldest = oldest.min(since);
                 looks.insert(path, look);
             }
         }
-        (!looks.is_empty()).then(|| Batch { looks, moves: Vec::new(), gaps: 0, closed: now })
+        if looks.is_empty() {
+            return None;
+        }
+        self.owe_since(oldest);
+        Some(Batch { looks, moves: Vec::new(), gaps: 0, closed: now })
     }
 
     /// Everything that waits, due or not: for a comparison of the whole tree.
     pub(super) fn take_all(&mut self) -> BTreeMap<TreePath, Look> {
         self.by_due.clear();
-        std::mem::take(&mut self.waiting).into_iter().map(|(path, (look, _))| (path, look)).collect()
+        self.by_since.clear();
+        std::mem::take(&mut self.waiting).into_iter().map(|(path, (look, ..))| (path, look)).collect()
     }
 }
 
@@ -105,5 +154,21 @@ mod tests {
         assert!(waits.is_sorted());
         assert_eq!(waits.last(), Some(&LONGEST_WAIT));
         assert!(retries.succeeded(&path) && !retries.succeeded(&path));
+    }
+
+    #[test]
+    fn a_path_is_owed_since_its_first_batch_until_it_is_looked_at() {
+        let (one, other) = (TreePath::new(b"a").unwrap(), TreePath::new(b"b").unwrap());
+        let mut retries = Retries::default();
+        for (path, since) in [(&one, 3), (&other, 5), (&one, 7)] {
+            retries.owe_since(since);
+            retries.failed(path, Stamp(since));
+        }
+        assert_eq!(retries.oldest(), Some(3));
+        let due = retries.first_due().unwrap();
+        assert!(retries.due(due).unwrap().looks.contains_key(&one));
+        assert_eq!((retries.owed_since(), retries.oldest()), (3, Some(5)));
+        retries.take_all();
+        assert_eq!(retries.oldest(), None);
     }
 }

@@ -1,0 +1,66 @@
+//! Finds the running daemons that a command is about.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::fail;
+use crate::control::{self, Daemon, Place};
+use crate::exit::Exit;
+use crate::state;
+
+/// Flags of every command that asks a running daemon.
+#[derive(Debug, Args)]
+pub(super) struct Ask {
+    /// The state directory of the daemon [default: $`RUNTIME_DIRECTORY`, /run/ksyncd, or where
+    /// `ksyncd run` keeps its state]
+    #[arg(long, value_name = "DIR")]
+    pub(super) state_dir: Option<PathBuf>,
+
+    /// Only the daemon that replicates this directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) source: Option<PathBuf>,
+}
+
+impl Ask {
+    /// The daemons to ask: at least one. What is wrong is told, and is the exit status.
+    pub(super) fn daemons(&self) -> Result<Vec<Daemon>, Exit> {
+        let directories = state::control_directories(self.state_dir.as_deref());
+        let places: Vec<Place> = directories.iter().map(|directory| Place::new(directory)).collect();
+        let mut daemons = control::daemons(&places).map_err(|error| told(&error))?;
+        let mut others = Vec::new();
+        if let Some(source) = &self.source {
+            let source = source.canonicalize().unwrap_or_else(|_| source.clone()).display().to_string();
+            let mut wanted = Vec::new();
+            for mut daemon in daemons {
+                let status = daemon.status().map_err(|error| told(&error))?;
+                if status.source == source {
+                    wanted.push(daemon);
+                } else {
+                    others.push(status.source);
+                }
+            }
+            daemons = wanted;
+        }
+        if daemons.is_empty() {
+            return Err(nobody(&directories, &others));
+        }
+        Ok(daemons)
+    }
+}
+
+/// Tells why a daemon gave no answer.
+pub(super) fn told(error: &control::Error) -> Exit {
+    fail(Exit::Failure, error, error.remedy.as_deref())
+}
+
+fn nobody(directories: &[PathBuf], others: &[String]) -> Exit {
+    if !others.is_empty() {
+        let what = format!("no daemon replicates that source; running are those of {}", others.join(", "));
+        return fail(Exit::NoDaemon, &what, Some("give one of these as --source, or none to ask all"));
+    }
+    let places: Vec<String> = directories.iter().map(|directory| directory.display().to_string()).collect();
+    let what = format!("no daemon is running: nobody listens in {}", places.join(" or "));
+    let remedy = "start one by ksyncd run, or say which state directory it was given: --state-dir DIR";
+    fail(Exit::NoDaemon, &what, Some(remedy))
+}

@@ -1,0 +1,30 @@
+//! Lets others ask a running daemon how it is: by a socket that speaks JSON, line by line.
+//!
+//! ```text
+//! {"request":"status"}                                          asks
+//! {"answer":{"version":"0.1.0","process":4242, …}}              answers
+//! {"error":"…"}                                                 or says why not
+//! ```
+//!
+//! The socket is in the state directory, or in the runtime directory that systemd names, and
+//! only the user that runs the daemon may use it. Sizes, connections and waits are bounded (I6).
+
+mod client;
+mod connections;
+mod place;
+mod protocol;
+mod server;
+mod status;
+mod summary;
+mod wait;
+mod watched;
+
+pub use client::{Daemon, Error, daemons};
+pub use connections::{Connections, read_until};
+pub use place::{Place, Socket};
+pub use protocol::Request;
+pub use server::serve;
+pub use status::{Capture, GapStatus, Occurrence, PathProblem, Status, TargetStatus};
+pub use summary::summary;
+pub use wait::{Missing, Waited};
+pub use watched::Watched;

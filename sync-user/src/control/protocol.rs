@@ -1,0 +1,48 @@
+//! Defines what may be asked, and how large a question and an answer may be.
+
+use serde::{Deserialize, Serialize};
+
+/// Bytes of a request, with its line end.
+pub(super) const REQUEST_MAX: usize = 8 << 10;
+
+/// Bytes of an answer, with its line end.
+pub(super) const ANSWER_MAX: usize = 4 << 20;
+
+/// One question to a running daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// How it goes, with each target: [`Status`](super::Status).
+    Status {},
+    /// When all targets have acknowledged what was captured by now: [`Waited`](super::Waited).
+    Wait {
+        /// Only what concerns this path: absolute, or below the source.
+        #[serde(default)]
+        path: Option<String>,
+        /// `None` waits for as long as it takes.
+        #[serde(default)]
+        timeout_seconds: Option<f64>,
+    },
+}
+
+/// What comes back.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Reply<T> {
+    Answer(T),
+    Error(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_one_object_and_nothing_else() {
+        let request: Request = serde_json::from_str(r#"{"request":"status"}"#).unwrap();
+        assert_eq!(request, Request::Status {});
+        for text in ["", "{}", "[]", r#"{"request":"stats"}"#, r#"{"request":"status","more":1}"#] {
+            assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");
+        }
+    }
+}

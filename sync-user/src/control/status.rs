@@ -1,0 +1,184 @@
+//! Says how a run goes, as data: what `ksyncd status --json` prints.
+//!
+//! Times are spans up to the moment of asking, so that no clock of the reader matters.
+
+use serde::{Deserialize, Serialize};
+
+use super::watched::Watched;
+use crate::clock;
+use crate::metrics::{Connection, TargetSnapshot, Trouble};
+use crate::model::Stamp;
+
+/// A running daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the program.
+    pub version: String,
+    pub process: u32,
+    pub source: String,
+    /// `None` before capture is attached.
+    pub capture: Option<Capture>,
+    /// Changes seen below the root that no exclude rule left out.
+    pub changes_captured: u64,
+    /// Changes that wait between capture and the batcher.
+    pub queue_length: u64,
+    /// Events that were lost, each healed by rescanning a place that contains it.
+    pub lost_events: u64,
+    /// Places in which something may have gone unseen, for each target that has to be made equal.
+    pub gaps: u64,
+    /// Of these, those that were rescanned, and all that came of it acknowledged.
+    pub gaps_healed: u64,
+    pub gaps_by_reason: Vec<GapStatus>,
+    /// Comparisons of the whole tree, of all targets.
+    pub rescans: u64,
+    pub targets: Vec<TargetStatus>,
+}
+
+/// How changes are seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Capture {
+    /// `ebpf` or `fanotify`.
+    pub backend: String,
+    /// Why this one, for people.
+    pub reason: String,
+    /// Since when, in seconds.
+    pub running_seconds: f64,
+}
+
+/// Gaps of one kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GapStatus {
+    pub reason: String,
+    pub gaps: u64,
+    pub lost_events: u64,
+}
+
+/// How it goes with one target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    pub name: String,
+    /// `connecting`, `comparing`, `up`, `down` or `given up`.
+    pub state: String,
+    /// For how long it has been so.
+    pub state_seconds: f64,
+    /// How long the oldest change on its way has waited; 0 when all is acknowledged. Paths that
+    /// were put off do not count.
+    pub lag_seconds: f64,
+    /// How many changes are on their way.
+    pub lag_changes: u64,
+    /// Paths that failed, or changed while they were read, and are looked at again later.
+    pub put_off: u64,
+    pub changes_shipped: u64,
+    pub bytes_shipped: u64,
+    /// Comparisons of the whole tree: one for each connection.
+    pub rescans: u64,
+    /// Why a connection failed last, also if it was overcome.
+    pub error: Option<Occurrence>,
+    /// Failures of single paths, each attempt counted.
+    pub problems_total: u64,
+    /// Paths that cannot be replicated until something changes: at most 100 of them.
+    pub problems: Vec<PathProblem>,
+}
+
+/// Something that went wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Occurrence {
+    pub what: String,
+    /// How long ago it began to go wrong in this way.
+    pub since_seconds: f64,
+    /// How long ago it did so last.
+    pub last_seconds: f64,
+}
+
+/// A path that cannot be replicated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PathProblem {
+    /// Below the root; bytes that are not UTF-8 are replaced.
+    pub path: String,
+    #[serde(flatten)]
+    pub problem: Occurrence,
+}
+
+impl Status {
+    pub fn of(watched: &Watched) -> Self {
+        let now = clock::now();
+        let counters = &watched.gauges.counters;
+        let capture = watched.started.get().map(|started| Capture {
+            backend: started.backend.to_owned(),
+            reason: started.reason.clone(),
+            running_seconds: seconds(started.at, now),
+        });
+        let gap = |(reason, (gaps, lost_events)): (crate::model::Reason, (u64, u64))| GapStatus {
+            reason: reason.to_string(),
+            gaps,
+            lost_events,
+        };
+        let targets = watched.gauges.targets.iter().map(|target| TargetStatus::of(target.snapshot(now), now));
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            process: std::process::id(),
+            source: watched.source.clone(),
+            capture,
+            changes_captured: counters.changes_captured.get(),
+            queue_length: counters.queue_length.get(),
+            lost_events: counters.lost_events.get(),
+            gaps: counters.gaps.get(),
+            gaps_healed: counters.gaps_healed.get(),
+            gaps_by_reason: counters.gaps_by_reason().into_iter().map(gap).collect(),
+            rescans: counters.rescans.get(),
+            targets: targets.collect(),
+        }
+    }
+}
+
+impl TargetStatus {
+    fn of(seen: TargetSnapshot, now: Stamp) -> Self {
+        let problem = |(path, trouble): (crate::model::TreePath, Trouble)| PathProblem {
+            path: path.to_string(),
+            problem: Occurrence::of(trouble, now),
+        };
+        Self {
+            name: seen.name,
+            state: name(seen.connection).to_owned(),
+            state_seconds: seconds(seen.since, now),
+            lag_seconds: seen.lag.as_secs_f64(),
+            lag_changes: seen.lag_changes,
+            put_off: seen.put_off,
+            changes_shipped: seen.changes_shipped,
+            bytes_shipped: seen.bytes_shipped,
+            rescans: seen.rescans,
+            error: seen.error.map(|trouble| Occurrence::of(trouble, now)),
+            problems_total: seen.problems_total,
+            problems: seen.problems.into_iter().map(problem).collect(),
+        }
+    }
+
+    /// Whether it is connected.
+    pub fn is_up(&self) -> bool {
+        [Connection::Up, Connection::Comparing].map(name).contains(&self.state.as_str())
+    }
+}
+
+impl Occurrence {
+    fn of(trouble: Trouble, now: Stamp) -> Self {
+        Self {
+            what: trouble.what,
+            since_seconds: seconds(trouble.since, now),
+            last_seconds: seconds(trouble.last, now),
+        }
+    }
+}
+
+fn name(connection: Connection) -> &'static str {
+    match connection {
+        Connection::Connecting => "connecting",
+        Connection::Comparing => "comparing",
+        Connection::Up => "up",
+        Connection::Down => "down",
+        Connection::GivenUp => "given up",
+    }
+}
+
+fn seconds(from: Stamp, now: Stamp) -> f64 {
+    now.since(from).as_secs_f64()
+}

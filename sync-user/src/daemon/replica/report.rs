@@ -1,0 +1,32 @@
+//! Reports how far the target is, to those who watch and those who wait.
+
+use super::Replica;
+use crate::barrier::PutOff;
+use crate::clock;
+use crate::metrics::{Connection, Target};
+
+impl Replica {
+    pub(super) fn target(&self) -> &Target {
+        &self.setup.gauges.targets[self.setup.index]
+    }
+
+    pub(super) fn connection(&self, connection: Connection) {
+        self.target().connection(connection, clock::now());
+    }
+
+    /// To be called whenever what was answered has been handled, and before a batch is taken.
+    pub(super) fn report(&mut self) {
+        self.setup.post.hush();
+        self.debts.acknowledged(self.flights.first());
+        let target = self.target();
+        target.shipping.set(self.flights.len(), self.debts.oldest());
+        target.put_off.set(self.retries.len(), None);
+        if self.flights.len() == 0 {
+            target.keep_problems(|path| self.retries.waits(path));
+        }
+        let carried = self.debts.carried();
+        let settled = self.retries.oldest().map_or(carried, |put_off| put_off.min(carried));
+        let put_off = || PutOff::of(self.retries.paths());
+        self.setup.gauges.barrier.settle(self.setup.index, settled, carried, put_off);
+    }
+}

@@ -1,0 +1,116 @@
+//! Shows a running daemon to browsers and to Prometheus, over HTTP.
+//!
+//! `/` is a page for people, `/metrics` is for Prometheus; nothing can be changed. Both are made
+//! from the same status and the same latencies that `ksyncd status` and `ksyncd latency` show.
+
+mod page;
+mod prometheus;
+
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::clock;
+use crate::control::{Connections, Status, Watched, read_until};
+use crate::shutdown::Stop;
+
+/// Connections at a time; each is closed after its answer.
+const CONNECTIONS_MAX: usize = 16;
+
+/// Bytes of a request with its headers, which are not read.
+const REQUEST_MAX: usize = 8 << 10;
+
+/// How long a client may take to ask, and to read the answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Serves HTTP at `address` in a thread of its own, until `stop` is requested. Says the address,
+/// which is another one where the port was 0.
+pub fn serve(address: SocketAddr, watched: Arc<Watched>, stop: Stop) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let work = move || {
+        let answering = Arc::new(move |stream| {
+            // Whoever went away needs no answer.
+            let _gone = answer(stream, &watched);
+        });
+        let accept = || {
+            let (stream, _) = listener.accept()?;
+            stream.set_nonblocking(false)?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            Ok(stream)
+        };
+        Connections::at_most(CONNECTIONS_MAX).accept("http", &listener, accept, &answering, &stop);
+    };
+    thread::Builder::new().name("http".to_owned()).spawn(work)?;
+    Ok(address)
+}
+
+fn answer(mut stream: TcpStream, watched: &Watched) -> io::Result<()> {
+    let timeout = |stream: &TcpStream, left| stream.set_read_timeout(Some(left));
+    let deadline = clock::now().plus(PATIENCE);
+    let head = read_until(&mut stream, &mut Vec::new(), b"\r\n\r\n", REQUEST_MAX, deadline, timeout);
+    let response = match head {
+        Ok(Some(head)) => respond(&head, watched),
+        Ok(None) => return Ok(()),
+        Err(_) => Response::plain("400 Bad Request", "that is no request\n"),
+    };
+    stream.write_all(&response.to_bytes())
+}
+
+fn respond(head: &[u8], watched: &Watched) -> Response {
+    let first = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = first.split(|byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next()) else {
+        return Response::plain("400 Bad Request", "that is no request\n");
+    };
+    if !version.starts_with(b"HTTP/1.") {
+        return Response::plain("505 HTTP Version Not Supported", "speak HTTP/1.1\n");
+    }
+    if method != b"GET" && method != b"HEAD" {
+        return Response::plain("405 Method Not Allowed", "there is nothing to change here\n");
+    }
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let (media, body): (&str, String) = match path {
+        b"/metrics" => {
+            let status = Status::of(watched);
+            let metrics = prometheus::text(&status, &watched.gauges.latency.snapshot());
+            ("text/plain; version=0.0.4; charset=utf-8", metrics)
+        }
+        b"/" => {
+            let page = page::html(&Status::of(watched), &watched.gauges.latency.snapshot());
+            ("text/html; charset=utf-8", page)
+        }
+        _ => return Response::plain("404 Not Found", "there are / and /metrics\n"),
+    };
+    Response { status: "200 OK", media, body, only_head: method == b"HEAD" }
+}
+
+/// What is sent back, once.
+#[derive(Debug)]
+struct Response {
+    status: &'static str,
+    media: &'static str,
+    body: String,
+    only_head: bool,
+}
+
+impl Response {
+    fn plain(status: &'static str, text: &str) -> Self {
+        Self { status, media: "text/plain; charset=utf-8", body: text.to_owned(), only_head: false }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let Self { status, media, body, only_head } = self;
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {media}\r\nContent-Length: {}\r\nConnection: close\r\n\
+             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
+             Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n\r\n",
+            body.len()
+        );
+        let body = if *only_head { "" } else { body };
+        [head.as_bytes(), body.as_bytes()].concat()
+    }
+}
