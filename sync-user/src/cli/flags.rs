@@ -93,6 +93,10 @@ pub(super) struct Run {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) metrics_listen: Option<SocketAddr>,
 
+    /// Append the latencies of each 10 s to this file, as an interval log of `HdrHistogram`
+    #[arg(long, value_name = "FILE")]
+    pub(super) latency_log: Option<PathBuf>,
+
     /// What to log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(super) log_level: Level,

@@ -7,6 +7,10 @@ mod check;
 #[cfg(feature = "source")]
 mod flags;
 #[cfg(feature = "source")]
+mod latency;
+#[cfg(feature = "source")]
+mod log;
+#[cfg(feature = "source")]
 mod preserve;
 mod receive;
 #[cfg(feature = "source")]
@@ -59,6 +63,9 @@ enum Command {
     /// Say how a running daemon is: each target's state, lag and problems
     #[cfg(feature = "source")]
     Status(status::Status),
+    /// Say how long changes take, stage by stage
+    #[cfg(feature = "source")]
+    Latency(latency::Latency),
     /// Wait until what was changed before is acknowledged by all targets
     #[cfg(feature = "source")]
     Wait(wait::Wait),
@@ -83,6 +90,8 @@ pub fn main() -> Exit {
         Command::Check { source } => check::check(&source),
         #[cfg(feature = "source")]
         Command::Status(flags) => status::status(&flags),
+        #[cfg(feature = "source")]
+        Command::Latency(flags) => latency::latency(&flags),
         #[cfg(feature = "source")]
         Command::Wait(flags) => wait::wait(&flags),
         #[cfg(feature = "source")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::flags::Run;
-use super::{fail, signals};
+use super::{fail, log, signals};
 use crate::control::{self, Place, Watched};
 use crate::daemon::{self, Ended, Error, Gauges, Started};
 use crate::exit::Exit;
@@ -40,6 +40,11 @@ pub(super) fn run(flags: &Run) -> Exit {
         Ok(stop) => stop,
         Err(error) => return fail(Exit::Failure, &format!("prepare for signals: {error}"), None),
     };
+    // Asked for only when everything is over: what is measured at the end is logged, too.
+    let ended = match Stop::new() {
+        Ok(ended) => ended,
+        Err(error) => return fail(Exit::Failure, &format!("make an event descriptor: {error}"), None),
+    };
     let receiver = match receiver() {
         Ok(receiver) => receiver,
         Err(error) => return fail(Exit::Failure, &format!("read this program: {error}"), None),
@@ -57,6 +62,20 @@ pub(super) fn run(flags: &Run) -> Exit {
             }
         }
     }
+    let log = match &flags.latency_log {
+        Some(path) => match log::keep(path, Arc::clone(&watched), ended.clone()) {
+            Ok(log) => Some(log),
+            Err(error) => {
+                let what = format!("open the latency log {}: {error}", path.display());
+                return fail(
+                    Exit::Failure,
+                    &what,
+                    Some("give a file that this user may write: --latency-log"),
+                );
+            }
+        },
+        None => None,
+    };
     let control = listen(flags, &watched, &stop);
     let config = daemon::Config {
         source: flags.source.clone(),
@@ -92,9 +111,10 @@ pub(super) fn run(flags: &Run) -> Exit {
     print_table(&watched);
     drop(claims);
     stop.request();
-    if let Some(control) = control {
+    ended.request();
+    for thread in control.into_iter().chain(log) {
         // Its panic was told, and changes nothing any more.
-        let _panicked = control.join();
+        let _panicked = thread.join();
     }
     conclude(result)
 }

@@ -13,6 +13,7 @@ use super::protocol::{ANSWER_MAX, Reply, Request};
 use super::status::Status;
 use super::wait::Waited;
 use crate::clock;
+use crate::metrics::Report;
 
 /// How long an answer may take that nobody has to wait for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -68,6 +69,10 @@ pub fn daemons(places: &[Place]) -> Result<Vec<Daemon>, Error> {
 impl Daemon {
     pub fn status(&mut self) -> Result<Status, Error> {
         self.ask(&Request::Status {}, PATIENCE)
+    }
+
+    pub fn latency(&mut self) -> Result<Report, Error> {
+        self.ask(&Request::Latency {}, PATIENCE)
     }
 
     /// Waits until all targets have acknowledged what was captured by now, with `path` what

@@ -14,6 +14,8 @@ pub(super) const ANSWER_MAX: usize = 4 << 20;
 pub enum Request {
     /// How it goes, with each target: [`Status`](super::Status).
     Status {},
+    /// How long changes take: [`Report`](crate::metrics::Report).
+    Latency {},
     /// When all targets have acknowledged what was captured by now: [`Waited`](super::Waited).
     Wait {
         /// Only what concerns this path: absolute, or below the source.

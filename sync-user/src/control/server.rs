@@ -55,6 +55,10 @@ fn answer_all(mut stream: UnixStream, watched: &Watched, stop: &Stop) -> io::Res
         };
         match serde_json::from_slice::<Request>(&line) {
             Ok(Request::Status {}) => reply(&stream, &Reply::Answer(Status::of(watched)))?,
+            Ok(Request::Latency {}) => match watched.report() {
+                Ok(report) => reply(&stream, &Reply::Answer(report))?,
+                Err(why) => return refuse(&stream, &why),
+            },
             Ok(Request::Wait { path, timeout_seconds }) => {
                 match wait(watched, path.as_deref(), timeout_seconds, &stream, stop) {
                     Ok(Some(waited)) => reply(&stream, &Reply::Answer(waited))?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::daemon::{Gauges, Started};
-use crate::metrics::{Facts, render};
+use crate::metrics::{Facts, Report, render};
 
 /// A run, as those see it who ask.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Watched {
         Some(Facts {
             source: self.source.clone(),
             targets: self.targets.clone(),
-            backend: started.backend,
+            backend: started.backend.to_owned(),
             stamps_in_kernel: started.stamps_in_kernel,
             batch_delay: self.batch_delay,
             batch_max_delay: self.batch_max_delay,
@@ -36,8 +36,15 @@ impl Watched {
         })
     }
 
+    /// All that the latency table is made of.
+    pub fn report(&self) -> Result<Report, String> {
+        let facts = self.facts().ok_or("it is starting")?;
+        let counts = self.gauges.counters.counts();
+        Report::new(facts, counts, &self.gauges.latency.snapshot()).map_err(|error| error.to_string())
+    }
+
     /// The latency table; `None` before capture is attached.
     pub fn table(&self) -> Option<String> {
-        Some(render(&self.gauges.latency.snapshot(), &self.gauges.counters, &self.facts()?))
+        Some(render(&self.gauges.latency.snapshot(), &self.gauges.counters.counts(), &self.facts()?))
     }
 }

@@ -99,7 +99,7 @@ fn write_latency(out: &mut String, latency: &Snapshot) -> fmt::Result {
     let name = "ksyncd_stage_latency_seconds";
     head(out, name, "histogram", "How long a change took in each stage, one value a change.")?;
     for stage in Stage::ALL {
-        write_histogram(out, name, &stage.name().replace(' ', "_"), latency.of(stage))?;
+        write_histogram(out, name, stage.tag(), latency.of(stage))?;
     }
     Ok(())
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::Reason;
 
 /// A number that only grows.
@@ -66,7 +68,47 @@ pub struct Counters {
     by_reason: Mutex<BTreeMap<Reason, (u64, u64)>>,
 }
 
+/// What the latency table counts besides latencies, at one moment: see [`Counters`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    pub changes_captured: u64,
+    pub bytes_shipped: u64,
+    pub renames_repeated: u64,
+    pub lost_events: u64,
+    pub gaps: u64,
+    pub gaps_healed: u64,
+    pub retried: u64,
+}
+
+impl Counts {
+    /// Those of two runs together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            changes_captured: self.changes_captured + other.changes_captured,
+            bytes_shipped: self.bytes_shipped + other.bytes_shipped,
+            renames_repeated: self.renames_repeated + other.renames_repeated,
+            lost_events: self.lost_events + other.lost_events,
+            gaps: self.gaps + other.gaps,
+            gaps_healed: self.gaps_healed + other.gaps_healed,
+            retried: self.retried + other.retried,
+        }
+    }
+}
+
 impl Counters {
+    pub fn counts(&self) -> Counts {
+        Counts {
+            changes_captured: self.changes_captured.get(),
+            bytes_shipped: self.bytes_shipped.get(),
+            renames_repeated: self.renames_repeated.get(),
+            lost_events: self.lost_events.get(),
+            gaps: self.gaps.get(),
+            gaps_healed: self.gaps_healed.get(),
+            retried: self.retried.get(),
+        }
+    }
+
     /// Counts a gap that has to be rescanned for so many `targets`, and the events that were lost
     /// in it.
     pub fn gap(&self, reason: Reason, lost: u64, targets: u64) {

@@ -40,6 +40,18 @@ impl Stage {
             Self::EndToEnd => "end to end",
         }
     }
+
+    /// Its name where there may be no spaces: in labels, tags and keys.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::EndToEnd => "end_to_end",
+            other => other.name(),
+        }
+    }
+
+    pub fn of_tag(tag: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.tag() == tag)
+    }
 }
 
 /// An hour: whatever took longer counts as an hour.
@@ -82,7 +94,30 @@ impl Latency {
     }
 }
 
+impl Default for Snapshot {
+    /// Nothing measured.
+    fn default() -> Self {
+        Latency::new().snapshot()
+    }
+}
+
 impl Snapshot {
+    /// From one histogram for each of [`Stage::ALL`].
+    pub(super) fn new(stages: Vec<Histogram<u64>>) -> Option<Self> {
+        (stages.len() == Stage::ALL.len()).then_some(Self { stages })
+    }
+
+    /// Adds what another one has measured.
+    pub fn add(&mut self, stage: Stage, histogram: &Histogram<u64>) {
+        // Both have the same bounds, unless it was written by another program: then as much as fits.
+        if self.stages[stage as usize].add(histogram).is_err() {
+            for value in histogram.iter_recorded() {
+                self.stages[stage as usize]
+                    .saturating_record_n(value.value_iterated_to(), value.count_at_value());
+            }
+        }
+    }
+
     pub fn of(&self, stage: Stage) -> &Histogram<u64> {
         &self.stages[stage as usize]
     }

@@ -8,18 +8,19 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
-use super::counters::Counters;
+use super::counters::Counts;
 use super::latency::{Snapshot, Stage};
 use super::units::time;
 
 /// What the table says about the run besides its latencies.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Facts {
     pub source: String,
     pub targets: Vec<String>,
     /// `ebpf` or `fanotify`.
-    pub backend: &'static str,
+    pub backend: String,
     /// Whether the kernel stamps events; if not, capture has no latency to show.
     pub stamps_in_kernel: bool,
     pub batch_delay: Duration,
@@ -38,21 +39,21 @@ const BAR_FROM_NS: f64 = 10_000.0;
 /// Widest bar of the end-to-end histogram.
 const HASHES_MAX: u64 = 36;
 
-pub fn render(snapshot: &Snapshot, counters: &Counters, facts: &Facts) -> String {
+pub fn render(snapshot: &Snapshot, counts: &Counts, facts: &Facts) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _infallible = write_head(&mut out, snapshot, counters, facts);
+    let _infallible = write_head(&mut out, snapshot, counts, facts);
     let _infallible = write_stages(&mut out, snapshot, facts);
     let end_to_end = snapshot.of(Stage::EndToEnd);
     if !end_to_end.is_empty() {
         let _infallible = write_histogram(&mut out, end_to_end);
     }
-    out.push_str(&diagnosis(snapshot, counters, facts));
+    out.push_str(&diagnosis(snapshot, counts, facts));
     out.push('\n');
     out
 }
 
-fn write_head(out: &mut String, snapshot: &Snapshot, counters: &Counters, facts: &Facts) -> std::fmt::Result {
+fn write_head(out: &mut String, snapshot: &Snapshot, counts: &Counts, facts: &Facts) -> std::fmt::Result {
     let changes = snapshot.of(Stage::EndToEnd).len();
     let seconds = facts.running.as_secs_f64().max(0.001);
     writeln!(out, "ksyncd latency  {} -> {}", facts.source, facts.targets.join(" "))?;
@@ -62,9 +63,9 @@ fn write_head(out: &mut String, snapshot: &Snapshot, counters: &Counters, facts:
         changes,
         time(facts.running.as_nanos() as f64),
         changes as f64 / seconds,
-        counters.changes_captured.get(),
-        bytesize::ByteSize(counters.bytes_shipped.get()),
-        counters.renames_repeated.get(),
+        counts.changes_captured,
+        bytesize::ByteSize(counts.bytes_shipped),
+        counts.renames_repeated,
     )?;
     let timed = if facts.stamps_in_kernel { "" } else { ", timed from read" };
     writeln!(
@@ -74,10 +75,10 @@ fn write_head(out: &mut String, snapshot: &Snapshot, counters: &Counters, facts:
         time(facts.batch_delay.as_nanos() as f64),
         time(facts.batch_max_delay.as_nanos() as f64),
         facts.batch_max_changes,
-        counters.lost_events.get(),
-        counters.gaps.get(),
-        counters.gaps_healed.get(),
-        counters.retried.get(),
+        counts.lost_events,
+        counts.gaps,
+        counts.gaps_healed,
+        counts.retried,
     )
 }
 
@@ -178,14 +179,13 @@ fn edges(low: u64, high: u64) -> Vec<u64> {
     unreachable!("a step that is large enough leaves one bucket")
 }
 
-fn diagnosis(snapshot: &Snapshot, counters: &Counters, facts: &Facts) -> String {
+fn diagnosis(snapshot: &Snapshot, counts: &Counts, facts: &Facts) -> String {
     let at = |stage, quantile| snapshot.of(stage).value_at_quantile(quantile) as f64;
     let end_to_end = at(Stage::EndToEnd, 0.5);
-    if counters.lost_events.get() > 0 {
+    if counts.lost_events > 0 {
         return format!(
             "{} events were lost and {} places rescanned: more changes came than could be read",
-            counters.lost_events.get(),
-            counters.gaps.get()
+            counts.lost_events, counts.gaps
         );
     }
     if snapshot.of(Stage::EndToEnd).is_empty() {
@@ -223,7 +223,7 @@ mod tests {
         Facts {
             source: "/srv/www".to_owned(),
             targets: vec!["ams:/srv/www".to_owned()],
-            backend: "ebpf",
+            backend: "ebpf".to_owned(),
             stamps_in_kernel: true,
             batch_delay: Duration::ZERO,
             batch_max_delay: Duration::from_millis(50),
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn shows_a_run_without_changes() {
-        insta::assert_snapshot!(render(&simulated(0), &Counters::default(), &facts()), @r"
+        insta::assert_snapshot!(render(&simulated(0), &Counts::default(), &facts()), @r"
 ksyncd latency  /srv/www -> ams:/srv/www
 0 changes in 1.67 min  0.0/s  0 captured  0 B of content  0 renames repeated
 capture ebpf  batch 0/50 ms/10000  lost 0  gaps 0  healed 0  retried 0
@@ -275,7 +275,7 @@ no change has been acknowledged yet
 
     #[test]
     fn shows_where_the_time_goes() {
-        insta::assert_snapshot!(render(&simulated(100_000), &Counters::default(), &facts()), @r"
+        insta::assert_snapshot!(render(&simulated(100_000), &Counts::default(), &facts()), @r"
 ksyncd latency  /srv/www -> ams:/srv/www
 100000 changes in 1.67 min  1000.0/s  0 captured  0 B of content  0 renames repeated
 capture ebpf  batch 0/50 ms/10000  lost 0  gaps 0  healed 0  retried 0
@@ -304,12 +304,9 @@ most of the time goes to ship (95% of the median): the network and the far end's
 
     #[test]
     fn shows_what_fanotify_cannot_tell_and_what_was_lost() {
-        let counters = Counters::default();
-        counters.lost_events.add(7);
-        counters.gaps.add(1);
-        counters.gaps_healed.add(1);
-        let facts = Facts { backend: "fanotify", stamps_in_kernel: false, ..facts() };
-        insta::assert_snapshot!(render(&simulated(10), &counters, &facts), @r"
+        let counts = Counts { lost_events: 7, gaps: 1, gaps_healed: 1, ..Counts::default() };
+        let facts = Facts { backend: "fanotify".to_owned(), stamps_in_kernel: false, ..facts() };
+        insta::assert_snapshot!(render(&simulated(10), &counts, &facts), @r"
 ksyncd latency  /srv/www -> ams:/srv/www
 10 changes in 1.67 min  0.1/s  0 captured  0 B of content  0 renames repeated
 capture fanotify, timed from read  batch 0/50 ms/10000  lost 7  gaps 1  healed 1  retried 0

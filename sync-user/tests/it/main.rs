@@ -9,6 +9,7 @@ mod convergence;
 mod host;
 mod hostile;
 mod http;
+mod latency;
 mod ledger;
 mod messages;
 mod metadata;

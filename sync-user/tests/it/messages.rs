@@ -211,7 +211,7 @@ fn a_second_daemon_for_the_same_target() {
 #[test]
 fn nobody_to_ask() {
     let host = Host::new();
-    for name in ["status", "wait"] {
+    for name in ["status", "wait", "latency"] {
         let ended = run(host.ask(name));
         assert_eq!(ended.status.code(), Some(75));
         insta::allow_duplicates! {

@@ -1,0 +1,59 @@
+//! Keeps the latency log of a run: an interval now and then, and the last one at the end.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tracing::warn;
+
+use crate::clock;
+use crate::control::Watched;
+use crate::metrics::LatencyLog;
+use crate::shutdown::Stop;
+
+/// How much one interval covers: a log grows by some 10 MB a day under constant load.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Appends to the file at `path` until `stop` is requested; the thread ends after the last write.
+pub(super) fn keep(path: &Path, watched: Arc<Watched>, stop: Stop) -> io::Result<JoinHandle<()>> {
+    let mut log = LatencyLog::append(path, since_1970(), watched.gauges.latency.snapshot())?;
+    let work = move || {
+        let mut failing = false;
+        loop {
+            let begun = clock::now();
+            while !stop.requested() && clock::now().since(begun) < INTERVAL {
+                let left = INTERVAL.saturating_sub(clock::now().since(begun)).as_millis() + 1;
+                let mut ready = [PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
+                // Interrupted or not, the time decides.
+                let _woken = poll(&mut ready, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+            }
+            let last = stop.requested();
+            if let Some(facts) = watched.facts() {
+                let (snapshot, counts) =
+                    (watched.gauges.latency.snapshot(), watched.gauges.counters.counts());
+                match log.write(since_1970(), snapshot, facts, counts) {
+                    Ok(()) => failing = false,
+                    // What could not be written is in the next interval.
+                    Err(error) if !failing => {
+                        failing = true;
+                        warn!("write the latency log: {error}; it is tried again");
+                    }
+                    Err(_) => {}
+                }
+            }
+            if last {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("latency log".to_owned()).spawn(work)
+}
+
+fn since_1970() -> Duration {
+    let now = clock::wall();
+    Duration::new(u64::try_from(now.seconds).unwrap_or(0), now.nanoseconds)
+}
