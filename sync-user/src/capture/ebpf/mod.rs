@@ -63,6 +63,7 @@ pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
         epoch: clock::now(),
         unplaced: Unplaced::default(),
         barrier: config.barrier.clone(),
+        records_max: config.ring_bytes.next_power_of_two() as usize / sync_ebpf::HEAD_BYTES,
     }))
 }
 
@@ -99,6 +100,8 @@ struct Capture {
     epoch: Stamp,
     unplaced: Unplaced,
     barrier: Option<Barrier>,
+    /// How many records the ring has room for, at most.
+    records_max: usize,
 }
 
 impl Source for Capture {
@@ -141,10 +144,11 @@ impl Source for Capture {
                 std::thread::sleep(LINGER);
             }
             let marker = self.barrier.as_ref().and_then(Barrier::placed);
-            self.drain(deliver);
-            while marker.is_some() && self.holds_more() {
+            let mut drained = self.drain(deliver);
+            // What was there when the marker was placed is no more than the ring has room for.
+            while marker.is_some() && drained < self.records_max && self.holds_more() {
                 std::thread::yield_now();
-                self.drain(deliver);
+                drained += self.drain(deliver);
             }
             let all = last || marker.is_some();
             self.end_epoch_of_writes(all, deliver);
@@ -181,8 +185,9 @@ impl Capture {
     }
 
     /// Takes all that is in the ring. Writes to open files are kept back, everything else is
-    /// delivered once the epoch of closes has ended.
-    fn drain(&mut self, deliver: &mut dyn FnMut(Captured)) {
+    /// delivered once the epoch of closes has ended. Says how many records that were.
+    fn drain(&mut self, deliver: &mut dyn FnMut(Captured)) -> usize {
+        let mut drained = 0;
         loop {
             let mut chunk = Vec::new();
             while chunk.len() < CHUNK_RECORDS
@@ -194,8 +199,9 @@ impl Capture {
                 }
             }
             if chunk.is_empty() {
-                return;
+                return drained;
             }
+            drained += chunk.len();
             self.loaded.epochs.end_closes();
             // A file is told of by the name that it had. Once that is another one, what was kept
             // quiet about has to be looked at by the new name, which the rename leads to.
