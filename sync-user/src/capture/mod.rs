@@ -14,6 +14,8 @@ pub use choose::open;
 pub use requirements::{Requirement, Requirements, State as RequirementState, requirements};
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::barrier::Barrier;
 use crate::model::{Captured, TreePath};
@@ -44,12 +46,23 @@ pub struct Config {
     /// A hook to leave out, which only a test does.
     without: Option<&'static str>,
     barrier: Option<Barrier>,
+    /// `None` when any file may have several names.
+    sharing: Option<Arc<AtomicBool>>,
 }
 
 impl Config {
     pub fn new(root: PathBuf, backend: Backend) -> Self {
         let (ignored, excluded) = (Vec::new(), Vec::new());
-        Self { root, backend, ring_bytes: RING_BYTES, ignored, excluded, without: None, barrier: None }
+        let (without, barrier, sharing) = (None, None, None);
+        Self { root, backend, ring_bytes: RING_BYTES, ignored, excluded, without, barrier, sharing }
+    }
+
+    /// Spares rescans for files outside of the root that have several names, as long as `sharing`
+    /// does not say that a file below it has.
+    #[must_use]
+    pub fn with_sharing(mut self, sharing: Arc<AtomicBool>) -> Self {
+        self.sharing = Some(sharing);
+        self
     }
 
     /// Passes on the markers of `barrier`, each behind everything that happened before it.

@@ -157,6 +157,9 @@ impl Observer<'_> {
             return;
         }
         if entry.version.kind != FileKind::Directory {
+            if entry.links > 1 {
+                self.tree.note_sharing();
+            }
             self.links.note(entry.inode, entry.links, path);
         }
         self.twins(path);
@@ -224,6 +227,7 @@ impl Observer<'_> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::atomic::Ordering;
 
     use super::*;
     use crate::ledger::{Held, Known};
@@ -256,7 +260,9 @@ mod tests {
         fs::hard_link(root.path().join("f"), root.path().join("g")).unwrap();
         let tree = Tree::open(root.path(), Excludes::new(&[]).unwrap(), Preserve::ALL).unwrap();
         let (ledger, mut links) = (equal(&tree), Links::default());
+        assert!(!tree.sharing().load(Ordering::Acquire));
         observe(&look_at("", Depth::Below), &tree, &ledger, &mut links);
+        assert!(tree.sharing().load(Ordering::Acquire), "capture has to mind names outside from now on");
         // What was written through it is in the other name now, and only there.
         fs::write(root.path().join("g"), "one and more").unwrap();
         fs::remove_file(root.path().join("g")).unwrap();

@@ -15,6 +15,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -37,6 +39,8 @@ pub struct Tree {
     identity: identity::Identity,
     excludes: Excludes,
     preserve: Preserve,
+    /// Whether a file with several names was seen.
+    sharing: Arc<AtomicBool>,
 }
 
 /// Why a root cannot be replicated.
@@ -83,12 +87,25 @@ impl Tree {
         })?;
         let stat =
             rustix::fs::fstat(&descriptor).map_err(|error| failed("examine", &error, "check the disk"))?;
-        Ok(Self { root: absolute, descriptor, identity: identity::Identity::of(&stat), excludes, preserve })
+        let (identity, sharing) = (identity::Identity::of(&stat), Arc::default());
+        Ok(Self { root: absolute, descriptor, identity, excludes, preserve, sharing })
     }
 
     /// The root, absolute and without symbolic links.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether a file with several names was seen below the root. As long as none was, a file
+    /// elsewhere that has several names has none of them here: one that is made later is looked at
+    /// after it was made.
+    pub fn sharing(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.sharing)
+    }
+
+    /// Notes that such a file was seen.
+    pub fn note_sharing(&self) {
+        self.sharing.store(true, Ordering::Release);
     }
 
     /// What is read of an entry.

@@ -5,6 +5,8 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 
@@ -40,6 +42,8 @@ pub(super) struct Handles {
     root: OwnedHandle,
     /// Directories that were resolved since the last [`forget`](Self::forget).
     places: HashMap<OwnedHandle, Place>,
+    /// Whether a file below the root has several names; `None` when that is not known.
+    sharing: Option<Arc<AtomicBool>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -57,19 +61,24 @@ struct RawHandle {
 }
 
 impl Handles {
-    pub(super) fn open(root: &Path) -> Result<Self, Error> {
+    pub(super) fn open(root: &Path, sharing: Option<Arc<AtomicBool>>) -> Result<Self, Error> {
         let remedy = "run as root, or give ksyncd CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH";
         let mount =
             clone_mount(root).map_err(|error| Error::new("look into the root by handle", &error, remedy))?;
         let handle = handle_at(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH).map_err(|error| {
             Error::new("get the root's handle", &error, "replicate from another file system")
         })?;
-        let handles = Self { mount, root: handle.clone(), places: HashMap::new() };
+        let handles = Self { mount, root: handle.clone(), places: HashMap::new(), sharing };
         // Opening by handle takes another capability than marking: better told now.
         handles
             .open_handle(handle.kind, &handle.bytes, libc::O_PATH | libc::O_DIRECTORY)
             .map_err(|error| Error::new("open a file by its handle", &error, remedy))?;
         Ok(handles)
+    }
+
+    /// Whether a file outside of the root may have a name below it.
+    pub(super) fn root_may_share(&self) -> bool {
+        self.sharing.as_ref().is_none_or(|sharing| sharing.load(Ordering::Acquire))
     }
 
     /// Forgets where handles lead: a directory may have been renamed since.
@@ -203,7 +212,7 @@ mod tests {
         fs::create_dir(&root).unwrap();
         fs::write(root.join("f"), "").unwrap();
         fs::hard_link(root.join("f"), root.join("g")).unwrap();
-        let handles = Handles::open(&root).unwrap();
+        let handles = Handles::open(&root, None).unwrap();
         let name = CString::new(name).unwrap();
         let handle = handle_at(handles.mount.as_raw_fd(), &name, 0).unwrap();
         change(&root);

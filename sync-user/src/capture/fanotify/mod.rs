@@ -51,7 +51,7 @@ struct Fanotify {
 /// Marks the file system of the root; from then on nothing that changes below goes unseen.
 pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
     let group = Group::open(config)?;
-    let handles = Handles::open(&config.root)?;
+    let handles = Handles::open(&config.root, config.sharing.clone())?;
     let mounts = Mounts::open(&config.root)?;
     let (unplaced, ignored, barrier) = (Unplaced::default(), config.ignored.clone(), config.barrier.clone());
     Ok(Box::new(Fanotify { group, handles, mounts, unplaced, ignored, barrier }))
@@ -60,7 +60,7 @@ pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
 /// Whether this process may use fanotify on the file system of `root`: marks it, and lets go.
 pub fn probe(root: &std::path::Path) -> Result<(), Error> {
     Group::open(&Config::new(root.to_owned(), Backend::Fanotify))?;
-    Handles::open(root)?;
+    Handles::open(root, None)?;
     Ok(())
 }
 

@@ -64,7 +64,8 @@ fn named(
     let path = path_of(entry, handles)?;
     let Some(path) = path else {
         return match file.map(|inode| elsewhere(inode, handles, change)).transpose()? {
-            Some(Place::Outside { several_names: true }) => Err(Unresolved),
+            // One of its names may be inside, and that is not known.
+            Some(Place::Outside { several_names: true }) if handles.root_may_share() => Err(Unresolved),
             _ => Ok(()),
         };
     };
