@@ -14,6 +14,9 @@ use sync_user::demo::sshd::Sshd;
 /// Of the directories that are made, one in so many stays.
 const STAYS: usize = 50;
 
+/// Operations while the daemon stands still: fifty times what the ring holds.
+const STOPPED: usize = 2_000;
+
 /// How long replica and gaps may take.
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -37,7 +40,15 @@ pub(crate) fn storm(ksyncd: &Path, base: &Path, operations: usize) -> Result<Str
     // One event, which is counted too.
     fs::create_dir(source.join("first")).unwrap();
     let before = equal(&source, &target);
-    let made = if before.is_ok() { change(&source, operations) } else { 0 };
+    let mut made = 0;
+    if before.is_ok() {
+        made += change(&source, "before", operations - STOPPED);
+        // Even a reader that keeps up loses what happens while it stands still.
+        let process = Pid::from_raw(daemon.id().cast_signed());
+        kill(process, Signal::SIGSTOP).unwrap();
+        made += change(&source, "stopped", STOPPED);
+        kill(process, Signal::SIGCONT).unwrap();
+    }
     let after = before.and_then(|()| equal(&source, &target));
     kill(Pid::from_raw(daemon.id().cast_signed()), Signal::SIGTERM).unwrap();
     let output = daemon.wait_with_output().unwrap();
@@ -52,10 +63,10 @@ pub(crate) fn storm(ksyncd: &Path, base: &Path, operations: usize) -> Result<Str
 }
 
 /// Gives the number of changes.
-fn change(source: &Path, operations: usize) -> usize {
+fn change(source: &Path, prefix: &str, operations: usize) -> usize {
     let mut made = 0;
     for number in 0.. {
-        let directory = source.join(format!("d{number}"));
+        let directory = source.join(format!("{prefix}-{number}"));
         fs::create_dir(&directory).unwrap();
         made += 1;
         if number % STAYS != 0 {
