@@ -66,20 +66,21 @@ impl Replica {
     /// Takes the ledger for what the target holds, and sends the differences.
     pub(super) fn resume(&mut self, session: &mut Session) {
         let (started, known) = (clock::now(), self.ledger.len());
-        self.owe_comparison();
+        self.send_differences(session);
+        let took = took(started);
+        info!(target = %self.setup.target, known, to_do = session.unsent(), took, "compared the source with the ledger");
+    }
+
+    /// Looks at everything, and sends what the ledger does not hold. The plan owes what the comparison
+    /// does, and all that was put off.
+    fn send_differences(&mut self, session: &mut Session) {
+        let since = self.retries.oldest().into_iter().chain([self.debts.compared()]).min();
+        self.retries.owe_since(since.unwrap_or(0));
         let mut looks = self.retries.take_all();
         looks.insert(TreePath::root(), Look { depth: Depth::Below, content: false, stamps: None });
         self.execute(session, &Batch { looks, moves: Vec::new(), gaps: 0, closed: clock::now() });
         self.setup.gauges.counters.rescans.add(1);
         self.target().rescans.add(1);
-        let took = took(started);
-        info!(target = %self.setup.target, known, to_do = session.unsent(), took, "compared the source with the ledger");
-    }
-
-    /// The next plan owes what the comparison does, and all that was put off.
-    fn owe_comparison(&mut self) {
-        let since = self.retries.oldest().into_iter().chain([self.debts.compared()]).min();
-        self.retries.owe_since(since.unwrap_or(0));
     }
 
     /// Asks for the target's listing; `None` when the run is abandoned meanwhile.
@@ -129,12 +130,7 @@ impl Replica {
         let Listing { entries, at_source } = listing;
         let listed = entries.len();
         self.ledger.relist(entries, |path| at_source.get(path).copied());
-        self.owe_comparison();
-        let mut looks = self.retries.take_all();
-        looks.insert(TreePath::root(), Look { depth: Depth::Below, content: false, stamps: None });
-        self.execute(session, &Batch { looks, moves: Vec::new(), gaps: 0, closed: clock::now() });
-        self.setup.gauges.counters.rescans.add(1);
-        self.target().rescans.add(1);
+        self.send_differences(session);
         let (source, took) = (at_source.len(), took(started));
         info!(target = %self.setup.target, source, listed, to_do = session.unsent(), took, "compared the trees");
     }
