@@ -28,6 +28,10 @@ pub struct Settings {
     pub superblock_root: u32,
     /// `f_path.dentry`.
     pub file_dentry: u32,
+    /// `backing_file.user_path.dentry`: the name in an overlay of the file below it that a memory
+    /// map is really of. [`Settings::NONE`] where the root is no overlay, or the kernel keeps that
+    /// name in the file itself.
+    pub backing_dentry: u32,
     pub path_dentry: u32,
     /// `qstr.name`.
     pub name_bytes: u32,
@@ -50,7 +54,7 @@ impl Settings {
     pub const NONE: u32 = u32::MAX;
 }
 
-const _: () = assert!(size_of::<Settings>() == 19 * 4);
+const _: () = assert!(size_of::<Settings>() == 20 * 4);
 
 /// How many processes can be told apart from all others.
 pub const IGNORED_MAX: usize = 8;

@@ -22,6 +22,7 @@ pub(crate) static SETTINGS: Settings = Settings {
     inode_dentries: 0,
     superblock_root: 0,
     file_dentry: 0,
+    backing_dentry: 0,
     path_dentry: 0,
     name_bytes: 0,
     rename_moved: 0,
