@@ -96,6 +96,12 @@ pub mod kind {
     pub const UNPLACED: u8 = 7;
     /// A file changed whose name the kernel does not know: it was opened by handle.
     pub const NAMELESS: u8 = 8;
+    /// A file with several names changed by one outside of the root, as [`WRITING`], [`WRITTEN`]
+    /// or [`ATTRIBUTES`]: its inode number stands in place of the path. One of the others may be
+    /// inside.
+    pub const WRITING_OUTSIDE: u8 = 9;
+    pub const WRITTEN_OUTSIDE: u8 = 10;
+    pub const ATTRIBUTES_OUTSIDE: u8 = 11;
 }
 
 /// Facts about a record.

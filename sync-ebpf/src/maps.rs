@@ -81,6 +81,8 @@ pub(crate) struct Told {
     pub(crate) dentry: u64,
     pub(crate) inode: u64,
     pub(crate) generation: u64,
+    /// 1 where it was told by its inode, which stands for all its names.
+    pub(crate) by_inode: u64,
     pub(crate) epochs: Epochs,
 }
 

@@ -146,9 +146,10 @@ fn programs(
             "use a kernel with CONFIG_DEBUG_INFO_BTF (Linux 5.10 or newer)",
         )
     })?;
-    let settings = Btf::parse(bytes)
-        .map_err(|error| failed("read the kernel's types", &error))
-        .and_then(|types| settings(&types, is_overlay).map_err(|error| failed("find what to hook", &error)))?;
+    let settings =
+        Btf::parse(bytes).map_err(|error| failed("read the kernel's types", &error)).and_then(|types| {
+            settings(&types, is_overlay).map_err(|error| failed("find what to hook", &error))
+        })?;
     // The kernel takes powers of two.
     let ring_bytes = ring_bytes.clamp(RING_BYTES_MIN, RING_BYTES_MAX).next_power_of_two() as u32;
     EbpfLoader::new()
