@@ -170,6 +170,17 @@ fn tell_by_another_name(scratch: *mut Scratch, kind: u8, dentry: u64, root: &Han
     }
 }
 
+/// A file was given a second name, outside of the root: tells of the first, if that is inside. It
+/// was used for this just now, so the kernel remembers it.
+#[inline(always)]
+pub(crate) fn has_two_names(inode: impl Inode, root: &Handshake) {
+    let Some(scratch) = record::begin() else { return };
+    let first = kernel::next_dentry(inode.first_dentry());
+    if first != 0 && walk::place(scratch, first, root) == Place::Inside {
+        tell(scratch, kind::ATTRIBUTES, root);
+    }
+}
+
 /// Tells of the path that the walk has found.
 #[inline(always)]
 fn tell(scratch: *mut Scratch, kind: u8, root: &Handshake) -> bool {

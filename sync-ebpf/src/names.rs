@@ -17,9 +17,13 @@ pub(crate) fn created(event: &Event<impl Inode>, root: &Handshake) {
     let is_unfinished = !event.is_directory() && inode.is_regular() && inode.links() == 1;
     let flags = if is_unfinished { flag::UNFINISHED } else { 0 };
     let Some(before) = content::epochs() else { return };
-    if named(kind::CREATED, flags, event, root) && is_unfinished {
+    match named(kind::CREATED, flags, event, root) {
         // It is looked at, and its first writes need no record of their own.
-        content::told_of_creation(dentry_of(event), inode, before);
+        Named::Told if is_unfinished => content::told_of_creation(dentry_of(event), inode, before),
+        // The second name of a file: whoever looks at the first one learns that it has another,
+        // by which it may change.
+        Named::Outside if !event.is_directory() && inode.links() == 2 => content::has_two_names(inode, root),
+        Named::Told | Named::Outside | Named::NotTold => {}
     }
 }
 
@@ -29,15 +33,25 @@ pub(crate) fn removed(event: &Event<impl Inode>, root: &Handshake) {
     named(kind::REMOVED, 0, event, root);
 }
 
+/// What became of a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Told,
+    Outside,
+    /// It is excluded, or the ring was full.
+    NotTold,
+}
+
 #[inline(always)]
-fn named(kind: u8, flags: u8, event: &Event<impl Inode>, root: &Handshake) -> bool {
-    let Some(scratch) = record::begin() else { return false };
-    match path_in(scratch, event, root) {
+fn named(kind: u8, flags: u8, event: &Event<impl Inode>, root: &Handshake) -> Named {
+    let Some(scratch) = record::begin() else { return Named::NotTold };
+    let is_told = match path_in(scratch, event, root) {
         Place::Inside if excluded::is_below(scratch) => false,
         Place::Inside => record::tell(scratch, root, kind, flags, record::used(scratch)),
         Place::TooDeep => record::tell_unplaced(scratch, root),
-        Place::Unhashed | Place::Outside | Place::Alone => false,
-    }
+        Place::Unhashed | Place::Outside | Place::Alone => return Named::Outside,
+    };
+    if is_told { Named::Told } else { Named::NotTold }
 }
 
 /// Adds the path of `event.name` in `event.directory`, where it lies inside.
