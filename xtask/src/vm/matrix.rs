@@ -79,7 +79,7 @@ fn script() -> String {
             let _written = writeln!(
                 script,
                 "  if ! TMPDIR=/place ksyncd demo --capture {capture} --writers 3s >/tmp/log 2>&1; then \
-                 echo \"matrix: {place} {capture} failed: $(grep '^ksyncd: ' /tmp/log | head -n 1)\"\n  \
+                 echo \"matrix: {place} {capture} failed: $(grep '^ksyncd: ' /tmp/log | head -n 1 | sed 's|/place[^ :,]*|the root|g')\"\n  \
                  elif ! {test} >/tmp/log 2>&1; then cat /tmp/log\n    \
                  echo \"matrix: {place} {capture} failed: {UNLIKE}\"\n  \
                  else echo 'matrix: {place} {capture} works'; fi"
