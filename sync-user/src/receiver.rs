@@ -8,8 +8,8 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use crate::clock;
-use crate::model::{Content, Lack, Outcome, Receipt, Refusal, Sequence, Stamp};
-use crate::receive::{self, Disk, Failure, Incoming, OpenError, Progress, Root};
+use crate::model::{Content, Outcome, Receipt, Refusal, Sequence, Stamp};
+use crate::receive::{self, Disk, Done, Failure, Incoming, OpenError, Progress, Root};
 use crate::wire::{
     self, Decoder, FrameError, HOLE_BYTES_MAX, PREAMBLE, ReceiverHello, Step, ToReceiver, ToSource, VERSION,
 };
@@ -151,7 +151,7 @@ impl<R: Read, W: Write> Receiver<R, W> {
         let since = clock::now();
         let streamed = matches!(step, Step::PutFile { body: wire::Body::Streamed, .. });
         match root.apply(step) {
-            Ok(Progress::Done(lacks)) => self.answer(sequence, since, Ok(lacks))?,
+            Ok(Progress::Done(done)) => self.answer(sequence, since, Ok(done))?,
             Ok(Progress::Wants(incoming)) => {
                 return Ok(Some(Stream { sequence, since, incoming: Ok(incoming) }));
             }
@@ -203,7 +203,7 @@ impl<R: Read, W: Write> Receiver<R, W> {
     fn content_abort(&mut self, stream: Stream, sequence: Sequence) -> Result<(), Error> {
         check_turn(&stream, sequence)?;
         let Stream { sequence, since, incoming } = stream;
-        let withdrawn = Failure { refusal: Refusal::Withdrawn, detail: "the source took it back".to_owned() };
+        let withdrawn = Failure::new(Refusal::Withdrawn, "the source took it back");
         self.answer(sequence, since, Err(incoming.err().unwrap_or(withdrawn)))
     }
 
@@ -217,14 +217,14 @@ impl<R: Read, W: Write> Receiver<R, W> {
         &mut self,
         sequence: Sequence,
         since: Stamp,
-        result: Result<Vec<Lack>, Failure>,
+        result: Result<Done, Failure>,
     ) -> Result<(), Error> {
         if let (Ok(_), Some(disk)) = (&result, &mut self.disk) {
             disk.disturb();
         }
         let outcome = match result {
-            Ok(lacks) => Outcome::Applied { lacks },
-            Err(Failure { refusal, detail }) => Outcome::Refused { refusal, detail },
+            Ok(Done { lacks, met }) => Outcome::Applied { lacks, met },
+            Err(Failure { refusal, detail, found }) => Outcome::Refused { refusal, detail, found },
         };
         self.receipts.push(Receipt { sequence, outcome, took: clock::now().since(since) });
         if self.receipts.len() >= RECEIPTS_MAX { self.flush() } else { Ok(()) }

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Content, FileKind, Inode, Owner, TreePath, Version};
+use crate::model::{Content, Expected, FileKind, Inode, Owner, Time, TreePath, Version};
 use twins::Twins;
 
 /// What is known of one path of the target.
@@ -35,6 +35,21 @@ pub enum Known {
     Holds(Held),
     /// Something may be there, of whatever kind and content: we put it there, or meant to.
     Unsure,
+}
+
+impl Known {
+    /// What a step expects that is planned when this is known of its path.
+    pub fn expected(known: Option<Self>) -> Expected {
+        match known {
+            None => Expected::Absent,
+            Some(Self::Holds(Held { version, .. }))
+                if version.kind == FileKind::Directory || version.mtime != Time::UNKNOWN =>
+            {
+                Expected::This(version)
+            }
+            Some(Self::Holds(_) | Self::Unsure) => Expected::Anything,
+        }
+    }
 }
 
 /// A path of the target as it was listed, or as it was sent.
@@ -87,6 +102,11 @@ impl Ledger {
             Some(Known::Holds(held)) => Some(*held),
             Some(Known::Unsure) | None => None,
         }
+    }
+
+    /// What the next step at this path expects there.
+    pub fn expected(&self, path: &TreePath) -> Expected {
+        Known::expected(self.get(path))
     }
 
     /// Whether the path is known to be a directory; the root always is.

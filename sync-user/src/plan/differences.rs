@@ -143,7 +143,8 @@ fn put(looked: Looked<'_>, groups: &Groups, ledger: &mut Ledger, steps: &mut Vec
         ledger.set(leader.clone(), Known::Holds(becomes));
         let is_linked = ledger.held(path).is_some_and(|held| held.twin == Some(twin));
         if !is_linked {
-            let step = Step::Link { path: path.clone(), to: leader.clone(), expects: held.version };
+            let (expects, replaces) = (held.version, ledger.expected(path));
+            let step = Step::Link { path: path.clone(), to: leader.clone(), expects, replaces };
             steps.push(Planned::follow(step, Some(becomes), ledger));
         } else if ledger.held(path).is_some_and(|held| !looked.is_held(&held)) {
             ledger.set(path.clone(), Known::Holds(becomes));
@@ -168,14 +169,15 @@ fn put(looked: Looked<'_>, groups: &Groups, ledger: &mut Ledger, steps: &mut Vec
             if !same_content {
                 let twin = matches!(role, Role::Leader).then(|| ledger.new_twin());
                 let becomes = Held { version, content: destination, settled, twin };
-                steps.push(Planned::follow(replace(path, entry), Some(becomes), ledger));
+                steps.push(Planned::follow(replace(path, entry, ledger), Some(becomes), ledger));
                 return;
             }
             let becomes = Held { version, content: held.content, settled, twin: held.twin };
             if same_attributes {
                 ledger.set(path.clone(), Known::Holds(becomes));
             } else {
-                let step = Step::SetAttributes { path: path.clone(), version };
+                let expects = ledger.expected(path);
+                let step = Step::SetAttributes { path: path.clone(), version, expects };
                 steps.push(Planned::follow(step, Some(becomes), ledger));
             }
         }
@@ -183,17 +185,17 @@ fn put(looked: Looked<'_>, groups: &Groups, ledger: &mut Ledger, steps: &mut Vec
             let twin = matches!(role, Role::Leader).then(|| ledger.new_twin());
             let settled = version.kind != FileKind::File;
             let becomes = Held { version, content: destination, settled, twin };
-            steps.push(Planned::follow(replace(path, entry), Some(becomes), ledger));
+            steps.push(Planned::follow(replace(path, entry, ledger), Some(becomes), ledger));
         }
     }
 }
 
-fn replace(path: &TreePath, entry: &Entry) -> Step {
-    let (path, entry) = (path.clone(), entry.clone());
+fn replace(path: &TreePath, entry: &Entry, ledger: &Ledger) -> Step {
+    let (path, entry, expects) = (path.clone(), entry.clone(), ledger.expected(path));
     match entry.version.kind {
-        FileKind::File => Step::PutFile { path, entry },
-        FileKind::Directory => Step::MakeDirectory { path, entry },
-        FileKind::Symlink => Step::PutSymlink { path, entry },
+        FileKind::File => Step::PutFile { path, entry, expects },
+        FileKind::Directory => Step::MakeDirectory { path, entry, expects },
+        FileKind::Symlink => Step::PutSymlink { path, entry, expects },
     }
 }
 
@@ -205,7 +207,7 @@ fn remove(path: &TreePath, ledger: &mut Ledger) -> Vec<Planned> {
         }
         // Where it is not sure what is there a file is the first guess: the target refuses to
         // remove a directory that way, and then it is known.
-        Known::Holds(_) | Known::Unsure => Step::RemoveFile { path },
+        Known::Holds(_) | Known::Unsure => Step::RemoveFile { path, expects: Known::expected(Some(known)) },
     });
     steps.map(|step| Planned::follow(step, None, ledger)).collect()
 }

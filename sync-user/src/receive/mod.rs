@@ -8,6 +8,7 @@ mod attributes;
 mod confine;
 mod disk;
 mod dress;
+mod expect;
 mod failure;
 mod list;
 mod marker;
@@ -15,7 +16,7 @@ mod owners;
 mod predecessor;
 mod stage;
 
-pub use apply::{Incoming, Progress, Root};
+pub use apply::{Done, Incoming, Progress, Root};
 pub use disk::Disk;
 pub use failure::{Failure, OpenError};
 pub use list::list;

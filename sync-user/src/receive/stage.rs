@@ -15,10 +15,11 @@ use rustix::io::Errno;
 use super::attributes::open_path;
 use super::confine::{Leaf, STAGE};
 use super::dress::Dress;
+use super::expect::found;
 use super::failure::{Failure, OpenError};
 use super::predecessor;
 use crate::metadata::XattrPlace;
-use crate::model::{Content, Lack, Refusal};
+use crate::model::{Content, Lack, Refusal, There};
 use crate::wire::Attributes;
 
 /// Names in the stage that one start tries before it gives up.
@@ -163,7 +164,9 @@ impl Stage {
         let linked = rustix::fs::linkat(&to.directory, to.name(), &directory, &name, AtFlags::empty());
         match linked {
             Ok(()) => Ok(Staged { directory, name, kept: false }),
-            Err(Errno::NOENT) => Err(Failure::unexpected("what it is to be a link of is not there")),
+            Err(Errno::NOENT) => {
+                Err(found(&to.path, There::Nothing, "what it is to be a link of is not there"))
+            }
             Err(error @ (Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::NOTSUP)) => {
                 Err(Failure::new(Refusal::Unlinkable, format!("link it: {error}")))
             }

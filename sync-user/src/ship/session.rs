@@ -15,7 +15,7 @@ use super::link::{Link, LinkError, Received};
 use super::names::Names;
 use super::outbox::Outbox;
 use crate::model::{
-    Content, Durability, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version, Xattr, XattrHash,
+    Content, Durability, Expected, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version, Xattr, XattrHash,
 };
 use crate::tree::Tree;
 use crate::wire::{
@@ -262,27 +262,29 @@ impl Session {
     fn send(&mut self, ticket: Ticket, step: Step, events: &mut Vec<Event>) {
         let bytes = |path: &TreePath| path.as_bytes().to_vec();
         let step = match step {
-            Step::PutFile { path, entry } => {
-                self.put_file(ticket, &path, entry.version, events);
+            Step::PutFile { path, entry, expects } => {
+                self.put_file(ticket, &path, (entry.version, expects), events);
                 return;
             }
-            Step::MakeDirectory { path, entry } => self
+            Step::MakeDirectory { path, entry, expects } => self
                 .attributes(&path, entry.version)
-                .map(|attributes| wire::Step::MakeDirectory { path: bytes(&path), attributes }),
-            Step::PutSymlink { path, entry } => {
+                .map(|attributes| wire::Step::MakeDirectory { path: bytes(&path), expects, attributes }),
+            Step::PutSymlink { path, entry, expects } => {
                 let destination = entry.destination.unwrap_or_default();
                 self.attributes(&path, entry.version).map(|attributes| wire::Step::PutSymlink {
                     path: bytes(&path),
+                    expects,
                     destination,
                     attributes,
                 })
             }
-            Step::Link { path, to, expects } => {
-                Ok(wire::Step::Link { path: bytes(&path), to: bytes(&to), expects })
+            Step::Link { path, to, expects, replaces } => {
+                Ok(wire::Step::Link { path: bytes(&path), to: bytes(&to), expects, replaces })
             }
-            Step::SetAttributes { path, version } => {
+            Step::SetAttributes { path, version, expects } => {
                 self.attributes(&path, version).map(|attributes| wire::Step::SetAttributes {
                     path: bytes(&path),
+                    expects,
                     kind: version.kind,
                     size: version.size,
                     attributes,
@@ -291,10 +293,10 @@ impl Session {
             Step::SetDirectoryTime { path, mtime } => {
                 Ok(wire::Step::SetDirectoryTime { path: bytes(&path), mtime })
             }
-            Step::RemoveFile { path } => Ok(wire::Step::RemoveFile { path: bytes(&path) }),
+            Step::RemoveFile { path, expects } => Ok(wire::Step::RemoveFile { path: bytes(&path), expects }),
             Step::RemoveDirectory { path } => Ok(wire::Step::RemoveDirectory { path: bytes(&path) }),
-            Step::Rename { from, to, expects } => {
-                Ok(wire::Step::Rename { from: bytes(&from), to: bytes(&to), expects })
+            Step::Rename { from, to, expects, replaces } => {
+                Ok(wire::Step::Rename { from: bytes(&from), to: bytes(&to), expects, replaces })
             }
             Step::Exchange { one, other, expects_one, expects_other } => Ok(wire::Step::Exchange {
                 one: bytes(&one),
@@ -345,24 +347,39 @@ impl Session {
         }
     }
 
-    /// What links to a file expects of it what was sent, if that is not what was `planned`.
+    /// What links to a file expects of it what was sent, if that is not what was `planned`; and so
+    /// does what follows at the name of such a link.
     fn expect(&mut self, path: &TreePath, planned: Version, sent: Version) {
         if planned == sent {
             return;
         }
+        let mut names = Vec::new();
         for (_, step) in &mut self.queue {
-            if let Step::Link { to, expects, .. } = step
-                && to == path
-            {
-                *expects = sent;
+            match step {
+                Step::Link { path: name, to, expects, .. } if to == path => {
+                    *expects = sent;
+                    names.push(name.clone());
+                }
+                Step::SetAttributes { path: name, expects, .. }
+                    if *expects == Expected::This(planned) && names.contains(name) =>
+                {
+                    *expects = Expected::This(sent);
+                }
+                _ => {}
             }
         }
     }
 
-    fn put_file(&mut self, ticket: Ticket, path: &TreePath, planned: Version, events: &mut Vec<Event>) {
+    fn put_file(
+        &mut self,
+        ticket: Ticket,
+        path: &TreePath,
+        (planned, expects): (Version, Expected),
+        events: &mut Vec<Event>,
+    ) {
         let put = |size, attributes, body| {
             let path = path.as_bytes().to_vec();
-            wire::Step::PutFile { path, size, attributes, body }
+            wire::Step::PutFile { path, expects, size, attributes, body }
         };
         match content::open(&self.tree, path, wire::INLINE_BYTES_MAX) {
             Ok(Opened::Small(loaded)) => {

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Content, Durability, FileKind, Inode, Mode, Named, Owner, Preserve, Receipt, Sequence, Time, Version,
-    Xattr,
+    Content, Durability, Expected, FileKind, Inode, Mode, Named, Owner, Preserve, Receipt, Sequence, Time,
+    Version, Xattr,
 };
 
 /// From the source to the receiver.
@@ -60,16 +60,19 @@ pub struct Attributes {
 pub enum Step {
     MakeDirectory {
         path: Vec<u8>,
+        expects: Expected,
         attributes: Attributes,
     },
     PutFile {
         path: Vec<u8>,
+        expects: Expected,
         size: u64,
         attributes: Attributes,
         body: Body,
     },
     PutSymlink {
         path: Vec<u8>,
+        expects: Expected,
         destination: Vec<u8>,
         attributes: Attributes,
     },
@@ -77,10 +80,12 @@ pub enum Step {
         path: Vec<u8>,
         to: Vec<u8>,
         expects: Version,
+        replaces: Expected,
     },
     /// If it is of this kind and size.
     SetAttributes {
         path: Vec<u8>,
+        expects: Expected,
         kind: FileKind,
         size: u64,
         attributes: Attributes,
@@ -91,6 +96,7 @@ pub enum Step {
     },
     RemoveFile {
         path: Vec<u8>,
+        expects: Expected,
     },
     RemoveDirectory {
         path: Vec<u8>,
@@ -99,6 +105,7 @@ pub enum Step {
         from: Vec<u8>,
         to: Vec<u8>,
         expects: Version,
+        replaces: Expected,
     },
     Exchange {
         one: Vec<u8>,

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use sync_user::model::{
-    Content, Durability, FileKind, Mode, Outcome, Owner, Preserve, Receipt, Refusal, Sequence, Time, Version,
-    Xattr, XattrHash,
+    Content, Durability, Expected, FileKind, Found, Met, Mode, Outcome, Owner, Preserve, Receipt, Refusal,
+    Sequence, There, Time, Version, Xattr, XattrHash,
 };
 use sync_user::receiver;
 use sync_user::wire::{
@@ -35,11 +35,17 @@ fn hello(source: u8) -> ToReceiver {
 
 fn put(path: &str, bytes: &[u8]) -> Step {
     let body = Body::Inline { bytes: bytes.to_vec(), content: Content::of(bytes) };
-    Step::PutFile { path: path.into(), size: bytes.len() as u64, attributes: attributes(), body }
+    Step::PutFile {
+        path: path.into(),
+        expects: Expected::Anything,
+        size: bytes.len() as u64,
+        attributes: attributes(),
+        body,
+    }
 }
 
 fn remove(path: &str) -> Step {
-    Step::RemoveFile { path: path.into() }
+    Step::RemoveFile { path: path.into(), expects: Expected::Anything }
 }
 
 /// What a receiver answers to these messages, after the hello.
@@ -73,6 +79,19 @@ fn refusals(root: &Path, steps: Vec<Step>) -> Vec<Option<Refusal>> {
         Outcome::Refused { refusal, .. } => Some(refusal),
     };
     answers(root, &messages).into_iter().map(refusal).collect()
+}
+
+/// What a receiver has met at each of these steps.
+fn outcomes(root: &Path, steps: Vec<Step>) -> Vec<Outcome> {
+    let number = |(number, step)| ToReceiver::Step { sequence: Sequence(number), step };
+    let messages: Vec<_> = (1..).zip(steps).map(number).collect();
+    answers(root, &messages).into_iter().map(|receipt| receipt.outcome).collect()
+}
+
+/// The version of a file that [`put`] has put.
+fn version_of(bytes: &[u8]) -> Version {
+    let (kind, size, xattrs) = (FileKind::File, bytes.len() as u64, XattrHash::NONE);
+    Version { kind, size, mtime: MTIME, mode: Mode(0o644), owner: Owner::NOBODY, xattrs }
 }
 
 /// How many receivers have a stage below `root`.
@@ -151,11 +170,21 @@ fn links_under_the_root_lead_nowhere() {
     let steps = vec![
         put("link/new", b"x"),
         remove("link/secret"),
-        Step::MakeDirectory { path: b"link/made".into(), attributes: attributes() },
+        Step::MakeDirectory {
+            path: b"link/made".into(),
+            expects: Expected::Absent,
+            attributes: attributes(),
+        },
         Step::RemoveDirectory { path: b"link/inner".into() },
-        Step::Rename { from: b"link/inner".into(), to: b"stolen".into(), expects: version },
+        Step::Rename {
+            from: b"link/inner".into(),
+            to: b"stolen".into(),
+            expects: version,
+            replaces: Expected::Absent,
+        },
         Step::SetAttributes {
             path: b"link".into(),
+            expects: Expected::Anything,
             kind: FileKind::Directory,
             size: 0,
             attributes: attributes(),
@@ -230,6 +259,100 @@ fn a_receiver_that_was_left_behind_is_ended_by_the_next_of_the_same_source() {
 }
 
 #[test]
+fn steps_that_come_twice_change_nothing_more() {
+    let place = Place::new();
+    let link = |expects| Step::PutSymlink {
+        path: b"link".into(),
+        expects,
+        destination: b"page".into(),
+        attributes: attributes(),
+    };
+    let put = |expects| match put("page", b"content") {
+        Step::PutFile { path, size, attributes, body, .. } => {
+            Step::PutFile { path, expects, size, attributes, body }
+        }
+        step => step,
+    };
+    let expects = Expected::This(version_of(b"content"));
+    let moved = Attributes { mtime: Time { seconds: 2_000_000_000, nanoseconds: 1 }, ..attributes() };
+    let set = |expects| Step::SetAttributes {
+        path: b"page".into(),
+        expects,
+        kind: FileKind::File,
+        size: 7,
+        attributes: moved.clone(),
+    };
+    let remove = |path: &str| Step::RemoveFile { path: path.into(), expects: Expected::Anything };
+    let met = |steps: Vec<Step>| -> Vec<Met> {
+        let met = |outcome| match outcome {
+            Outcome::Applied { lacks, met } if lacks.is_empty() => met,
+            outcome => panic!("{outcome:?}"),
+        };
+        outcomes(&place.root(), steps).into_iter().map(met).collect()
+    };
+    assert_eq!(met(vec![put(Expected::Absent), link(Expected::Absent)]), [Met::Expected; 2]);
+    let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(place.root().join("page")).unwrap());
+    let before = inode();
+    // Even though it expects what was there before.
+    assert_eq!(met(vec![put(Expected::Absent), link(Expected::Absent)]), [Met::Already; 2]);
+    assert_eq!(inode(), before, "it was not written again");
+    assert_eq!(met(vec![set(expects), set(expects)]), [Met::Expected, Met::Already]);
+    assert_eq!(met(vec![remove("page"), remove("page")]), [Met::Expected, Met::Already]);
+}
+
+#[test]
+fn what_somebody_else_has_changed_is_told_and_never_removed() {
+    let place = Place::new();
+    let root = place.root();
+    let believed = Expected::This(version_of(b"believed"));
+    fs::write(root.join("page"), "changed").unwrap();
+    fs::write(root.join("own"), "mine").unwrap();
+    let there = |name: &str| {
+        let found = fs::symlink_metadata(root.join(name)).unwrap();
+        use std::os::unix::fs::MetadataExt as _;
+        let mtime = Time { seconds: found.mtime(), nanoseconds: found.mtime_nsec() as u32 };
+        let mode = Mode((found.mode() & 0o7777) as u16);
+        There::Version(Version { mtime, mode, ..version_of(&fs::read(root.join(name)).unwrap()) })
+    };
+    let (page, own) = (there("page"), there("own"));
+    let steps = vec![
+        Step::RemoveFile { path: b"page".into(), expects: believed },
+        Step::SetAttributes {
+            path: b"page".into(),
+            expects: believed,
+            kind: FileKind::File,
+            size: 7,
+            attributes: attributes(),
+        },
+        Step::Rename {
+            from: b"page".into(),
+            to: b"new".into(),
+            expects: version_of(b"believed"),
+            replaces: Expected::Absent,
+        },
+        Step::RemoveDirectory { path: b"page".into() },
+    ];
+    for outcome in outcomes(&root, steps) {
+        let Outcome::Refused { refusal: Refusal::Unexpected, found, .. } = outcome else {
+            panic!("I3: {outcome:?}")
+        };
+        assert_eq!(found, Some(Found { path: b"page".to_vec(), there: page }));
+    }
+    assert_eq!(fs::read_to_string(root.join("page")).unwrap(), "changed", "I3");
+    let put = |path: &str, expects| match put(path, b"content") {
+        Step::PutFile { path, size, attributes, body, .. } => {
+            Step::PutFile { path, expects, size, attributes, body }
+        }
+        step => step,
+    };
+    let steps = vec![put("page", believed), put("own", Expected::Absent), put("gone", believed)];
+    let met: Vec<Outcome> = [page, own, There::Nothing]
+        .map(|there| Outcome::Applied { lacks: Vec::new(), met: Met::Other(there) })
+        .into();
+    assert_eq!(outcomes(&root, steps), met, "the source's version replaces it, and the receipt says so");
+}
+
+#[test]
 fn the_stage_cannot_be_named() {
     let place = Place::new();
     let steps = vec![put(".ksyncd/x", b"x"), remove(".ksyncd"), put(".ksyncd", b"x")];
@@ -243,7 +366,7 @@ fn attributes_that_no_source_sends_are_refused() {
         let xattrs = vec![Xattr { name: name.to_vec(), value: vec![b'v'; value] }];
         let body = Body::Inline { bytes: Vec::new(), content: Content::of(b"") };
         let attributes = Attributes { xattrs, ..attributes() };
-        Step::PutFile { path: b"page".into(), size: 0, attributes, body }
+        Step::PutFile { path: b"page".into(), expects: Expected::Absent, size: 0, attributes, body }
     };
     let steps = vec![
         step(b"security.selinux", 1),
@@ -261,9 +384,15 @@ fn only_attributes_of_the_root_can_be_set() {
     let place = Place::new();
     let (kind, size, attributes) = (FileKind::Directory, 0, Attributes { mode: Mode(0o750), ..attributes() });
     let steps = vec![
-        Step::SetAttributes { path: Vec::new(), kind, size, attributes: attributes.clone() },
+        Step::SetAttributes {
+            path: Vec::new(),
+            expects: Expected::Anything,
+            kind,
+            size,
+            attributes: attributes.clone(),
+        },
         Step::SetDirectoryTime { path: Vec::new(), mtime: MTIME },
-        Step::MakeDirectory { path: Vec::new(), attributes },
+        Step::MakeDirectory { path: Vec::new(), expects: Expected::Anything, attributes },
         Step::RemoveDirectory { path: Vec::new() },
     ];
     assert_eq!(refusals(&place.root(), steps), [None, None, None, Some(Refusal::Forbidden)]);
@@ -277,14 +406,20 @@ fn content_that_is_not_what_was_promised_never_becomes_visible() {
     fs::write(root.join("page"), "before").unwrap();
     let put = |size, bytes: &[u8], content| Step::PutFile {
         path: b"page".into(),
+        expects: Expected::Anything,
         size,
         attributes: attributes(),
         body: Body::Inline { bytes: bytes.to_vec(), content },
     };
     let steps = vec![put(5, b"after", Content::of(b"other")), put(9, b"after", Content::of(b"after"))];
     assert_eq!(refusals(&root, steps), [Some(Refusal::Damaged); 2]);
-    let streamed =
-        |size| Step::PutFile { path: b"page".into(), size, attributes: attributes(), body: Body::Streamed };
+    let streamed = |size| Step::PutFile {
+        path: b"page".into(),
+        expects: Expected::Anything,
+        size,
+        attributes: attributes(),
+        body: Body::Streamed,
+    };
     let sequence = Sequence(1);
     let messages = [
         ToReceiver::Step { sequence, step: streamed(5) },
@@ -294,8 +429,13 @@ fn content_that_is_not_what_was_promised_never_becomes_visible() {
     let refused = answers(&root, &messages).remove(0).outcome;
     assert!(matches!(refused, Outcome::Refused { refusal: Refusal::Damaged, .. }), "{refused:?}");
     // The stream ends in the middle of a large file.
-    let step =
-        Step::PutFile { path: b"page".into(), size: 1 << 20, attributes: attributes(), body: Body::Streamed };
+    let step = Step::PutFile {
+        path: b"page".into(),
+        expects: Expected::Anything,
+        size: 1 << 20,
+        attributes: attributes(),
+        body: Body::Streamed,
+    };
     let messages = [
         ToReceiver::Step { sequence: Sequence(1), step },
         ToReceiver::Content { sequence: Sequence(1), bytes: vec![1; 1000] },

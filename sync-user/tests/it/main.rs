@@ -15,5 +15,6 @@ mod messages;
 mod metadata;
 mod recovery;
 mod status;
+mod surprises;
 mod tail;
 mod wait;

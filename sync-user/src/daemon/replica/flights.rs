@@ -193,7 +193,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::Held;
-    use crate::model::{FileKind, Mode, Owner, Time, Version, XattrHash};
+    use crate::model::{Expected, FileKind, Mode, Owner, Time, Version, XattrHash};
 
     fn held(size: u64) -> Held {
         let mtime = Time { seconds: 1, nanoseconds: 0 };
@@ -224,15 +224,21 @@ mod tests {
         ledger
     }
 
+    fn rename(from: &str, to: &str) -> Step {
+        let (expects, replaces) = (held(1).version, Expected::Anything);
+        Step::Rename { from: path(from), to: path(to), expects, replaces }
+    }
+
     fn steps() -> impl Strategy<Value = Vec<(Step, Option<Held>)>> {
         let name = || prop::sample::select(vec!["a", "b", "c", "a/x", "b/x", "c/x"]);
         let put = (name(), 1..99_u64).prop_map(|(at, size)| {
-            (Step::SetAttributes { path: path(at), version: held(size).version }, Some(held(size)))
+            let (version, expects) = (held(size).version, Expected::Anything);
+            (Step::SetAttributes { path: path(at), version, expects }, Some(held(size)))
         });
-        let remove = name().prop_map(|at| (Step::RemoveFile { path: path(at) }, None));
-        let rename = prop::sample::select(vec![("a", "b"), ("b", "c"), ("c", "a"), ("a/x", "b/x")]).prop_map(
-            |(from, to)| (Step::Rename { from: path(from), to: path(to), expects: held(1).version }, None),
-        );
+        let remove =
+            name().prop_map(|at| (Step::RemoveFile { path: path(at), expects: Expected::Anything }, None));
+        let rename = prop::sample::select(vec![("a", "b"), ("b", "c"), ("c", "a"), ("a/x", "b/x")])
+            .prop_map(|(from, to)| (rename(from, to), None));
         prop::collection::vec(prop_oneof![put, remove, rename], 1..10)
     }
 
@@ -268,7 +274,7 @@ mod tests {
     #[test]
     fn after_a_lost_connection_every_name_of_a_rename_is_unsure() {
         let (mut ledger, mut flights) = (ledger(), Flights::default());
-        let step = Step::Rename { from: path("a"), to: path("c"), expects: held(1).version };
+        let step = rename("a", "c");
         let undo = ledger.follow(&step, None);
         flights.add(Flight {
             planned: Planned { step, becomes: None, undo },

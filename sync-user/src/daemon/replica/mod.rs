@@ -13,6 +13,7 @@ mod keeper;
 mod lacks;
 mod report;
 mod retries;
+mod surprises;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,7 @@ use healing::Healing;
 use keeper::Keeper;
 use lacks::{Gathered, Lacks};
 use retries::Retries;
+use surprises::Surprises;
 use trust::Trust;
 
 /// How long a receiver may take to say hello once its preamble has come.
@@ -95,6 +97,7 @@ pub(super) struct Replica {
     retries: Retries,
     healing: Healing,
     lacks: Lacks,
+    surprises: Surprises,
     /// What this target is known to be unable to set.
     lacking: BTreeSet<Aspect>,
     /// Fifos, sockets and devices that were told of.
@@ -129,6 +132,7 @@ impl Replica {
             retries: Retries::default(),
             healing: Healing::default(),
             lacks: Lacks::default(),
+            surprises: Surprises::default(),
             lacking: BTreeSet::new(),
             special: BTreeSet::new(),
             debts: Debts::new(clock::now()),
@@ -284,8 +288,9 @@ impl Replica {
                     Delivery::Closed => closed = true,
                 }
             }
-            if session.idle() && !self.lacks.is_empty() {
+            if session.idle() {
                 self.tell_lacks();
+                self.tell_surprises();
             }
             if closed && session.idle() && self.retries.is_empty() {
                 session.goodbye();
@@ -375,6 +380,7 @@ impl Replica {
     /// Looks, plans and submits.
     fn execute(&mut self, session: &mut Session, batch: &Batch) {
         self.tell_lacks();
+        self.tell_surprises();
         // What is seen counts only if the root is the one that was opened, before and after (I3).
         if !self.root_holds() {
             return self.put_off(batch);
