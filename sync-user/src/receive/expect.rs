@@ -7,7 +7,7 @@
 //! still change, since the kernel knows no exchange that is conditional on a version.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode as RawMode, OFlags};
@@ -62,10 +62,18 @@ pub(super) fn holds_file(leaf: &Leaf, there: There, wanted: &Wanted) -> Option<O
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&leaf.directory, leaf.name(), flags, RawMode::empty()).ok()?;
     let file = File::from(file);
+    if has_other_names(&file) {
+        return None;
+    }
     let mut hasher = blake3::Hasher::new();
     // A file that grows meanwhile ends the reading, and has another hash.
     hasher.update_reader(std::io::Read::take(&file, size + 1)).ok()?;
     (Content(hasher.finalize().into()) == wanted.content).then(|| file.into())
+}
+
+/// A step that puts something there makes it one of its own, which the others do not follow.
+fn has_other_names(entry: impl AsFd) -> bool {
+    rustix::fs::fstat(entry).is_ok_and(|stat| stat.st_nlink > 1)
 }
 
 /// What a file is to be.
@@ -82,7 +90,7 @@ pub(super) fn holds_symlink(leaf: &Leaf, there: There, destination: &Path) -> Op
     if !matches!(there, There::Version(Version { kind: FileKind::Symlink, .. })) {
         return None;
     }
-    let link = open_path(&leaf.directory, leaf.name()).ok()?;
+    let link = open_path(&leaf.directory, leaf.name()).ok().filter(|link| !has_other_names(link))?;
     // Of the very link that was opened, and never one that took its name since.
     let leads = rustix::fs::readlinkat(&link, "", Vec::new()).ok()?;
     (leads.to_bytes() == destination.as_os_str().as_bytes()).then_some(link)
@@ -113,6 +121,8 @@ mod tests {
         assert!(holds_symlink(&at("l"), link, Path::new("f")).is_some());
         assert!(holds_symlink(&at("l"), link, Path::new("g")).is_none());
         assert!(holds_symlink(&at("f"), there, Path::new("f")).is_none());
+        std::fs::hard_link(directory.path().join("f"), directory.path().join("g")).unwrap();
+        assert!(holds_file(&at("f"), there, &wanted(b"one")).is_none(), "it is to be one of its own");
     }
 
     #[test]

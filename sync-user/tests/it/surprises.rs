@@ -10,7 +10,6 @@ use crate::host::{Daemon, Host};
 fn counted(host: &Host) -> (u64, u64, String) {
     let output = host.ask("status").arg("--json").stderr(Stdio::inherit()).output().unwrap();
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let status = status.get(0).unwrap_or(&status);
     let target = &status["targets"][0];
     let count = |name: &str| target[name].as_u64().unwrap();
     (count("unexpected_replaced"), count("unexpected_kept"), target["problems"].to_string())
