@@ -44,7 +44,9 @@ impl Replica {
         // that was planned since has moved the path.
         self.ledger.set(path.clone(), Known::Holds(held));
         // Only what is marked as a twin has links on their way.
-        if twin.is_some() {
+        if twin.is_some() && planned.is_some_and(|planned| planned.version != version) {
+            self.flights.amend(ticket, held, &mut self.ledger);
+        } else if twin.is_some() {
             for link in self.flights.links_to(ticket, &path) {
                 let becomes = link.planned.becomes.replace(held);
                 let name = link.step().path().clone();
