@@ -5,6 +5,7 @@
 //! again and compares.
 
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
 use crate::clock;
@@ -39,11 +40,19 @@ pub enum Error {
     Cut(&'static str),
 }
 
-/// Receives into `root` until the source says goodbye, or its stream ends between two steps.
+/// What a receiver is to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Config<'a> {
+    pub root: &'a Path,
+    /// Whether the calling thread may be locked into the root, for good.
+    pub lock_in: bool,
+}
+
+/// Receives into the root until the source says goodbye, or its stream ends between two steps.
 ///
 /// An error is told to the source as well, as far as it still listens. Nothing that was not
 /// complete becomes visible.
-pub fn serve(root: &Path, reader: impl Read, writer: impl Write) -> Result<(), Error> {
+pub fn serve(config: Config<'_>, reader: impl Read, writer: impl Write) -> Result<(), Error> {
     let mut receiver = Receiver {
         reader,
         writer,
@@ -54,7 +63,7 @@ pub fn serve(root: &Path, reader: impl Read, writer: impl Write) -> Result<(), E
         next: 1,
     };
     receiver.writer.write_all(PREAMBLE).map_err(Error::Write)?;
-    let result = receiver.run(root);
+    let result = receiver.run(config);
     if let Err(error) = &result {
         let remedy = match error {
             Error::Open(OpenError { remedy, .. }) => remedy.clone(),
@@ -86,13 +95,16 @@ struct Stream {
 }
 
 impl<R: Read, W: Write> Receiver<R, W> {
-    fn run(&mut self, root: &Path) -> Result<(), Error> {
-        let mut root = Root::open(root)?;
+    fn run(&mut self, config: Config<'_>) -> Result<(), Error> {
+        let mut root = Root::open(config.root)?;
+        let locked = if config.lock_in { root.lock_in() } else { Err("it was not asked to".to_owned()) };
         self.say(&ToSource::Hello(ReceiverHello {
             version: VERSION,
             program: concat!("ksyncd ", env!("CARGO_PKG_VERSION")).to_owned(),
             process: std::process::id(),
             user: nix::unistd::geteuid().as_raw(),
+            root: root.place().into_os_string().into_vec(),
+            unlocked: locked.err(),
         }))?;
         match self.listen()? {
             Some(ToReceiver::Hello(hello)) if hello.version == VERSION => {

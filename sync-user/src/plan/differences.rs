@@ -60,12 +60,12 @@ pub fn differences(
     ledger: &mut Ledger,
 ) -> Vec<Planned> {
     let mut steps = Vec::new();
-    let mut removals = Vec::new();
+    let mut absent = Vec::new();
     let groups = Groups::of(observed, links, ledger);
     for (path, Observed { state, content, asked }) in observed {
         match state {
             State::Unknown => {}
-            State::Absent => removals.extend(remove(path, ledger)),
+            State::Absent => absent.push(path),
             State::Present(_) if is_overtaken(path, observed) => {}
             State::Present(entry) => {
                 let looked = Looked { path, entry, hashed: *content, asked: *asked };
@@ -73,6 +73,8 @@ pub fn differences(
             }
         }
     }
+    // Followed in their turn: what is done to another name of an inode shows here as well.
+    let mut removals: Vec<Planned> = absent.into_iter().flat_map(|path| remove(path, ledger)).collect();
     removals.reverse();
     steps.extend(removals);
     steps

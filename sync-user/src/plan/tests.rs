@@ -376,6 +376,8 @@ proptest! {
         names in prop::collection::vec((0..4_u64, 0..5_u64, any::<bool>()), 1..6),
         versions in prop::collection::vec((0..3_u64, 0..2_i64, any::<bool>()), 9),
     ) {
+        // Of equal sizes the content is equal, so that times alone are set.
+        let content_of = |version: Version| Content::of(&[version.size as u8]);
         let version_of = |inode: u64| {
             let (size, seconds, other_mode) = versions[inode as usize];
             let mode = if other_mode { Mode(0o600) } else { Mode(0o644) };
@@ -393,7 +395,7 @@ proptest! {
             if at_target < 4 {
                 let version = version_of(at_target + 5);
                 target.insert(path.clone(), (at_target + 5, version));
-                let held = Held { version, content: None, settled: true, twin: None };
+                let held = Held { version, content: Some(content_of(version)), settled: true, twin: None };
                 let inode = Some(Inode { device: 2, number: at_target });
                 listing.push(Listed { path, held, inode });
             }
@@ -408,7 +410,14 @@ proptest! {
                 (path.clone(), State::Present(entry))
             })
             .chain(target.keys().filter(|path| !source.contains_key(*path)).map(|path| (path.clone(), State::Absent)))
-            .map(|(path, state)| (path, Observed { state, content: None, asked: false }))
+            .map(|(path, state)| {
+                let content = match &state {
+                    State::Present(entry) => Some(content_of(entry.version)),
+                    State::Absent | State::Unknown => None,
+                };
+                let content = content.map(|content| Hashed { content, settled: true });
+                (path, Observed { state, content, asked: false })
+            })
             .collect();
         let mut next = 100;
         for round in 0..2 {

@@ -1,9 +1,9 @@
 //! Applies one step: each a function, each all or nothing.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode as RawMode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -15,6 +15,7 @@ use super::dress::{Dress, set_times};
 use super::expect::{self, Wanted, look, met, require};
 use super::failure::{Failure, OpenError};
 use super::marker;
+use super::sandbox;
 use super::stage::{Stage, StagedFile};
 use crate::model::{
     Content, Durability, Expected, FileKind, Lack, Met, Named, Preserve, Refusal, There, Time, TreePath,
@@ -110,6 +111,17 @@ impl Root {
         })
     }
 
+    /// The directory that this is, by its whole name.
+    pub fn place(&self) -> PathBuf {
+        // Where `/proc` is missing nothing can be compared with it, and that is all.
+        std::fs::read_link(format!("/proc/self/fd/{}", self.descriptor.as_raw_fd())).unwrap_or_default()
+    }
+
+    /// Leaves the calling thread nothing but this root, from now on; says why that cannot be.
+    pub fn lock_in(&self) -> Result<(), String> {
+        sandbox::lock_in(&self.descriptor).map_err(|error| error.to_string())
+    }
+
     /// The disk that this root is on.
     pub fn disk(&self) -> std::io::Result<Disk> {
         Ok(Disk::new(self.descriptor.try_clone()?, self.durability))
@@ -126,8 +138,8 @@ impl Root {
             Step::MakeDirectory { path, expects, attributes } => {
                 self.make_directory(&path, expects, &attributes)?
             }
-            Step::PutFile { path, expects, size, attributes, body } => {
-                return self.put_file(path, expects, size, attributes, body);
+            Step::PutFile { path, expects, size, stored, attributes, body } => {
+                return self.put_file(path, expects, (size, stored), attributes, body);
             }
             Step::PutSymlink { path, expects, destination, attributes } => {
                 self.put_symlink(&path, expects, Path::new(OsStr::from_bytes(&destination)), &attributes)?
@@ -151,7 +163,7 @@ impl Root {
         &mut self,
         path: Vec<u8>,
         expects: Expected,
-        size: u64,
+        (size, stored): (u64, u64),
         attributes: Attributes,
         body: Body,
     ) -> Result<Progress, Failure> {
@@ -164,7 +176,7 @@ impl Root {
                 return Ok(Progress::Done(Done::lacking(lacks, Met::Already)));
             }
         }
-        let file = self.stage.file(&leaf)?;
+        let file = self.stage.file(&leaf, stored)?;
         let mut incoming = Incoming { file, path, expects, size, left: size, attributes };
         match body {
             Body::Streamed => Ok(Progress::Wants(incoming)),

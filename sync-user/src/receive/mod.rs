@@ -14,6 +14,8 @@ mod list;
 mod marker;
 mod owners;
 mod predecessor;
+mod sandbox;
+mod space;
 mod stage;
 
 pub use apply::{Done, Incoming, Progress, Root};

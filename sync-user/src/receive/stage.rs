@@ -18,9 +18,10 @@ use super::dress::Dress;
 use super::expect::found;
 use super::failure::{Failure, OpenError};
 use super::predecessor;
+use super::space;
 use crate::metadata::XattrPlace;
 use crate::model::{Content, Lack, Refusal, There};
-use crate::wire::Attributes;
+use crate::wire::{Attributes, INLINE_BYTES_MAX};
 
 /// Names in the stage that one start tries before it gives up.
 const ATTEMPTS_MAX: u32 = 1_000;
@@ -128,9 +129,12 @@ impl Stage {
         Ok((directory, PathBuf::from(name)))
     }
 
-    /// Begins a file.
-    pub(super) fn file(&mut self, leaf: &Leaf) -> Result<StagedFile, Failure> {
+    /// Begins a file that takes so many bytes of the disk.
+    pub(super) fn file(&mut self, leaf: &Leaf, stored: u64) -> Result<StagedFile, Failure> {
         let (directory, name) = self.place(leaf)?;
+        if stored > INLINE_BYTES_MAX as u64 {
+            space::require(&directory, stored)?;
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&directory, &name, flags, RawMode::RUSR | RawMode::WUSR)
             .map_err(|error| Failure::of("stage it", error))?;

@@ -377,22 +377,26 @@ impl Session {
         (planned, expects): (Version, Expected),
         events: &mut Vec<Event>,
     ) {
-        let put = |size, attributes, body| {
+        let put = |size, stored, attributes, body| {
             let path = path.as_bytes().to_vec();
-            wire::Step::PutFile { path, expects, size, attributes, body }
+            wire::Step::PutFile { path, expects, size, stored, attributes, body }
         };
         match content::open(&self.tree, path, wire::INLINE_BYTES_MAX) {
             Ok(Opened::Small(loaded)) => {
                 let content::Loaded { version, xattrs, bytes, content, settled, torn } = loaded;
                 self.expect(path, planned, version);
                 let attributes = self.named(version, xattrs);
-                self.fly(ticket, put(version.size, attributes, Body::Inline { bytes, content }));
+                self.fly(
+                    ticket,
+                    put(version.size, version.size, attributes, Body::Inline { bytes, content }),
+                );
                 events.push(Event::Sent { ticket, version, content, settled, torn });
             }
             Ok(Opened::Large(mut reading)) => {
                 self.expect(path, planned, reading.version);
                 let attributes = self.named(reading.version, std::mem::take(&mut reading.xattrs));
-                let sequence = self.fly(ticket, put(reading.version.size, attributes, Body::Streamed));
+                let (size, stored) = (reading.version.size, reading.stored);
+                let sequence = self.fly(ticket, put(size, stored, attributes, Body::Streamed));
                 self.stream = Some(Stream { ticket, sequence, reading });
             }
             Ok(Opened::Vanished) => events.push(Event::Unsent { ticket, failure: None }),

@@ -67,6 +67,8 @@ pub enum Step {
         path: Vec<u8>,
         expects: Expected,
         size: u64,
+        /// What of it the source stores: less than `size` if it has holes.
+        stored: u64,
         attributes: Attributes,
         body: Body,
     },
@@ -159,6 +161,10 @@ pub struct ReceiverHello {
     pub process: u32,
     /// Effective user id: only 0 may set every owner and mode.
     pub user: u32,
+    /// The root, by its whole name: it is the target that decides if it prescribes the command.
+    pub root: Vec<u8>,
+    /// Why the kernel does not lock the receiver into its root; `None` when it does.
+    pub unlocked: Option<String>,
 }
 
 /// Which root this is, so that a ledger of an earlier run is not taken for that of another.

@@ -326,6 +326,12 @@ impl Replica {
         }
         if let Some(hello) = session.hello() {
             info!(target = %self.setup.target, receiver = hello.program, process = hello.process, "connected");
+            match &hello.unlocked {
+                None => debug!(target = %self.setup.target, "the kernel locks the receiver into its root"),
+                Some(cause) => {
+                    debug!(target = %self.setup.target, "the receiver is not locked into its root by Landlock: {cause}")
+                }
+            }
             if hello.user != 0 && self.setup.tree.preserve().owner && self.lacking.insert(Aspect::Owner) {
                 info!(target = %self.setup.target, "files belong to the receiving user there: only root may give them to others");
             }
