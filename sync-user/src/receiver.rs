@@ -5,7 +5,7 @@
 //! again and compares.
 
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
 use crate::clock;
@@ -103,12 +103,13 @@ impl<R: Read, W: Write> Receiver<R, W> {
             program: concat!("ksyncd ", env!("CARGO_PKG_VERSION")).to_owned(),
             process: std::process::id(),
             user: nix::unistd::geteuid().as_raw(),
-            root: root.place().into_os_string().into_vec(),
+            root: config.root.as_os_str().as_bytes().to_vec(),
+            place: root.place().into_os_string().into_vec(),
             unlocked: locked.err(),
         }))?;
         match self.listen()? {
             Some(ToReceiver::Hello(hello)) if hello.version == VERSION => {
-                let claimed = root.claim(&hello.source, hello.preserve, hello.durability)?;
+                let claimed = root.claim(&hello)?;
                 self.disk = Some(root.disk().map_err(Error::Disk)?);
                 self.say(&ToSource::Claimed(claimed))?;
             }

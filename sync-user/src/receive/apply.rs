@@ -16,12 +16,13 @@ use super::expect::{self, Wanted, look, met, require};
 use super::failure::{Failure, OpenError};
 use super::marker;
 use super::sandbox;
+use super::sources;
 use super::stage::{Stage, StagedFile};
 use crate::model::{
     Content, Durability, Expected, FileKind, Lack, Met, Named, Preserve, Refusal, There, Time, TreePath,
     Version,
 };
-use crate::wire::{Attributes, Body, Claimed, Step};
+use crate::wire::{Attributes, Body, Claimed, SourceHello, Step};
 
 /// The tree of a target.
 #[derive(Debug)]
@@ -96,15 +97,11 @@ impl Root {
 
     /// Says who sends and what is to be preserved, before anything else is done for it: what an
     /// earlier connection of the same source has left running ends here. Says which root this is.
-    pub fn claim(
-        &mut self,
-        source: &[u8; 16],
-        preserve: Preserve,
-        durability: Durability,
-    ) -> Result<Claimed, OpenError> {
-        self.durability = durability;
-        self.dress = Dress::new(preserve);
-        self.stage.claim(source)?;
+    pub fn claim(&mut self, hello: &SourceHello) -> Result<Claimed, OpenError> {
+        sources::admit(self.stage.home(), &hello.source, &hello.name, hello.shares)?;
+        self.durability = hello.durability;
+        self.dress = Dress::new(hello.preserve);
+        self.stage.claim(&hello.source)?;
         marker::mark(&self.descriptor, self.stage.home()).map_err(|error| OpenError {
             what: format!("the target cannot be examined: {error}"),
             remedy: "check the target's disk".to_owned(),

@@ -15,6 +15,7 @@ mod marker;
 mod owners;
 mod predecessor;
 mod sandbox;
+mod sources;
 mod space;
 mod stage;
 

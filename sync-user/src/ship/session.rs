@@ -19,7 +19,8 @@ use crate::model::{
 };
 use crate::tree::Tree;
 use crate::wire::{
-    self, Attributes, Body, Claimed, Listed, ReceiverHello, SourceHello, ToReceiver, ToSource, Unreadable,
+    self, Attributes, Body, Claimed, FrameError, Listed, ReceiverHello, SourceHello, ToReceiver, ToSource,
+    Unreadable,
 };
 
 /// Bytes that are encoded ahead of the link. Enough to keep SSH busy, little enough that the
@@ -44,6 +45,8 @@ pub struct Terms {
     /// Owners are told by their numbers alone.
     pub numeric_ids: bool,
     pub durability: Durability,
+    /// Other sources may replicate into the same directory.
+    pub shared_target: bool,
 }
 
 /// The caller's number for a step.
@@ -97,14 +100,28 @@ struct Unread {
     failure: Option<String>,
 }
 
-/// The name of a source: its host and its root, hashed.
-fn name_of(tree: &Tree) -> [u8; 16] {
+/// The source as a target knows it: its host and its root, hashed, and for people.
+fn name_of(tree: &Tree) -> ([u8; 16], String) {
     let host = nix::unistd::gethostname().unwrap_or_default();
     let mut hasher = blake3::Hasher::new();
     hasher.update(host.as_bytes()).update(b"\0").update(tree.root().as_os_str().as_bytes());
-    let mut name = [0; 16];
-    hasher.finalize_xof().fill(&mut name);
-    name
+    let mut number = [0; 16];
+    hasher.finalize_xof().fill(&mut number);
+    (number, format!("{}:{}", host.display(), tree.root().display()))
+}
+
+/// A receiver that was not brought along: the target prescribes it.
+fn another_version(theirs: &str) -> SessionError {
+    SessionError::Fatal {
+        what: format!(
+            "the receiver that the target prescribes is {theirs}; this is ksyncd {}, protocol {}",
+            env!("CARGO_PKG_VERSION"),
+            wire::VERSION
+        ),
+        remedy: "install this very version of ksyncd on the target, or take the command out of its \
+                 authorized_keys: then the receiver is brought along"
+            .to_owned(),
+    }
 }
 
 fn quoted(complaints: &str) -> String {
@@ -150,11 +167,14 @@ struct Flight {
 impl Session {
     /// Begins on a link that stands behind the receiver's preamble.
     pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, terms: Terms, now: Stamp) -> Self {
-        let Terms { numeric_ids, durability } = terms;
+        let Terms { numeric_ids, durability, shared_target: shares } = terms;
+        let (source, name) = name_of(&tree);
         let mut outbox = Outbox::default();
         outbox.push(&ToReceiver::Hello(SourceHello {
             version: wire::VERSION,
-            source: name_of(&tree),
+            source,
+            name,
+            shares,
             preserve: tree.preserve(),
             durability,
         }));
@@ -459,9 +479,10 @@ impl Session {
                     self.heard = now;
                     self.asked = None;
                     self.decoder.extend(&buffer[..count]);
-                    while let Some(message) =
-                        self.decoder.take().map_err(|error| SessionError::Protocol(error.to_string()))?
-                    {
+                    while let Some(message) = self.decoder.take().map_err(|error| match error {
+                        FrameError::Payload if self.hello.is_none() => another_version("another version"),
+                        error => SessionError::Protocol(error.to_string()),
+                    })? {
                         self.receive(message, events)?;
                     }
                 }
@@ -478,10 +499,7 @@ impl Session {
                 return Err(SessionError::Protocol(format!("a second hello from {}", hello.program)));
             }
             ToSource::Hello(hello) if hello.version != wire::VERSION => {
-                let (theirs, ours) = (hello.version, wire::VERSION);
-                return Err(SessionError::Protocol(format!(
-                    "it speaks version {theirs}, this is version {ours}"
-                )));
+                return Err(another_version(&format!("{}, protocol {}", hello.program, hello.version)));
             }
             ToSource::Hello(hello) => self.hello = Some(hello),
             ToSource::Claimed(claimed) => self.claimed = Some(claimed),

@@ -40,6 +40,10 @@ pub struct SourceHello {
     pub version: u16,
     /// The same for every connection of one source, and another for every other.
     pub source: [u8; 16],
+    /// The source for people: its host and its root.
+    pub name: String,
+    /// Whether it may be one of several that replicate into this root.
+    pub shares: bool,
     /// What versions tell of, and what steps set.
     pub preserve: Preserve,
     pub durability: Durability,
@@ -161,8 +165,10 @@ pub struct ReceiverHello {
     pub process: u32,
     /// Effective user id: only 0 may set every owner and mode.
     pub user: u32,
-    /// The root, by its whole name: it is the target that decides if it prescribes the command.
+    /// The root as the receiver was told it: the target decides, if it prescribes the command.
     pub root: Vec<u8>,
+    /// The same, by the whole name of the directory.
+    pub place: Vec<u8>,
     /// Why the kernel does not lock the receiver into its root; `None` when it does.
     pub unlocked: Option<String>,
 }

@@ -33,6 +33,8 @@ fn hello(source: u8) -> ToReceiver {
     ToReceiver::Hello(SourceHello {
         version: VERSION,
         source: [source; 16],
+        name: String::new(),
+        shares: false,
         preserve: Preserve::ALL,
         durability: Durability::File,
     })

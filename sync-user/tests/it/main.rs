@@ -14,6 +14,7 @@ mod latency;
 mod ledger;
 mod messages;
 mod metadata;
+mod prescribed;
 mod recovery;
 mod status;
 mod surprises;

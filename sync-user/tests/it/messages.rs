@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use crate::host::{Daemon, Ended, Host, KSYNCD, Memory};
@@ -143,6 +144,41 @@ fn a_target_that_cannot_be_written() {
     ksyncd: 127.0.0.1:[host]/target: the target [host]/target cannot be written: Read-only file system (os error 30)
       hint: mount the target's file system read-write
     ");
+}
+
+#[test]
+fn a_target_of_another_source() {
+    let host = Host::new();
+    fs::write(host.source().join("page"), "x").unwrap();
+    assert_eq!(host.start().stop().status.code(), Some(0));
+    let other = host.path().join("another-source");
+    fs::rename(host.source(), &other).unwrap();
+    fs::write(other.join("new"), "x").unwrap();
+    let run_other = |flags: &[&str]| {
+        let state = host.path().join("state");
+        let mut command = host.sshd.run_through(Path::new(KSYNCD), &other, &host.target(), &state);
+        command.args(["--capture", "fanotify"]).args(flags);
+        command
+    };
+    let ended = run(run_other(&[]));
+    assert_eq!(ended.status.code(), Some(69));
+    let name = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    insta::assert_snapshot!(said(&host, &ended).replace(&format!("{name}:"), "[name]:"), @r"
+    ksyncd: 127.0.0.1:[host]/target: the target is the replica of another source: [name]:[host]/source
+      hint: give each source a directory of its own; if this one takes its place, or both are to write there, start it once with --shared-target
+    ");
+    assert!(!host.target().join("new").exists(), "nothing was done there");
+    let new = host.target().join("new");
+    // Asked for once, it is known from then on; and so is the first.
+    for flags in [&["--shared-target"][..], &[]] {
+        let mut daemon = Daemon::start(run_other(flags));
+        daemon.wait_until("the other source is replicated", || new.exists());
+        assert_eq!(daemon.stop().status.code(), Some(0));
+        fs::remove_file(&new).unwrap();
+        fs::remove_dir_all(host.path().join("state")).unwrap();
+    }
+    fs::rename(&other, host.source()).unwrap();
+    assert_eq!(host.start().stop().status.code(), Some(0));
 }
 
 #[test]

@@ -17,8 +17,10 @@ mod surprises;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,10 +36,11 @@ use crate::metrics::Connection;
 use crate::model::{Aspect, Batch, Depth, FileKind, Look, Stamp, TreePath};
 use crate::plan::{self, Planned};
 use crate::ship::{
-    Access, Backoff, ConnectError, Event, Session, SessionError, TargetAddress, Terms, connect,
+    Access, Backoff, ConnectError, Event, Reached, Session, SessionError, TargetAddress, Terms, connect,
 };
 use crate::shutdown::Stop;
 use crate::tree::Tree;
+use crate::wire::ReceiverHello;
 use debts::Debts;
 use flights::Flights;
 use healing::Healing;
@@ -106,6 +109,8 @@ pub(super) struct Replica {
     backoff: Backoff,
     /// Whether a connection has ever worked: from then on trouble is temporary.
     acquainted: bool,
+    /// Whether the target prescribes its receiver, and with it the directory.
+    is_prescribed: bool,
     /// Whether the root of the source was lost, so that it is told once.
     root_lost: bool,
 }
@@ -138,6 +143,7 @@ impl Replica {
             debts: Debts::new(clock::now()),
             backoff,
             acquainted: false,
+            is_prescribed: false,
             root_lost: false,
         }
     }
@@ -188,7 +194,8 @@ impl Replica {
         loop {
             self.report();
             match connect(&self.setup.target, &self.setup.access, &self.setup.receiver) {
-                Ok(link) => {
+                Ok(Reached { link, is_prescribed }) => {
+                    self.is_prescribed = is_prescribed;
                     let session =
                         Session::new(link, Arc::clone(&self.setup.tree), self.setup.terms, clock::now());
                     match self.serve(session) {
@@ -326,6 +333,7 @@ impl Replica {
         }
         if let Some(hello) = session.hello() {
             info!(target = %self.setup.target, receiver = hello.program, process = hello.process, "connected");
+            self.check_place(hello)?;
             match &hello.unlocked {
                 None => debug!(target = %self.setup.target, "the kernel locks the receiver into its root"),
                 Some(cause) => {
@@ -338,6 +346,24 @@ impl Replica {
             self.connection(Connection::Comparing);
         }
         Ok(true)
+    }
+
+    /// A target that prescribes its receiver says where to, and that has to be where we mean.
+    fn check_place(&self, hello: &ReceiverHello) -> Result<(), SessionError> {
+        let directory = self.setup.target.directory();
+        let [root, place] = [&hello.root, &hello.place].map(|bytes| Path::new(OsStr::from_bytes(bytes)));
+        if !self.is_prescribed || directory.is_relative() || directory == root || directory == place {
+            return Ok(());
+        }
+        Err(SessionError::Fatal {
+            what: format!(
+                "the target prescribes the directory {}, not {}",
+                root.display(),
+                directory.display()
+            ),
+            remedy: "name that one by --target, or change the command in authorized_keys on the target"
+                .to_owned(),
+        })
     }
 
     fn pump(&mut self, session: &mut Session) -> Result<(), SessionError> {
