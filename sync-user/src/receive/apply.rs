@@ -341,8 +341,8 @@ impl Root {
                 .map(|()| Done::all(Met::Expected))
                 .map_err(|error| Failure::of("rename it", error));
         }
-        let replaced = look(&to)?;
-        let met = met(replaced, &replaces);
+        let before = look(&to)?;
+        let met = met(before, &replaces);
         match rustix::fs::renameat(&from.directory, from.name(), &to.directory, to.name()) {
             Ok(()) => Ok(Done::all(met)),
             Err(
@@ -358,7 +358,7 @@ impl Root {
                 Err(if met == Met::Expected {
                     Failure::unexpected(detail)
                 } else {
-                    expect::found(&to.path, replaced, detail)
+                    expect::found(&to.path, before, detail)
                 })
             }
             Err(error) => Err(Failure::of("rename it", error)),

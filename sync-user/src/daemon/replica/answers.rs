@@ -178,8 +178,6 @@ impl Replica {
 /// Notes what the refusal of a step tells of the target, where it does not say what is there.
 fn learn(refusal: Refusal, step: &Step, ledger: &mut Ledger) {
     match (refusal, step) {
-        // It is there, as it was.
-        (Refusal::NotEmpty, Step::RemoveDirectory { .. }) => {}
         // Of directories the kind is all that matters here: the steps inside will tell the rest.
         (
             Refusal::NoParent,

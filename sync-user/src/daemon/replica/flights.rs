@@ -302,15 +302,15 @@ mod tests {
         let (mut ledger, mut flights) = (ledger(), Flights::default());
         let twin = Some(ledger.new_twin());
         let [planned, touched, sent] = [1, 2, 3].map(|size| Held { twin, ..held(size) });
-        let set = |at: &str, size| {
+        let change = |at: &str, size| {
             let (version, expects) = (held(size).version, Expected::Anything);
             Step::SetAttributes { path: path(at), version, expects }
         };
         let (expects, replaces) = (planned.version, Expected::Absent);
         let link = Step::Link { path: path("c"), to: path("b"), expects, replaces };
-        let leader = flights.add(flight(set("b", 1), Some(planned), &mut ledger));
+        let leader = flights.add(flight(change("b", 1), Some(planned), &mut ledger));
         flights.add(flight(link, Some(planned), &mut ledger));
-        let last = flights.add(flight(set("c", 2), Some(touched), &mut ledger));
+        let last = flights.add(flight(change("c", 2), Some(touched), &mut ledger));
         flights.amend(leader, sent, &mut ledger);
         assert_eq!(ledger.held(&path("c")), Some(touched));
         flights.withdraw(last, &mut ledger, |_, _| ());

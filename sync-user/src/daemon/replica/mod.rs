@@ -337,7 +337,7 @@ impl Replica {
             match &hello.unlocked {
                 None => debug!(target = %self.setup.target, "the kernel locks the receiver into its root"),
                 Some(cause) => {
-                    debug!(target = %self.setup.target, "the receiver is not locked into its root by Landlock: {cause}")
+                    debug!(target = %self.setup.target, "the receiver is not locked into its root by Landlock: {cause}");
                 }
             }
             if hello.user != 0 && self.setup.tree.preserve().owner && self.lacking.insert(Aspect::Owner) {
