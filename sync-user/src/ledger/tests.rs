@@ -96,7 +96,7 @@ fn a_new_listing_never_makes_foreign_files_ours() {
         held: held(File, 7),
         inode: None,
     });
-    ledger.relist(listing, |at| (*at == path("shared")).then_some(Owner::NOBODY));
+    ledger.relist(listing, false, |at| (*at == path("shared")).then_some(Owner::NOBODY));
     assert_eq!(names(&ledger), ["kept", "shared", "unsure"]);
     assert_eq!(ledger.held(&path("unsure")), Some(held(File, 7)), "a listing ends the doubt");
 }
@@ -119,4 +119,17 @@ fn a_change_shows_under_all_names_of_an_inode_until_it_is_taken_back() {
     assert_eq!(undo.before(&path("other")), Some(Known::Holds(Held { twin, ..before })));
     ledger.take_back(&undo);
     assert_eq!(ledger.expected(&path("other")), Expected::This(before.version));
+}
+
+/// I3: between two connections somebody may change at the target what the source removes meanwhile.
+#[test]
+fn what_is_listed_otherwise_than_it_was_known_for_sure_is_not_ours_any_more() {
+    let mut ledger = ledger(&[("changed", File), ("kept", File), ("d", Directory)]);
+    ledger.set(path("unsure"), Known::Unsure);
+    let listing = [("changed", 99), ("kept", 4), ("d", 0), ("unsure", 99)].map(|(at, size)| {
+        let kind = if at == "d" { Directory } else { File };
+        Listed { path: path(at), held: held(kind, size), inode: None }
+    });
+    assert_eq!(ledger.relist(listing, true, |_| None), [path("changed")]);
+    assert_eq!(names(&ledger), ["d", "kept", "unsure"]);
 }

@@ -400,7 +400,7 @@ proptest! {
                 listing.push(Listed { path, held, inode });
             }
         }
-        ledger.relist(listing, |_| Some(Owner::NOBODY));
+        ledger.relist(listing, false, |_| Some(Owner::NOBODY));
         let observed: BTreeMap<TreePath, Observed> = source
             .iter()
             .map(|(path, (inode, version))| {

@@ -79,6 +79,30 @@ fn a_file_that_was_replaced_by_a_directory_is_kept_with_what_is_in_it() {
 }
 
 #[test]
+fn what_is_changed_while_the_target_is_away_is_kept_too() {
+    let mut host = Host::shared();
+    for name in ["removed", "written", "still"] {
+        fs::write(host.source().join(name), "one").unwrap();
+    }
+    let mut daemon = host.start();
+    host.sshd.stop();
+    for name in ["removed", "written"] {
+        fs::write(host.target().join(name), "of the target's own").unwrap();
+    }
+    fs::remove_file(host.source().join("removed")).unwrap();
+    fs::write(host.source().join("written"), "two").unwrap();
+    daemon.wait_for_log("connecting again");
+    host.sshd.restart().unwrap();
+    let written = host.target().join("written");
+    daemon.wait_until("it is written", || fs::read_to_string(&written).is_ok_and(|text| text == "two"));
+    daemon.wait_until("both are told", || (counted(&host).0, counted(&host).1) == (1, 1));
+    let removed = fs::read_to_string(host.target().join("removed")).unwrap();
+    assert_eq!(removed, "of the target's own", "I3");
+    assert!(counted(&host).2.contains("\"removed\""), "{}", counted(&host).2);
+    assert_eq!(daemon.stop().status.code(), Some(0));
+}
+
+#[test]
 fn nothing_is_unexpected_after_a_restart() {
     let host = Host::new();
     sync_user::demo::site::make(&host.source(), 21).unwrap();

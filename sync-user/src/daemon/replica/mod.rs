@@ -260,11 +260,11 @@ impl Replica {
         };
         match self.recognise(claimed) {
             Trust::All => self.resume(session),
-            Trust::Paths | Trust::Nothing => {
+            trust @ (Trust::Until | Trust::Paths | Trust::Nothing) => {
                 let Some(listing) = self.list(session)? else {
                     return Ok(Parting::Abandoned);
                 };
-                self.compare(session, listing);
+                self.compare(session, listing, trust);
             }
         }
         self.connection(Connection::Up);
