@@ -15,7 +15,7 @@ use rustix::fs::{Mode as RawMode, OFlags};
 use super::attributes::{open_path, there};
 use super::confine::Leaf;
 use super::failure::Failure;
-use crate::model::{Content, Expected, FileKind, Found, Met, There, TreePath, Version};
+use crate::model::{Content, Expected, FileKind, Found, Met, There, Time, TreePath, Version};
 use crate::wire::INLINE_BYTES_MAX;
 
 /// What a name holds, as a step finds it.
@@ -80,7 +80,7 @@ fn has_other_names(entry: impl AsFd) -> bool {
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) size: u64,
-    pub(super) mtime: crate::model::Time,
+    pub(super) mtime: Time,
     pub(super) content: Content,
 }
 
@@ -100,7 +100,7 @@ pub(super) fn holds_symlink(leaf: &Leaf, there: There, destination: &Path) -> Op
 mod tests {
     use super::super::confine::leaf;
     use super::*;
-    use crate::model::{Mode, Owner, Time, XattrHash};
+    use crate::model::{Mode, Owner, XattrHash};
 
     #[test]
     fn a_file_that_only_looks_the_same_is_another_one() {

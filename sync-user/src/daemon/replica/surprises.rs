@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Replica;
 use crate::clock;
@@ -70,7 +70,7 @@ impl Replica {
             return;
         }
         self.target().unexpected_replaced.add(1);
-        tracing::debug!(target = %self.setup.target, %path, ?there, "replaced what somebody has changed there");
+        debug!(target = %self.setup.target, %path, ?there, "replaced what somebody has changed there");
         count(&mut self.surprises.replaced, path);
     }
 
@@ -78,7 +78,7 @@ impl Replica {
     pub(super) fn kept(&mut self, path: &TreePath, there: Option<There>) {
         self.target().unexpected_kept.add(1);
         self.setup.gauges.counters.problems.add(1);
-        tracing::debug!(target = %self.setup.target, %path, ?there, "kept what somebody has changed there");
+        debug!(target = %self.setup.target, %path, ?there, "kept what somebody has changed there");
         if self.surprises.shown.len() < KEPT_MAX {
             self.surprises.shown.insert(path.clone());
         }
