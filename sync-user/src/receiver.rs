@@ -5,11 +5,12 @@
 //! again and compares.
 
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
 use crate::clock;
-use crate::model::{Content, Lack, Outcome, Receipt, Refusal, Sequence, Stamp};
-use crate::receive::{self, Disk, Failure, Incoming, OpenError, Progress, Root};
+use crate::model::{Content, Outcome, Receipt, Refusal, Sequence, Stamp};
+use crate::receive::{self, Disk, Done, Failure, Incoming, OpenError, Progress, Root};
 use crate::wire::{
     self, Decoder, FrameError, HOLE_BYTES_MAX, PREAMBLE, ReceiverHello, Step, ToReceiver, ToSource, VERSION,
 };
@@ -39,11 +40,19 @@ pub enum Error {
     Cut(&'static str),
 }
 
-/// Receives into `root` until the source says goodbye, or its stream ends between two steps.
+/// What a receiver is to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Config<'a> {
+    pub root: &'a Path,
+    /// Whether the calling thread may be locked into the root, for good.
+    pub lock_in: bool,
+}
+
+/// Receives into the root until the source says goodbye, or its stream ends between two steps.
 ///
 /// An error is told to the source as well, as far as it still listens. Nothing that was not
 /// complete becomes visible.
-pub fn serve(root: &Path, reader: impl Read, writer: impl Write) -> Result<(), Error> {
+pub fn serve(config: Config<'_>, reader: impl Read, writer: impl Write) -> Result<(), Error> {
     let mut receiver = Receiver {
         reader,
         writer,
@@ -54,7 +63,7 @@ pub fn serve(root: &Path, reader: impl Read, writer: impl Write) -> Result<(), E
         next: 1,
     };
     receiver.writer.write_all(PREAMBLE).map_err(Error::Write)?;
-    let result = receiver.run(root);
+    let result = receiver.run(config);
     if let Err(error) = &result {
         let remedy = match error {
             Error::Open(OpenError { remedy, .. }) => remedy.clone(),
@@ -86,17 +95,21 @@ struct Stream {
 }
 
 impl<R: Read, W: Write> Receiver<R, W> {
-    fn run(&mut self, root: &Path) -> Result<(), Error> {
-        let mut root = Root::open(root)?;
+    fn run(&mut self, config: Config<'_>) -> Result<(), Error> {
+        let mut root = Root::open(config.root)?;
+        let locked = if config.lock_in { root.lock_in() } else { Err("it was not asked to".to_owned()) };
         self.say(&ToSource::Hello(ReceiverHello {
             version: VERSION,
             program: concat!("ksyncd ", env!("CARGO_PKG_VERSION")).to_owned(),
             process: std::process::id(),
             user: nix::unistd::geteuid().as_raw(),
+            root: config.root.as_os_str().as_bytes().to_vec(),
+            place: root.place().into_os_string().into_vec(),
+            unlocked: locked.err(),
         }))?;
         match self.listen()? {
             Some(ToReceiver::Hello(hello)) if hello.version == VERSION => {
-                let claimed = root.claim(&hello.source, hello.preserve, hello.durability)?;
+                let claimed = root.claim(&hello)?;
                 self.disk = Some(root.disk().map_err(Error::Disk)?);
                 self.say(&ToSource::Claimed(claimed))?;
             }
@@ -151,7 +164,7 @@ impl<R: Read, W: Write> Receiver<R, W> {
         let since = clock::now();
         let streamed = matches!(step, Step::PutFile { body: wire::Body::Streamed, .. });
         match root.apply(step) {
-            Ok(Progress::Done(lacks)) => self.answer(sequence, since, Ok(lacks))?,
+            Ok(Progress::Done(done)) => self.answer(sequence, since, Ok(done))?,
             Ok(Progress::Wants(incoming)) => {
                 return Ok(Some(Stream { sequence, since, incoming: Ok(incoming) }));
             }
@@ -203,7 +216,7 @@ impl<R: Read, W: Write> Receiver<R, W> {
     fn content_abort(&mut self, stream: Stream, sequence: Sequence) -> Result<(), Error> {
         check_turn(&stream, sequence)?;
         let Stream { sequence, since, incoming } = stream;
-        let withdrawn = Failure { refusal: Refusal::Withdrawn, detail: "the source took it back".to_owned() };
+        let withdrawn = Failure::new(Refusal::Withdrawn, "the source took it back");
         self.answer(sequence, since, Err(incoming.err().unwrap_or(withdrawn)))
     }
 
@@ -217,14 +230,14 @@ impl<R: Read, W: Write> Receiver<R, W> {
         &mut self,
         sequence: Sequence,
         since: Stamp,
-        result: Result<Vec<Lack>, Failure>,
+        result: Result<Done, Failure>,
     ) -> Result<(), Error> {
         if let (Ok(_), Some(disk)) = (&result, &mut self.disk) {
             disk.disturb();
         }
         let outcome = match result {
-            Ok(lacks) => Outcome::Applied { lacks },
-            Err(Failure { refusal, detail }) => Outcome::Refused { refusal, detail },
+            Ok(Done { lacks, met }) => Outcome::Applied { lacks, met },
+            Err(Failure { refusal, detail, found }) => Outcome::Refused { refusal, detail, found },
         };
         self.receipts.push(Receipt { sequence, outcome, took: clock::now().since(since) });
         if self.receipts.len() >= RECEIPTS_MAX { self.flush() } else { Ok(()) }

@@ -88,6 +88,10 @@ pub(super) struct Run {
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = DurabilityFlag::Batch)]
     pub(super) durability: DurabilityFlag,
 
+    /// Replicate also into a directory that is the replica of another source; once is enough
+    #[arg(long)]
+    pub(super) shared_target: bool,
+
     /// Serve metrics for Prometheus at /metrics, and a page for people at /, by HTTP at this address
     /// [default: no]
     #[arg(long, value_name = "ADDRESS:PORT")]

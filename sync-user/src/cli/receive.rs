@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::fail;
 use crate::exit::Exit;
-use crate::receiver::{self, Error};
+use crate::receiver::{self, Config, Error};
 
 /// A source that lives says something every 15 s; after this long in milliseconds it is gone,
 /// even if the network never said so.
@@ -23,7 +23,7 @@ pub(super) fn receive(root: &Path) -> Exit {
     // A smaller pipe is only slower, and a socket has no such setting.
     let _unchanged = nix::fcntl::fcntl(input.as_fd(), nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
     let reader = Patient { input: input.as_fd() };
-    match receiver::serve(root, reader, output.lock()) {
+    match receiver::serve(Config { root, lock_in: true }, reader, output.lock()) {
         Ok(()) => Exit::Success,
         Err(Error::Open(error)) => fail(Exit::Failure, &error, Some(&error.remedy)),
         Err(error @ (Error::Frame(_) | Error::Protocol(_))) => {

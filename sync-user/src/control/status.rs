@@ -76,6 +76,12 @@ pub struct TargetStatus {
     pub error: Option<Occurrence>,
     /// Failures of single paths, each attempt counted.
     pub problems_total: u64,
+    /// Steps that replaced what somebody else had changed at the target.
+    #[serde(default)]
+    pub unexpected_replaced: u64,
+    /// Removals left out, since somebody else had changed at the target what they were to remove.
+    #[serde(default)]
+    pub unexpected_kept: u64,
     /// Paths that cannot be replicated until something changes: at most 100 of them.
     pub problems: Vec<PathProblem>,
 }
@@ -149,6 +155,8 @@ impl TargetStatus {
             rescans: seen.rescans,
             error: seen.error.map(|trouble| Occurrence::of(trouble, now)),
             problems_total: seen.problems_total,
+            unexpected_replaced: seen.unexpected_replaced,
+            unexpected_kept: seen.unexpected_kept,
             problems: seen.problems.into_iter().map(problem).collect(),
         }
     }

@@ -61,6 +61,15 @@ fn write_target(out: &mut String, target: &TargetStatus) -> fmt::Result {
     if target.put_off > 0 {
         writeln!(out, "put off   {} paths, looked at again later", target.put_off)?;
     }
+    if target.unexpected_replaced + target.unexpected_kept > 0 {
+        writeln!(
+            out,
+            "changed   {} times by others at the target: {} replaced, {} kept",
+            target.unexpected_replaced + target.unexpected_kept,
+            target.unexpected_replaced,
+            target.unexpected_kept
+        )?;
+    }
     for PathProblem { path, problem } in target.problems.iter().take(PROBLEMS_SHOWN) {
         writeln!(out, "problem   {path}: cannot {} (for {})", problem.what, time_of(problem.since_seconds))?;
     }
@@ -96,6 +105,8 @@ mod tests {
             rescans: 1,
             error: None,
             problems_total: 0,
+            unexpected_replaced: 0,
+            unexpected_kept: 0,
             problems: Vec::new(),
         }
     }
@@ -113,6 +124,8 @@ mod tests {
             lag_seconds: 95.5,
             lag_changes: 12,
             put_off: 6,
+            unexpected_replaced: 3,
+            unexpected_kept: 1,
             error: Some(occurrence("web3 port 22 cannot be reached", 95.0, 2.5)),
             problems: (0..6)
                 .map(|number| PathProblem {
@@ -163,6 +176,7 @@ mod tests {
         shipped   2031 changes, 8.1 MiB of content, 1 rescans
         error     web3 port 22 cannot be reached (2.5 s ago, for 1.58 min now)
         put off   6 paths, looked at again later
+        changed   4 times by others at the target: 3 replaced, 1 kept
         problem   img/0.jpg: cannot read it: permission denied (for 3.5 days)
         problem   img/1.jpg: cannot read it: permission denied (for 3.5 days)
         problem   img/2.jpg: cannot read it: permission denied (for 3.5 days)

@@ -92,7 +92,13 @@ fn write_targets(out: &mut String, status: &Status) -> fmt::Result {
     let help = "Comparisons of the whole tree with the target's listing.";
     family("ksyncd_rescans_total", "counter", help, &|index| of[index].rescans as f64)?;
     let help = "Failures of single paths, each attempt counted.";
-    family("ksyncd_problems_total", "counter", help, &|index| of[index].problems_total as f64)
+    family("ksyncd_problems_total", "counter", help, &|index| of[index].problems_total as f64)?;
+    let help = "Steps that replaced what somebody else had changed at the target.";
+    family("ksyncd_unexpected_replaced_total", "counter", help, &|index| {
+        of[index].unexpected_replaced as f64
+    })?;
+    let help = "Removals left out, since somebody else had changed at the target what they were to remove.";
+    family("ksyncd_unexpected_kept_total", "counter", help, &|index| of[index].unexpected_kept as f64)
 }
 
 fn write_latency(out: &mut String, latency: &Snapshot) -> fmt::Result {

@@ -8,6 +8,11 @@ use crate::model::{Step, TreePath};
 pub struct Undo(Vec<(TreePath, Option<Known>)>);
 
 impl Undo {
+    /// What was known of `path` before the step; `None` also for a path that it does not concern.
+    pub fn before(&self, path: &TreePath) -> Option<Known> {
+        self.0.iter().find(|(concerned, _)| concerned == path).and_then(|(_, before)| *before)
+    }
+
     /// The paths that the step concerns.
     pub fn paths(&self) -> impl Iterator<Item = &TreePath> {
         self.0.iter().map(|(path, _)| path)
@@ -27,13 +32,16 @@ impl Ledger {
                 let (from_one, from_other) = (self.at_or_below(one), self.at_or_below(other));
                 self.exchange_names(&[(from_one, Some((one, other))), (from_other, Some((other, one)))])
             }
+            Step::SetAttributes { path, .. } if self.has_twins(path, becomes) => {
+                self.change_twins(path, becomes)
+            }
             Step::MakeDirectory { path, .. }
             | Step::PutFile { path, .. }
             | Step::PutSymlink { path, .. }
             | Step::Link { path, .. }
             | Step::SetAttributes { path, .. }
             | Step::SetDirectoryTime { path, .. }
-            | Step::RemoveFile { path }
+            | Step::RemoveFile { path, .. }
             | Step::RemoveDirectory { path } => {
                 let before = self.get(path);
                 self.put_back(path.clone(), becomes.map(Known::Holds));
@@ -48,6 +56,25 @@ impl Ledger {
         for (path, before) in undo.0.iter().rev() {
             self.put_back(path.clone(), *before);
         }
+    }
+
+    /// Whether `path` is one of several names of one inode, and stays so.
+    fn has_twins(&self, path: &TreePath, becomes: Option<Held>) -> bool {
+        let twin = becomes.and_then(|held| held.twin);
+        twin.is_some() && self.held(path).and_then(|held| held.twin) == twin
+    }
+
+    /// What changes an inode shows under all of its names.
+    fn change_twins(&mut self, path: &TreePath, becomes: Option<Held>) -> Undo {
+        let twin = becomes.and_then(|held| held.twin);
+        let others = twin.into_iter().flat_map(|twin| self.twins(twin)).filter(|other| *other != path);
+        let names: Vec<TreePath> = std::iter::once(path).chain(others).cloned().collect();
+        let before = names.into_iter().map(|name| (name.clone(), self.get(&name))).collect();
+        let undo = Undo(before);
+        for name in undo.paths() {
+            self.put_back(name.clone(), becomes.map(Known::Holds));
+        }
+        undo
     }
 
     /// Gives each group of entries its new name, or takes it out.

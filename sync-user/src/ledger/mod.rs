@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Content, FileKind, Inode, Owner, TreePath, Version};
+use crate::model::{Content, Expected, FileKind, Inode, Owner, There, Time, TreePath, Version};
 use twins::Twins;
 
 /// What is known of one path of the target.
@@ -35,6 +35,21 @@ pub enum Known {
     Holds(Held),
     /// Something may be there, of whatever kind and content: we put it there, or meant to.
     Unsure,
+}
+
+impl Known {
+    /// What a step expects that is planned when this is known of its path.
+    pub fn expected(known: Option<Self>) -> Expected {
+        match known {
+            None => Expected::Absent,
+            Some(Self::Holds(Held { version, .. }))
+                if version.kind == FileKind::Directory || version.mtime != Time::UNKNOWN =>
+            {
+                Expected::This(version)
+            }
+            Some(Self::Holds(_) | Self::Unsure) => Expected::Anything,
+        }
+    }
 }
 
 /// A path of the target as it was listed, or as it was sent.
@@ -89,6 +104,11 @@ impl Ledger {
         }
     }
 
+    /// What the next step at this path expects there.
+    pub fn expected(&self, path: &TreePath) -> Expected {
+        Known::expected(self.get(path))
+    }
+
     /// Whether the path is known to be a directory; the root always is.
     pub fn is_directory(&self, path: &TreePath) -> bool {
         path.is_root() || self.held(path).is_some_and(|held| held.version.kind == FileKind::Directory)
@@ -129,7 +149,7 @@ impl Ledger {
 
     /// Forgets everything, since it was about another target.
     pub fn clear(&mut self) {
-        self.relist([], |_| None);
+        self.relist([], false, |_| None);
     }
 
     /// The paths of which something else is known since they were last taken.
@@ -180,11 +200,16 @@ impl Ledger {
     /// Starts over from what the target lists, keeping to the paths that are ours: those that
     /// were known before, and those that `at_source` has. What is known of content stays where
     /// the target lists the very version it was known for.
+    ///
+    /// With `is_exact` what was known held until now, but for what was unsure: what is listed otherwise
+    /// somebody else has changed. It is not ours any more, and given back.
     pub fn relist(
         &mut self,
         listing: impl IntoIterator<Item = Listed>,
+        is_exact: bool,
         at_source: impl Fn(&TreePath) -> Option<Owner>,
-    ) {
+    ) -> Vec<TreePath> {
+        let mut changed = Vec::new();
         let before = std::mem::take(&mut self.known);
         self.twins = Twins::default();
         self.touched.extend(before.keys().cloned());
@@ -193,6 +218,11 @@ impl Ledger {
             let owner = at_source(&path);
             let known = before.get(&path);
             if known.is_none() && owner.is_none() {
+                continue;
+            }
+            let there = There::Version(listed.version);
+            if is_exact && known.is_some() && !Known::expected(known.copied()).admits(&there) {
+                changed.push(path);
                 continue;
             }
             // What the target cannot set is no difference to be mended.
@@ -213,6 +243,7 @@ impl Ledger {
             listed.twin = inode.map(|inode| *inodes.entry(inode).or_insert_with(|| self.twins.fresh()));
             self.set(path, Known::Holds(listed));
         }
+        changed
     }
 }
 

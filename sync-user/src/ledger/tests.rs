@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{Held, Known, Ledger, Listed};
-use crate::model::{FileKind, Mode, Owner, Step, Time, TreePath, Version, XattrHash};
+use crate::model::{Expected, FileKind, Mode, Owner, Step, Time, TreePath, Version, XattrHash};
 
 fn path(text: &str) -> TreePath {
     TreePath::new(text.as_bytes()).unwrap()
@@ -29,7 +29,8 @@ fn names(ledger: &Ledger) -> Vec<String> {
 use FileKind::{Directory, File};
 
 fn rename(from: &str, to: &str) -> Step {
-    Step::Rename { from: path(from), to: path(to), expects: held(Directory, 1).version }
+    let (expects, replaces) = (held(Directory, 1).version, Expected::Anything);
+    Step::Rename { from: path(from), to: path(to), expects, replaces }
 }
 
 fn exchange(one: &str, other: &str) -> Step {
@@ -57,9 +58,11 @@ fn steps() -> impl Strategy<Value = Vec<(Step, Option<Held>)>> {
     let name = || prop::sample::select(vec!["a", "b", "a/a", "a/b", "b/a", "a/a/c"]);
     let put = (name(), 1..9_u64).prop_map(|(at, size)| {
         let becomes = held(File, size);
-        (Step::SetAttributes { path: path(at), version: becomes.version }, Some(becomes))
+        let expects = Expected::Anything;
+        (Step::SetAttributes { path: path(at), version: becomes.version, expects }, Some(becomes))
     });
-    let remove = name().prop_map(|at| (Step::RemoveFile { path: path(at) }, None));
+    let remove =
+        name().prop_map(|at| (Step::RemoveFile { path: path(at), expects: Expected::Anything }, None));
     let apart = |(one, other): &(&str, &str)| {
         !path(one).is_at_or_below(&path(other)) && !path(other).is_at_or_below(&path(one))
     };
@@ -93,7 +96,40 @@ fn a_new_listing_never_makes_foreign_files_ours() {
         held: held(File, 7),
         inode: None,
     });
-    ledger.relist(listing, |at| (*at == path("shared")).then_some(Owner::NOBODY));
+    ledger.relist(listing, false, |at| (*at == path("shared")).then_some(Owner::NOBODY));
     assert_eq!(names(&ledger), ["kept", "shared", "unsure"]);
     assert_eq!(ledger.held(&path("unsure")), Some(held(File, 7)), "a listing ends the doubt");
+}
+
+/// What the next step expects under one name is what a change under another has made of it.
+#[test]
+fn a_change_shows_under_all_names_of_an_inode_until_it_is_taken_back() {
+    let mut ledger = Ledger::default();
+    let (twin, before) = (Some(ledger.new_twin()), held(File, 3));
+    for at in ["one", "other", "apart"] {
+        let twin = twin.filter(|_| at != "apart");
+        ledger.set(path(at), Known::Holds(Held { twin, ..before }));
+    }
+    let mtime = Time { seconds: 9, nanoseconds: 9 };
+    let becomes = Held { version: Version { mtime, ..before.version }, twin, ..before };
+    let (version, expects) = (becomes.version, ledger.expected(&path("one")));
+    let undo = ledger.follow(&Step::SetAttributes { path: path("one"), version, expects }, Some(becomes));
+    assert_eq!(ledger.expected(&path("other")), Expected::This(becomes.version));
+    assert_eq!(ledger.expected(&path("apart")), Expected::This(before.version));
+    assert_eq!(undo.before(&path("other")), Some(Known::Holds(Held { twin, ..before })));
+    ledger.take_back(&undo);
+    assert_eq!(ledger.expected(&path("other")), Expected::This(before.version));
+}
+
+/// I3: between two connections somebody may change at the target what the source removes meanwhile.
+#[test]
+fn what_is_listed_otherwise_than_it_was_known_for_sure_is_not_ours_any_more() {
+    let mut ledger = ledger(&[("changed", File), ("kept", File), ("d", Directory)]);
+    ledger.set(path("unsure"), Known::Unsure);
+    let listing = [("changed", 99), ("kept", 4), ("d", 0), ("unsure", 99)].map(|(at, size)| {
+        let kind = if at == "d" { Directory } else { File };
+        Listed { path: path(at), held: held(kind, size), inode: None }
+    });
+    assert_eq!(ledger.relist(listing, true, |_| None), [path("changed")]);
+    assert_eq!(names(&ledger), ["d", "kept", "unsure"]);
 }

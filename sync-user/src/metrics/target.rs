@@ -68,6 +68,11 @@ pub struct Target {
     pub rescans: Counter,
     /// Failures of single paths, each attempt counted.
     pub problems: Counter,
+    /// Steps that replaced what somebody else had changed at the target.
+    pub unexpected_replaced: Counter,
+    /// Removals that were left out, since somebody else had changed at the target what they were to
+    /// remove.
+    pub unexpected_kept: Counter,
     /// What waits in its batcher.
     pub gathering: Backlog,
     /// What its replica has taken, and the target has not acknowledged.
@@ -104,6 +109,8 @@ pub struct TargetSnapshot {
     pub bytes_shipped: u64,
     pub rescans: u64,
     pub problems_total: u64,
+    pub unexpected_replaced: u64,
+    pub unexpected_kept: u64,
 }
 
 impl Target {
@@ -116,6 +123,8 @@ impl Target {
             bytes_shipped: Counter::default(),
             rescans: Counter::default(),
             problems: Counter::default(),
+            unexpected_replaced: Counter::default(),
+            unexpected_kept: Counter::default(),
             gathering: Backlog::default(),
             shipping: Backlog::default(),
             put_off: Backlog::default(),
@@ -177,6 +186,8 @@ impl Target {
             bytes_shipped: self.bytes_shipped.get(),
             rescans: self.rescans.get(),
             problems_total: self.problems.get(),
+            unexpected_replaced: self.unexpected_replaced.get(),
+            unexpected_kept: self.unexpected_kept.get(),
         }
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Found, Met};
+
 /// The number of a step on one connection, counted from 1 without holes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Sequence(pub u64);
@@ -21,9 +23,10 @@ pub struct Receipt {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Verified, and visible under its name; but for what the target cannot set (`lacks`).
-    Applied { lacks: Vec<Lack> },
-    /// Not done; what the path named before is untouched.
-    Refused { refusal: Refusal, detail: String },
+    Applied { lacks: Vec<Lack>, met: Met },
+    /// Not done; what the path named before is untouched. `found` is there where the step expects
+    /// something else.
+    Refused { refusal: Refusal, detail: String, found: Option<Found> },
 }
 
 /// What the target could not set, while the rest of the step is done.

@@ -60,12 +60,12 @@ pub fn differences(
     ledger: &mut Ledger,
 ) -> Vec<Planned> {
     let mut steps = Vec::new();
-    let mut removals = Vec::new();
+    let mut absent = Vec::new();
     let groups = Groups::of(observed, links, ledger);
     for (path, Observed { state, content, asked }) in observed {
         match state {
             State::Unknown => {}
-            State::Absent => removals.extend(remove(path, ledger)),
+            State::Absent => absent.push(path),
             State::Present(_) if is_overtaken(path, observed) => {}
             State::Present(entry) => {
                 let looked = Looked { path, entry, hashed: *content, asked: *asked };
@@ -73,6 +73,8 @@ pub fn differences(
             }
         }
     }
+    // Followed in their turn: what is done to another name of an inode shows here as well.
+    let mut removals: Vec<Planned> = absent.into_iter().flat_map(|path| remove(path, ledger)).collect();
     removals.reverse();
     steps.extend(removals);
     steps
@@ -143,7 +145,8 @@ fn put(looked: Looked<'_>, groups: &Groups, ledger: &mut Ledger, steps: &mut Vec
         ledger.set(leader.clone(), Known::Holds(becomes));
         let is_linked = ledger.held(path).is_some_and(|held| held.twin == Some(twin));
         if !is_linked {
-            let step = Step::Link { path: path.clone(), to: leader.clone(), expects: held.version };
+            let (expects, replaces) = (held.version, ledger.expected(path));
+            let step = Step::Link { path: path.clone(), to: leader.clone(), expects, replaces };
             steps.push(Planned::follow(step, Some(becomes), ledger));
         } else if ledger.held(path).is_some_and(|held| !looked.is_held(&held)) {
             ledger.set(path.clone(), Known::Holds(becomes));
@@ -168,14 +171,15 @@ fn put(looked: Looked<'_>, groups: &Groups, ledger: &mut Ledger, steps: &mut Vec
             if !same_content {
                 let twin = matches!(role, Role::Leader).then(|| ledger.new_twin());
                 let becomes = Held { version, content: destination, settled, twin };
-                steps.push(Planned::follow(replace(path, entry), Some(becomes), ledger));
+                steps.push(Planned::follow(replace(path, entry, ledger), Some(becomes), ledger));
                 return;
             }
             let becomes = Held { version, content: held.content, settled, twin: held.twin };
             if same_attributes {
                 ledger.set(path.clone(), Known::Holds(becomes));
             } else {
-                let step = Step::SetAttributes { path: path.clone(), version };
+                let expects = ledger.expected(path);
+                let step = Step::SetAttributes { path: path.clone(), version, expects };
                 steps.push(Planned::follow(step, Some(becomes), ledger));
             }
         }
@@ -183,17 +187,17 @@ fn put(looked: Looked<'_>, groups: &Groups, ledger: &mut Ledger, steps: &mut Vec
             let twin = matches!(role, Role::Leader).then(|| ledger.new_twin());
             let settled = version.kind != FileKind::File;
             let becomes = Held { version, content: destination, settled, twin };
-            steps.push(Planned::follow(replace(path, entry), Some(becomes), ledger));
+            steps.push(Planned::follow(replace(path, entry, ledger), Some(becomes), ledger));
         }
     }
 }
 
-fn replace(path: &TreePath, entry: &Entry) -> Step {
-    let (path, entry) = (path.clone(), entry.clone());
+fn replace(path: &TreePath, entry: &Entry, ledger: &Ledger) -> Step {
+    let (path, entry, expects) = (path.clone(), entry.clone(), ledger.expected(path));
     match entry.version.kind {
-        FileKind::File => Step::PutFile { path, entry },
-        FileKind::Directory => Step::MakeDirectory { path, entry },
-        FileKind::Symlink => Step::PutSymlink { path, entry },
+        FileKind::File => Step::PutFile { path, entry, expects },
+        FileKind::Directory => Step::MakeDirectory { path, entry, expects },
+        FileKind::Symlink => Step::PutSymlink { path, entry, expects },
     }
 }
 
@@ -205,7 +209,7 @@ fn remove(path: &TreePath, ledger: &mut Ledger) -> Vec<Planned> {
         }
         // Where it is not sure what is there a file is the first guess: the target refuses to
         // remove a directory that way, and then it is known.
-        Known::Holds(_) | Known::Unsure => Step::RemoveFile { path },
+        Known::Holds(_) | Known::Unsure => Step::RemoveFile { path, expects: Known::expected(Some(known)) },
     });
     steps.map(|step| Planned::follow(step, None, ledger)).collect()
 }

@@ -68,9 +68,13 @@ fn rename(
     }
     let mut steps: Vec<Planned> = others(from, last, now, ledger)
         .into_iter()
-        .map(|path| Planned::follow(Step::RemoveFile { path }, None, ledger))
+        .map(|path| {
+            let expects = ledger.expected(&path);
+            Planned::follow(Step::RemoveFile { path, expects }, None, ledger)
+        })
         .collect();
-    let step = Step::Rename { from: from.clone(), to: to.clone(), expects };
+    let replaces = ledger.expected(to);
+    let step = Step::Rename { from: from.clone(), to: to.clone(), expects, replaces };
     steps.push(Planned::follow(step, None, ledger));
     steps
 }

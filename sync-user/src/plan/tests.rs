@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::{Hashed, Observed, Planned, State, differences, directory_times, moves, worth_hashing};
 use crate::ledger::{Held, Known, Ledger, Listed};
 use crate::model::{
-    Content, Entry, FileKind, Inode, Mode, Move, Owner, Step, Time, TreePath, Version, XattrHash,
+    Content, Entry, Expected, FileKind, Inode, Mode, Move, Owner, Step, There, Time, TreePath, Version,
+    XattrHash,
 };
 
 fn path(text: &str) -> TreePath {
@@ -40,6 +41,12 @@ fn ledger_of(tree: &Tree) -> Ledger {
     ledger
 }
 
+/// Panics where a real target would find something else than the step expects.
+fn expect(path: &TreePath, now: Option<Version>, expects: &Expected) {
+    let there = now.map_or(There::Nothing, There::Version);
+    assert!(expects.admits(&there), "{path}: {expects:?}, and there is {there:?}");
+}
+
 /// A target that does what a step says, and panics where the real one would refuse.
 fn apply(step: &Step, target: &mut Tree) {
     let has_parent = |target: &Tree, path: &TreePath| {
@@ -47,11 +54,13 @@ fn apply(step: &Step, target: &mut Tree) {
         parent.is_root() || target.get(&parent).is_some_and(|version| version.kind == FileKind::Directory)
     };
     match step {
-        Step::MakeDirectory { path, entry } => {
+        Step::MakeDirectory { path, entry, expects } => {
+            expect(path, target.get(path).copied(), expects);
             assert!(has_parent(target, path), "{path}: no parent");
             target.insert(path.clone(), entry.version);
         }
-        Step::PutFile { path, entry } | Step::PutSymlink { path, entry } => {
+        Step::PutFile { path, entry, expects } | Step::PutSymlink { path, entry, expects } => {
+            expect(path, target.get(path).copied(), expects);
             assert!(has_parent(target, path), "{path}: no parent");
             assert!(
                 target.get(path).is_none_or(|version| version.kind != FileKind::Directory),
@@ -59,16 +68,19 @@ fn apply(step: &Step, target: &mut Tree) {
             );
             target.insert(path.clone(), entry.version);
         }
-        Step::SetAttributes { path, version } => {
+        Step::SetAttributes { path, version, expects } => {
+            expect(path, target.get(path).copied(), expects);
             let before = target.insert(path.clone(), *version).expect("there");
             assert_eq!((before.kind, before.size), (version.kind, version.size), "{path}");
         }
-        Step::Link { path, to, expects } => {
+        Step::Link { path, to, expects, replaces } => {
             assert_eq!(target.get(to), Some(expects));
+            expect(path, target.get(path).copied(), replaces);
             target.insert(path.clone(), *expects);
         }
         Step::SetDirectoryTime { path, mtime } => target.get_mut(path).expect("there").mtime = *mtime,
-        Step::RemoveFile { path } => {
+        Step::RemoveFile { path, expects } => {
+            expect(path, target.get(path).copied(), expects);
             let before = target.remove(path).expect("there");
             assert_ne!(before.kind, FileKind::Directory, "{path}");
         }
@@ -76,8 +88,9 @@ fn apply(step: &Step, target: &mut Tree) {
             assert!(target.keys().all(|other| !other.is_below(path)), "{path}: not empty");
             assert_eq!(target.remove(path).expect("there").kind, FileKind::Directory, "{path}");
         }
-        Step::Rename { from, to, expects } => {
+        Step::Rename { from, to, expects, replaces } => {
             assert_eq!(target.get(from), Some(expects));
+            expect(to, target.get(to).copied(), replaces);
             assert!(has_parent(target, to));
             assert!(target.keys().all(|other| !other.is_below(to)), "{to}: not empty");
             let (moved, kept) = std::mem::take(target)
@@ -128,7 +141,10 @@ fn a_renamed_directory_sends_no_content() {
     let target = Tree::from([(path("d"), directory), (path("d/f"), file)]);
     let source = Tree::from([(path("e"), directory), (path("e/f"), file)]);
     let steps = plan(&[Move { from: path("d"), to: path("e") }], &source, &target);
-    assert_eq!(steps, [Step::Rename { from: path("d"), to: path("e"), expects: directory }]);
+    assert_eq!(
+        steps,
+        [Step::Rename { from: path("d"), to: path("e"), expects: directory, replaces: Expected::Absent }]
+    );
 }
 
 /// I4: the directory is renamed between the look at what is in it and the look at its time.
@@ -139,13 +155,15 @@ fn the_time_of_a_directory_that_left_meanwhile_is_not_known() {
     let gone = Observed { state: State::Absent, content: None, asked: false };
     let mut steps = differences(&BTreeMap::from([(path("d/f"), gone)]), true, &mut ledger);
     steps.extend(directory_times(&steps, &BTreeMap::new(), |_| None, &mut ledger));
-    assert_eq!(only_steps(steps), [Step::RemoveFile { path: path("d/f") }]);
+    assert_eq!(only_steps(steps), [Step::RemoveFile { path: path("d/f"), expects: Expected::This(file) }]);
     let after = Tree::from([(path("e"), directory)]);
     let mut steps = moves(&[Move { from: path("d"), to: path("e") }], &after, &mut ledger);
     let seen = Observed { state: State::Present(entry(directory)), content: None, asked: false };
     steps.extend(differences(&BTreeMap::from([(path("e"), seen)]), true, &mut ledger));
     let step = only_steps(steps).pop().expect("two steps");
-    assert_eq!(step, Step::SetAttributes { path: path("e"), version: directory });
+    assert!(
+        matches!(step, Step::SetAttributes { path, version, .. } if (&path, version) == (&self::path("e"), directory))
+    );
 }
 
 #[test]
@@ -185,7 +203,7 @@ fn a_rename_never_shows_a_version_that_the_source_had_only_under_the_old_name() 
     let target = Tree::from([(path("d"), directory), (path("d/f"), half), (path("d/g"), before)]);
     let source = Tree::from([(path("e"), directory), (path("e/f"), whole), (path("e/g"), before)]);
     let steps = plan(&[Move { from: path("d"), to: path("e") }], &source, &target);
-    assert_eq!(steps[0], Step::RemoveFile { path: path("d/f") });
+    assert_eq!(steps[0], Step::RemoveFile { path: path("d/f"), expects: Expected::This(half) });
     assert!(matches!(steps[1], Step::Rename { .. }));
     assert!(matches!(&steps[2], Step::PutFile { path, .. } if *path == self::path("e/f")));
     assert!(steps[3..].iter().all(|step| matches!(step, Step::SetDirectoryTime { .. })), "{steps:?}");
@@ -225,7 +243,10 @@ fn what_was_seen_below_a_directory_that_went_away_meanwhile_is_void() {
         let steps = only_steps(differences(&observed, true, &mut ledger));
         assert_eq!(
             steps[..2],
-            [Step::RemoveFile { path: path("d/f") }, Step::RemoveDirectory { path: path("d") }]
+            [
+                Step::RemoveFile { path: path("d/f"), expects: Expected::This(file) },
+                Step::RemoveDirectory { path: path("d") }
+            ]
         );
         assert_eq!(ledger.get(&path("d/f")), None, "I4: the ledger and the target agree that it is gone");
     }
@@ -269,7 +290,8 @@ fn a_touched_file_sends_its_attributes_only() {
         Observed { state: State::Present(entry(after)), content, asked: false },
     )]);
     let steps = only_steps(differences(&observed, true, &mut ledger));
-    assert_eq!(steps, [Step::SetAttributes { path: path("f"), version: after }]);
+    let expects = Expected::This(before);
+    assert_eq!(steps, [Step::SetAttributes { path: path("f"), version: after, expects }]);
 }
 
 fn tree() -> impl Strategy<Value = Tree> {
@@ -315,17 +337,21 @@ proptest! {
 type Linked = BTreeMap<TreePath, (u64, Version)>;
 
 fn apply_linked(step: &Step, target: &mut Linked, next: &mut u64) {
+    let now = |target: &Linked, path| target.get(path).map(|(_, version)| *version);
     match step {
-        Step::PutFile { path, entry } => {
+        Step::PutFile { path, entry, expects } => {
+            expect(path, now(target, path), expects);
             *next += 1;
             target.insert(path.clone(), (*next, entry.version));
         }
-        Step::Link { path, to, expects } => {
+        Step::Link { path, to, expects, replaces } => {
+            expect(path, now(target, path), replaces);
             let (inode, now) = target[to];
             assert_eq!((now.size, now.mtime), (expects.size, expects.mtime), "{path} to {to}");
             target.insert(path.clone(), (inode, now));
         }
-        Step::SetAttributes { path, version } => {
+        Step::SetAttributes { path, version, expects } => {
+            expect(path, now(target, path), expects);
             let (inode, _) = target[path];
             for (other, now) in target.values_mut() {
                 if *other == inode {
@@ -334,7 +360,10 @@ fn apply_linked(step: &Step, target: &mut Linked, next: &mut u64) {
                 }
             }
         }
-        Step::RemoveFile { path } => assert!(target.remove(path).is_some(), "{path}"),
+        Step::RemoveFile { path, expects } => {
+            expect(path, now(target, path), expects);
+            assert!(target.remove(path).is_some(), "{path}");
+        }
         step => panic!("{step:?}"),
     }
 }
@@ -347,6 +376,8 @@ proptest! {
         names in prop::collection::vec((0..4_u64, 0..5_u64, any::<bool>()), 1..6),
         versions in prop::collection::vec((0..3_u64, 0..2_i64, any::<bool>()), 9),
     ) {
+        // Of equal sizes the content is equal, so that times alone are set.
+        let content_of = |version: Version| Content::of(&[version.size as u8]);
         let version_of = |inode: u64| {
             let (size, seconds, other_mode) = versions[inode as usize];
             let mode = if other_mode { Mode(0o600) } else { Mode(0o644) };
@@ -364,12 +395,12 @@ proptest! {
             if at_target < 4 {
                 let version = version_of(at_target + 5);
                 target.insert(path.clone(), (at_target + 5, version));
-                let held = Held { version, content: None, settled: true, twin: None };
+                let held = Held { version, content: Some(content_of(version)), settled: true, twin: None };
                 let inode = Some(Inode { device: 2, number: at_target });
                 listing.push(Listed { path, held, inode });
             }
         }
-        ledger.relist(listing, |_| Some(Owner::NOBODY));
+        ledger.relist(listing, false, |_| Some(Owner::NOBODY));
         let observed: BTreeMap<TreePath, Observed> = source
             .iter()
             .map(|(path, (inode, version))| {
@@ -379,7 +410,14 @@ proptest! {
                 (path.clone(), State::Present(entry))
             })
             .chain(target.keys().filter(|path| !source.contains_key(*path)).map(|path| (path.clone(), State::Absent)))
-            .map(|(path, state)| (path, Observed { state, content: None, asked: false }))
+            .map(|(path, state)| {
+                let content = match &state {
+                    State::Present(entry) => Some(content_of(entry.version)),
+                    State::Absent | State::Unknown => None,
+                };
+                let content = content.map(|content| Hashed { content, settled: true });
+                (path, Observed { state, content, asked: false })
+            })
             .collect();
         let mut next = 100;
         for round in 0..2 {

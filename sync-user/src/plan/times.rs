@@ -28,7 +28,7 @@ pub fn directory_times(
             Step::PutFile { path, .. }
             | Step::PutSymlink { path, .. }
             | Step::Link { path, .. }
-            | Step::RemoveFile { path }
+            | Step::RemoveFile { path, .. }
             | Step::RemoveDirectory { path } => disturbed.extend(path.parent()),
             Step::Rename { from: one, to: other, .. } | Step::Exchange { one, other, .. } => {
                 disturbed.extend(one.parent());

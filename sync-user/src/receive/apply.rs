@@ -1,22 +1,28 @@
 //! Applies one step: each a function, each all or nothing.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode as RawMode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::attributes::{There, open_path, there, version};
+use super::attributes::{open_path, there, version};
 use super::confine::{Leaf, checked, checked_or_root, leaf};
 use super::disk::Disk;
 use super::dress::{Dress, set_times};
+use super::expect::{self, Wanted, look, met, require};
 use super::failure::{Failure, OpenError};
 use super::marker;
+use super::sandbox;
+use super::sources;
 use super::stage::{Stage, StagedFile};
-use crate::model::{Content, Durability, FileKind, Lack, Named, Preserve, Refusal, Time, Version};
-use crate::wire::{Attributes, Body, Claimed, Step};
+use crate::model::{
+    Content, Durability, Expected, FileKind, Lack, Met, Named, Preserve, Refusal, There, Time, TreePath,
+    Version,
+};
+use crate::wire::{Attributes, Body, Claimed, SourceHello, Step};
 
 /// The tree of a target.
 #[derive(Debug)]
@@ -32,6 +38,7 @@ pub struct Root {
 pub struct Incoming {
     file: StagedFile,
     path: Vec<u8>,
+    expects: Expected,
     size: u64,
     /// What has not come yet.
     left: u64,
@@ -40,10 +47,27 @@ pub struct Incoming {
 
 /// How far a step got.
 pub enum Progress {
-    /// All is done but what the target cannot set.
-    Done(Vec<Lack>),
+    Done(Done),
     /// Content follows.
     Wants(Incoming),
+}
+
+/// A step that was applied.
+#[derive(Debug)]
+pub struct Done {
+    /// What the target cannot set, while all else is done.
+    pub lacks: Vec<Lack>,
+    pub met: Met,
+}
+
+impl Done {
+    fn lacking(lacks: Vec<Lack>, met: Met) -> Self {
+        Self { lacks, met }
+    }
+
+    fn all(met: Met) -> Self {
+        Self::lacking(Vec::new(), met)
+    }
 }
 
 impl Root {
@@ -73,19 +97,26 @@ impl Root {
 
     /// Says who sends and what is to be preserved, before anything else is done for it: what an
     /// earlier connection of the same source has left running ends here. Says which root this is.
-    pub fn claim(
-        &mut self,
-        source: &[u8; 16],
-        preserve: Preserve,
-        durability: Durability,
-    ) -> Result<Claimed, OpenError> {
-        self.durability = durability;
-        self.dress = Dress::new(preserve);
-        self.stage.claim(source)?;
+    pub fn claim(&mut self, hello: &SourceHello) -> Result<Claimed, OpenError> {
+        sources::admit(self.stage.home(), &hello.source, &hello.name, hello.shares)?;
+        self.durability = hello.durability;
+        self.dress = Dress::new(hello.preserve);
+        self.stage.claim(&hello.source)?;
         marker::mark(&self.descriptor, self.stage.home()).map_err(|error| OpenError {
             what: format!("the target cannot be examined: {error}"),
             remedy: "check the target's disk".to_owned(),
         })
+    }
+
+    /// The directory that this is, by its whole name.
+    pub fn place(&self) -> PathBuf {
+        // Where `/proc` is missing nothing can be compared with it, and that is all.
+        std::fs::read_link(format!("/proc/self/fd/{}", self.descriptor.as_raw_fd())).unwrap_or_default()
+    }
+
+    /// Leaves the calling thread nothing but this root, from now on; says why that cannot be.
+    pub fn lock_in(&self) -> Result<(), String> {
+        sandbox::lock_in(&self.descriptor).map_err(|error| error.to_string())
     }
 
     /// The disk that this root is on.
@@ -100,52 +131,69 @@ impl Root {
 
     /// Applies `step`, or refuses it and leaves everything as it was.
     pub fn apply(&mut self, step: Step) -> Result<Progress, Failure> {
-        let mut lacks = Vec::new();
-        match step {
-            Step::MakeDirectory { path, attributes } => lacks = self.make_directory(&path, &attributes)?,
-            Step::PutFile { path, size, attributes, body } => {
-                self.dress.check(&attributes)?;
-                let file = self.stage.file(&self.leaf(&path)?)?;
-                let mut incoming = Incoming { file, path, size, left: size, attributes };
-                match body {
-                    Body::Streamed => return Ok(Progress::Wants(incoming)),
-                    Body::Inline { bytes, content } => {
-                        incoming.write(&bytes)?;
-                        lacks = self.finish(incoming, content)?;
-                    }
-                }
+        let done = match step {
+            Step::MakeDirectory { path, expects, attributes } => {
+                self.make_directory(&path, expects, &attributes)?
             }
-            Step::PutSymlink { path, destination, attributes } => {
-                self.dress.check(&attributes)?;
-                let leaf = self.leaf(&path)?;
-                let destination = Path::new(OsStr::from_bytes(&destination));
-                let (staged, lacking) = self.stage.symlink(&leaf, destination, &attributes, &self.dress)?;
-                staged.replace(&leaf).map_err(in_the_way)?;
-                lacks = lacking;
+            Step::PutFile { path, expects, size, stored, attributes, body } => {
+                return self.put_file(path, expects, (size, stored), attributes, body);
             }
-            Step::Link { path, to, expects } => self.link(&path, &to, expects)?,
-            Step::SetAttributes { path, kind, size, attributes } => {
-                lacks = self.set_attributes(&path, (kind, size), &attributes)?;
+            Step::PutSymlink { path, expects, destination, attributes } => {
+                self.put_symlink(&path, expects, Path::new(OsStr::from_bytes(&destination)), &attributes)?
+            }
+            Step::Link { path, to, expects, replaces } => self.link(&path, &to, expects, replaces)?,
+            Step::SetAttributes { path, expects, kind, size, attributes } => {
+                self.set_attributes(&path, expects, (kind, size), &attributes)?
             }
             Step::SetDirectoryTime { path, mtime } => self.set_directory_time(&path, mtime)?,
-            Step::RemoveFile { path } => self.remove_file(&path)?,
+            Step::RemoveFile { path, expects } => self.remove_file(&path, expects)?,
             Step::RemoveDirectory { path } => self.remove_directory(&path)?,
-            Step::Rename { from, to, expects } => self.rename(&from, &to, expects)?,
+            Step::Rename { from, to, expects, replaces } => self.rename(&from, &to, expects, replaces)?,
             Step::Exchange { one, other, expects_one, expects_other } => {
-                self.exchange((&one, expects_one), (&other, expects_other))?;
+                self.exchange((&one, expects_one), (&other, expects_other))?
+            }
+        };
+        Ok(Progress::Done(done))
+    }
+
+    fn put_file(
+        &mut self,
+        path: Vec<u8>,
+        expects: Expected,
+        (size, stored): (u64, u64),
+        attributes: Attributes,
+        body: Body,
+    ) -> Result<Progress, Failure> {
+        self.dress.check(&attributes)?;
+        let leaf = self.leaf(&path)?;
+        if let Body::Inline { content, .. } = &body {
+            let wanted = Wanted { size, mtime: attributes.mtime, content: *content };
+            if let Some(file) = expect::holds_file(&leaf, look(&leaf)?, &wanted) {
+                let lacks = self.dress.put_on(file.as_fd(), false, &attributes)?;
+                return Ok(Progress::Done(Done::lacking(lacks, Met::Already)));
             }
         }
-        Ok(Progress::Done(lacks))
+        let file = self.stage.file(&leaf, stored)?;
+        let mut incoming = Incoming { file, path, expects, size, left: size, attributes };
+        match body {
+            Body::Streamed => Ok(Progress::Wants(incoming)),
+            Body::Inline { bytes, content } => {
+                incoming.write(&bytes)?;
+                self.finish(incoming, content).map(Progress::Done)
+            }
+        }
     }
 
     /// Puts a file into place whose content has all come.
-    pub fn finish(&mut self, incoming: Incoming, content: Content) -> Result<Vec<Lack>, Failure> {
-        let Incoming { file, path, size, left: _, attributes } = incoming;
+    pub fn finish(&mut self, incoming: Incoming, content: Content) -> Result<Done, Failure> {
+        let Incoming { file, path, expects, size, left: _, attributes } = incoming;
         let is_durable = self.durability == Durability::File;
         let (staged, lacks) = file.finish((size, content), is_durable, &attributes, &self.dress)?;
         // Opened again, since much may have happened while the content came.
-        staged.replace(&self.leaf(&path)?).map_err(in_the_way)?;
-        Ok(lacks)
+        let leaf = self.leaf(&path)?;
+        let met = met(look(&leaf)?, &expects);
+        staged.replace(&leaf).map_err(|error| in_the_way(&leaf, error))?;
+        Ok(Done::lacking(lacks, met))
     }
 
     fn leaf(&self, path: &[u8]) -> Result<Leaf, Failure> {
@@ -157,85 +205,126 @@ impl Root {
         leaf(&self.descriptor, checked_or_root(path)?)
     }
 
-    fn make_directory(&mut self, path: &[u8], attributes: &Attributes) -> Result<Vec<Lack>, Failure> {
+    fn put_symlink(
+        &mut self,
+        path: &[u8],
+        expects: Expected,
+        destination: &Path,
+        attributes: &Attributes,
+    ) -> Result<Done, Failure> {
         self.dress.check(attributes)?;
-        let leaf = self.leaf_or_root(path)?;
-        match there(&leaf.directory, leaf.name()).map_err(|error| Failure::of("examine it", error))? {
-            There::Version(Version { kind: FileKind::Directory, .. }) => {
-                let directory =
-                    open_path(&leaf.directory, leaf.name()).map_err(|error| Failure::of("open it", error))?;
-                require_directory(&directory)?;
-                self.dress.put_on(directory.as_fd(), false, attributes)
-            }
-            before => {
-                let (staged, lacks) = self.stage.directory(&leaf, attributes, &self.dress)?;
-                let placed =
-                    if before == There::Nothing { staged.replace(&leaf) } else { staged.exchange(&leaf) };
-                placed.map_err(|error| Failure::of("put the directory into place", error))?;
-                Ok(lacks)
-            }
+        let leaf = self.leaf(path)?;
+        let there = look(&leaf)?;
+        if let Some(link) = expect::holds_symlink(&leaf, there, destination) {
+            let lacks = self.dress.put_on(link.as_fd(), false, attributes)?;
+            return Ok(Done::lacking(lacks, Met::Already));
         }
+        let (staged, lacks) = self.stage.symlink(&leaf, destination, attributes, &self.dress)?;
+        staged.replace(&leaf).map_err(|error| in_the_way(&leaf, error))?;
+        Ok(Done::lacking(lacks, met(there, &expects)))
     }
 
-    fn link(&mut self, path: &[u8], to: &[u8], expects: Version) -> Result<(), Failure> {
+    fn make_directory(
+        &mut self,
+        path: &[u8],
+        expects: Expected,
+        attributes: &Attributes,
+    ) -> Result<Done, Failure> {
+        self.dress.check(attributes)?;
+        let leaf = self.leaf_or_root(path)?;
+        let there = look(&leaf)?;
+        if there.is_directory() {
+            let directory =
+                open_path(&leaf.directory, leaf.name()).map_err(|error| Failure::of("open it", error))?;
+            require_directory(&leaf.path, &directory)?;
+            let lacks = self.dress.put_on(directory.as_fd(), false, attributes)?;
+            // Whoever made it: what is in it stays, and nothing is replaced.
+            return Ok(Done::lacking(lacks, Met::Already));
+        }
+        let (staged, lacks) = self.stage.directory(&leaf, attributes, &self.dress)?;
+        let placed = if there == There::Nothing { staged.replace(&leaf) } else { staged.exchange(&leaf) };
+        placed.map_err(|error| Failure::of("put the directory into place", error))?;
+        Ok(Done::lacking(lacks, met(there, &expects)))
+    }
+
+    fn link(
+        &mut self,
+        path: &[u8],
+        to: &[u8],
+        expects: Version,
+        replaces: Expected,
+    ) -> Result<Done, Failure> {
         let (leaf, to) = (self.leaf(path)?, self.leaf(to)?);
         let staged = self.stage.link(&leaf, &to)?;
         // What was linked is what counts, whatever has happened to its name since.
-        require_version(staged.directory(), staged.name(), expects)?;
-        staged.replace_by_link(&leaf).map_err(in_the_way)
+        let linked = there(staged.directory(), staged.name());
+        let linked = linked.map_err(|error| Failure::of("examine it", error))?;
+        require(&to.path, linked, &Expected::This(expects))?;
+        let met = if is_one_inode(&leaf, &to) { Met::Already } else { met(look(&leaf)?, &replaces) };
+        staged.replace_by_link(&leaf).map_err(|error| in_the_way(&leaf, error))?;
+        Ok(Done::all(met))
     }
 
     fn set_attributes(
         &self,
         path: &[u8],
+        expects: Expected,
         (kind, size): (FileKind, u64),
         attributes: &Attributes,
-    ) -> Result<Vec<Lack>, Failure> {
+    ) -> Result<Done, Failure> {
         self.dress.check(attributes)?;
         let leaf = self.leaf_or_root(path)?;
-        let entry = open_path(&leaf.directory, leaf.name()).map_err(|error| match error {
-            Errno::NOENT => Failure::unexpected("it is not there"),
-            error => Failure::of("open it", error),
-        })?;
+        let entry = open(&leaf)?;
         let stat = rustix::fs::fstat(&entry).map_err(|error| Failure::of("examine it", error))?;
-        let now =
-            version(&stat).ok_or_else(|| Failure::unexpected("it is of a kind that is not replicated"))?;
-        if (now.kind, now.size) != (kind, size) {
-            return Err(Failure::unexpected("it is of another kind or size"));
+        let now = version(&stat);
+        let there = now.map_or(There::Foreign, There::Version);
+        let is_that = |now: Version| (now.kind, now.size) == (kind, size);
+        // Another name of the inode, or this step once before, may have made it so.
+        let is_already = now.is_some_and(|now| is_that(now) && now.mtime == attributes.mtime);
+        if !is_already {
+            require(&leaf.path, there, &expects)?;
         }
-        self.dress.put_on(entry.as_fd(), false, attributes)
+        if !now.is_some_and(is_that) {
+            return Err(expect::found(&leaf.path, there, "it is of another kind or size"));
+        }
+        let lacks = self.dress.put_on(entry.as_fd(), false, attributes)?;
+        Ok(Done::lacking(lacks, if is_already { Met::Already } else { Met::Expected }))
     }
 
-    fn set_directory_time(&self, path: &[u8], mtime: Time) -> Result<(), Failure> {
+    fn set_directory_time(&self, path: &[u8], mtime: Time) -> Result<Done, Failure> {
         let leaf = self.leaf_or_root(path)?;
-        let directory = open_path(&leaf.directory, leaf.name()).map_err(|error| match error {
-            Errno::NOENT => Failure::unexpected("it is not there"),
-            error => Failure::of("open it", error),
-        })?;
-        require_directory(&directory)?;
-        set_times(&directory, mtime)
+        let directory = open(&leaf)?;
+        require_directory(&leaf.path, &directory)?;
+        set_times(&directory, mtime)?;
+        Ok(Done::all(Met::Expected))
     }
 
-    fn remove_file(&self, path: &[u8]) -> Result<(), Failure> {
+    fn remove_file(&self, path: &[u8], expects: Expected) -> Result<Done, Failure> {
         let leaf = match self.leaf(path) {
-            Err(Failure { refusal: Refusal::NoParent, .. }) => return Ok(()),
+            Err(Failure { refusal: Refusal::NoParent, .. }) => return Ok(Done::all(Met::Already)),
             leaf => leaf?,
         };
+        let there = look(&leaf)?;
+        if there == There::Nothing {
+            return Ok(Done::all(Met::Already));
+        }
+        require(&leaf.path, there, &expects)?;
         match rustix::fs::unlinkat(&leaf.directory, leaf.name(), AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(Errno::ISDIR) => Err(Failure::unexpected("it is a directory")),
+            Ok(()) | Err(Errno::NOENT) => Ok(Done::all(Met::Expected)),
+            Err(Errno::ISDIR) => Err(expect::found(&leaf.path, look(&leaf)?, "it is a directory")),
             Err(error) => Err(Failure::of("remove it", error)),
         }
     }
 
-    fn remove_directory(&self, path: &[u8]) -> Result<(), Failure> {
+    fn remove_directory(&self, path: &[u8]) -> Result<Done, Failure> {
         let leaf = match self.leaf(path) {
-            Err(Failure { refusal: Refusal::NoParent, .. }) => return Ok(()),
+            Err(Failure { refusal: Refusal::NoParent, .. }) => return Ok(Done::all(Met::Already)),
             leaf => leaf?,
         };
         match rustix::fs::unlinkat(&leaf.directory, leaf.name(), AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(Errno::NOTDIR) => Err(Failure::unexpected("it is not a directory")),
+            Ok(()) => Ok(Done::all(Met::Expected)),
+            Err(Errno::NOENT) => Ok(Done::all(Met::Already)),
+            Err(Errno::NOTDIR) => Err(expect::found(&leaf.path, look(&leaf)?, "it is not a directory")),
             Err(Errno::NOTEMPTY | Errno::EXIST) => {
                 Err(Failure::new(Refusal::NotEmpty, "the directory is not empty"))
             }
@@ -243,16 +332,19 @@ impl Root {
         }
     }
 
-    fn rename(&self, from: &[u8], to: &[u8], expects: Version) -> Result<(), Failure> {
+    fn rename(&self, from: &[u8], to: &[u8], expects: Version, replaces: Expected) -> Result<Done, Failure> {
         let (from, to) = (self.leaf(from)?, self.leaf(to)?);
-        require_version(&from.directory, from.name(), expects)?;
+        require(&from.path, look(&from)?, &Expected::This(expects))?;
         if is_one_inode(&from, &to) {
             // Of two names of one inode the kernel would leave both.
             return rustix::fs::unlinkat(&from.directory, from.name(), AtFlags::empty())
+                .map(|()| Done::all(Met::Expected))
                 .map_err(|error| Failure::of("rename it", error));
         }
+        let before = look(&to)?;
+        let met = met(before, &replaces);
         match rustix::fs::renameat(&from.directory, from.name(), &to.directory, to.name()) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(Done::all(met)),
             Err(
                 Errno::NOENT
                 | Errno::EXIST
@@ -261,23 +353,30 @@ impl Root {
                 | Errno::NOTDIR
                 | Errno::XDEV
                 | Errno::INVAL,
-            ) => Err(Failure::unexpected("it cannot be renamed to that name")),
+            ) => {
+                let detail = "it cannot be renamed to that name";
+                Err(if met == Met::Expected {
+                    Failure::unexpected(detail)
+                } else {
+                    expect::found(&to.path, before, detail)
+                })
+            }
             Err(error) => Err(Failure::of("rename it", error)),
         }
     }
 
-    fn exchange(&self, one: (&[u8], Version), other: (&[u8], Version)) -> Result<(), Failure> {
+    fn exchange(&self, one: (&[u8], Version), other: (&[u8], Version)) -> Result<Done, Failure> {
         let (one_leaf, other_leaf) = (self.leaf(one.0)?, self.leaf(other.0)?);
-        require_version(&one_leaf.directory, one_leaf.name(), one.1)?;
-        require_version(&other_leaf.directory, other_leaf.name(), other.1)?;
-        let flags = RenameFlags::EXCHANGE;
+        require(&one_leaf.path, look(&one_leaf)?, &Expected::This(one.1))?;
+        require(&other_leaf.path, look(&other_leaf)?, &Expected::This(other.1))?;
         rustix::fs::renameat_with(
             &one_leaf.directory,
             one_leaf.name(),
             &other_leaf.directory,
             other_leaf.name(),
-            flags,
+            RenameFlags::EXCHANGE,
         )
+        .map(|()| Done::all(Met::Expected))
         .map_err(|error| match error {
             Errno::ACCESS | Errno::PERM | Errno::ROFS => Failure::of("exchange the names", error),
             error => Failure::unexpected(format!("the names cannot be exchanged: {error}")),
@@ -317,36 +416,29 @@ impl Incoming {
 }
 
 /// Only a directory refuses to be replaced by what is not one.
-fn in_the_way(error: Errno) -> Failure {
+fn in_the_way(leaf: &Leaf, error: Errno) -> Failure {
     match error {
-        Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY => Failure::unexpected("a directory is in the way"),
+        Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY => match look(leaf) {
+            Ok(there) => expect::found(&leaf.path, there, "a directory is in the way"),
+            Err(failure) => failure,
+        },
         Errno::NOENT => Failure::new(Refusal::NoParent, "its directory was removed"),
         error => Failure::of("put it into place", error),
     }
 }
 
-fn require_directory(entry: &OwnedFd) -> Result<(), Failure> {
-    let stat = rustix::fs::fstat(entry).map_err(|error| Failure::of("examine it", error))?;
-    match version(&stat) {
-        Some(Version { kind: FileKind::Directory, .. }) => Ok(()),
-        _ => Err(Failure::unexpected("it is not a directory")),
-    }
+/// Opens what a step is to change, without access to its content.
+fn open(leaf: &Leaf) -> Result<OwnedFd, Failure> {
+    open_path(&leaf.directory, leaf.name()).map_err(|error| match error {
+        Errno::NOENT => expect::found(&leaf.path, There::Nothing, "it is not there"),
+        error => Failure::of("open it", error),
+    })
 }
 
-/// Whether the target's entry is the one that the source means: a directory by its kind, as its
-/// size and time follow from what is in it, and all else by size and time too.
-fn require_version(directory: impl AsFd, name: &Path, expects: Version) -> Result<(), Failure> {
-    match there(directory, name).map_err(|error| Failure::of("examine it", error))? {
-        There::Version(now) if now.kind != expects.kind => Err(Failure::unexpected("it is of another kind")),
-        There::Version(now)
-            if now.kind == FileKind::Directory || (now.size, now.mtime) == (expects.size, expects.mtime) =>
-        {
-            Ok(())
-        }
-        There::Version(_) => Err(Failure::unexpected("it is of another size or time")),
-        There::Foreign => Err(Failure::unexpected("it is of a kind that is not replicated")),
-        There::Nothing => Err(Failure::unexpected("it is not there")),
-    }
+fn require_directory(path: &TreePath, entry: &OwnedFd) -> Result<(), Failure> {
+    let stat = rustix::fs::fstat(entry).map_err(|error| Failure::of("examine it", error))?;
+    let there = version(&stat).map_or(There::Foreign, There::Version);
+    if there.is_directory() { Ok(()) } else { Err(expect::found(path, there, "it is not a directory")) }
 }
 
 /// Whether two names are hard links of each other.

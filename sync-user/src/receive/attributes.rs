@@ -7,17 +7,7 @@ use rustix::fs::{AtFlags, Mode as RawMode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use crate::metadata;
-use crate::model::{Mode, Preserve, Time, Version, XattrHash};
-
-/// What a name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum There {
-    Nothing,
-    /// A fifo, a socket or a device.
-    Foreign,
-    /// Without owner and extended attributes.
-    Version(Version),
-}
+use crate::model::{Mode, Preserve, There, Time, Version, XattrHash};
 
 /// What `name` in `directory` is now.
 pub(super) fn there(directory: impl AsFd, name: &Path) -> Result<There, Errno> {

@@ -23,7 +23,7 @@ pub(super) const STAGE: &str = ".ksyncd";
 #[derive(Debug)]
 pub(super) struct Leaf {
     pub(super) directory: OwnedFd,
-    path: TreePath,
+    pub(super) path: TreePath,
 }
 
 impl Leaf {

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use crate::model::{PathError, Refusal};
+use crate::model::{Found, PathError, Refusal};
 
 /// Why a step was refused; what the path named before is untouched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -10,6 +10,8 @@ use crate::model::{PathError, Refusal};
 pub struct Failure {
     pub refusal: Refusal,
     pub detail: String,
+    /// What is there where the step expects something else.
+    pub found: Option<Found>,
 }
 
 /// Why a root cannot be received into.
@@ -21,8 +23,8 @@ pub struct OpenError {
 }
 
 impl Failure {
-    pub(super) fn new(refusal: Refusal, detail: impl Into<String>) -> Self {
-        Self { refusal, detail: detail.into() }
+    pub fn new(refusal: Refusal, detail: impl Into<String>) -> Self {
+        Self { refusal, detail: detail.into(), found: None }
     }
 
     pub(super) fn unexpected(detail: impl Into<String>) -> Self {

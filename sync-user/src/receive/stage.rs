@@ -9,17 +9,19 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode as RawMode, OFlags};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode as RawMode, OFlags};
 use rustix::io::Errno;
 
 use super::attributes::open_path;
 use super::confine::{Leaf, STAGE};
 use super::dress::Dress;
+use super::expect::{found, look};
 use super::failure::{Failure, OpenError};
 use super::predecessor;
+use super::space;
 use crate::metadata::XattrPlace;
-use crate::model::{Content, Lack, Refusal};
-use crate::wire::Attributes;
+use crate::model::{Content, Lack, Refusal, There};
+use crate::wire::{Attributes, INLINE_BYTES_MAX};
 
 /// Names in the stage that one start tries before it gives up.
 const ATTEMPTS_MAX: u32 = 1_000;
@@ -127,9 +129,12 @@ impl Stage {
         Ok((directory, PathBuf::from(name)))
     }
 
-    /// Begins a file.
-    pub(super) fn file(&mut self, leaf: &Leaf) -> Result<StagedFile, Failure> {
+    /// Begins a file that takes so many bytes of the disk.
+    pub(super) fn file(&mut self, leaf: &Leaf, stored: u64) -> Result<StagedFile, Failure> {
         let (directory, name) = self.place(leaf)?;
+        if stored > INLINE_BYTES_MAX as u64 {
+            space::require(&directory, stored)?;
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&directory, &name, flags, RawMode::RUSR | RawMode::WUSR)
             .map_err(|error| Failure::of("stage it", error))?;
@@ -163,10 +168,12 @@ impl Stage {
         let linked = rustix::fs::linkat(&to.directory, to.name(), &directory, &name, AtFlags::empty());
         match linked {
             Ok(()) => Ok(Staged { directory, name, kept: false }),
-            Err(Errno::NOENT) => Err(Failure::unexpected("what it is to be a link of is not there")),
+            Err(Errno::NOENT) => {
+                Err(found(&to.path, There::Nothing, "what it is to be a link of is not there"))
+            }
             // The kernel says so by EPERM, which else means that links cannot be had here.
-            Err(Errno::PERM) if is_directory(to) => {
-                Err(Failure::unexpected("what it is to be a link of is a directory"))
+            Err(Errno::PERM) if look(to)?.is_directory() => {
+                Err(found(&to.path, look(to)?, "what it is to be a link of is a directory"))
             }
             Err(error @ (Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::NOTSUP)) => {
                 Err(Failure::new(Refusal::Unlinkable, format!("link it: {error}")))
@@ -356,9 +363,4 @@ fn names(directory: &OwnedFd) -> Vec<PathBuf> {
 fn user() -> String {
     let id = nix::unistd::geteuid();
     nix::unistd::User::from_uid(id).ok().flatten().map_or_else(|| id.to_string(), |user| user.name)
-}
-
-fn is_directory(leaf: &Leaf) -> bool {
-    rustix::fs::statat(&leaf.directory, leaf.name(), AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }

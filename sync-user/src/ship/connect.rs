@@ -107,13 +107,16 @@ impl ConnectError {
     }
 }
 
-/// Connects, and brings the receiver along if the target has not this one. The link stands
-/// behind the receiver's preamble.
-pub fn connect(
-    target: &TargetAddress,
-    access: &Access,
-    receiver: &[u8],
-) -> Result<Box<dyn Link>, ConnectError> {
+/// A target whose receiver speaks.
+pub struct Reached {
+    /// It stands behind the receiver's preamble.
+    pub link: Box<dyn Link>,
+    /// The target prescribes which receiver is started, and for which directory.
+    pub is_prescribed: bool,
+}
+
+/// Connects, and brings the receiver along if the target has not this one.
+pub fn connect(target: &TargetAddress, access: &Access, receiver: &[u8]) -> Result<Reached, ConnectError> {
     let connection = Connection::open(target, access)?;
     deploy::start(connection, target, receiver)
 }

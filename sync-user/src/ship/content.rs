@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
 
 use super::extents::{Extent, Extents};
 use crate::clock;
@@ -11,6 +12,9 @@ use crate::tree::Tree;
 /// How often a file that changes while it is read is read again before it is sent as it is: a
 /// busy log would never be sent otherwise, and its next change sends it again.
 const READS_MAX: u32 = 3;
+
+/// The unit of `st_blocks` (`stat(2)`).
+const BLOCK_BYTES: u64 = 512;
 
 /// A file that fits into one frame.
 #[derive(Debug)]
@@ -51,7 +55,17 @@ pub(super) fn open(tree: &Tree, path: &TreePath, inline_max: usize) -> io::Resul
         if version.size > inline_max as u64 || extents.has_holes() {
             let hasher = Box::default();
             let left = version.size;
-            return Ok(Opened::Large(Reading { file, version, xattrs, settled, extents, left, hasher }));
+            let stored = left.min(file.metadata()?.blocks().saturating_mul(BLOCK_BYTES));
+            return Ok(Opened::Large(Reading {
+                file,
+                version,
+                xattrs,
+                settled,
+                stored,
+                extents,
+                left,
+                hasher,
+            }));
         }
         let mut bytes = Vec::with_capacity(version.size as usize + 1);
         // One byte more than expected, to notice growth; no more, to stay within a frame.
@@ -98,6 +112,8 @@ pub(super) struct Reading {
     pub(super) version: Version,
     pub(super) xattrs: Vec<Xattr>,
     pub(super) settled: bool,
+    /// Bytes that the file takes on the disk, as far as they are content.
+    pub(super) stored: u64,
     extents: Extents,
     left: u64,
     /// Boxed, as it is 2 KB.
@@ -146,7 +162,7 @@ impl Reading {
     }
 
     pub(super) fn finish(self, tree: &Tree) -> io::Result<Finished> {
-        let Self { file, version, xattrs: _, settled: _, extents: _, left, hasher } = self;
+        let Self { file, version, xattrs: _, settled: _, stored: _, extents: _, left, hasher } = self;
         let content = Content(hasher.finalize().into());
         let unchanged = tree.version_of(&file)?.0 == version;
         Ok(match (left, unchanged) {

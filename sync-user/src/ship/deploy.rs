@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use sha2::Digest as _;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::address::TargetAddress;
-use super::connect::ConnectError;
+use super::connect::{ConnectError, Reached};
 use super::link::{Link, LinkError, Received};
 use super::ssh::{Connection, SshLink, printable};
 use crate::clock;
@@ -31,18 +31,26 @@ pub(super) fn start(
     connection: Connection,
     target: &TargetAddress,
     program: &[u8],
-) -> Result<Box<dyn Link>, ConnectError> {
+) -> Result<Reached, ConnectError> {
     let hash = hash(program);
     let name = connection.name().to_owned();
     let failed = |cause: String| ConnectError::Start { name: name.clone(), cause };
     let command = start_command(&hash, target);
-    if !is_installed(&connection, &hash).map_err(failed)? {
-        info!(target = %target, bytes = program.len(), "installing the receiver");
-        install(&connection, &hash, program)?;
+    let found = find(&connection, &hash).map_err(failed)?;
+    match found {
+        Found::This => {}
+        Found::Nothing => {
+            info!(target = %target, bytes = program.len(), "installing the receiver");
+            install(&connection, &hash, program)?;
+        }
+        Found::Prescribed => {
+            debug!(target = %target, "the target prescribes the receiver (command= in its authorized_keys)");
+        }
     }
     let mut link = connection.start(&command).map_err(failed)?;
     let rest = await_preamble(&mut link).map_err(failed)?;
-    Ok(Box::new(Greeted { link, rest }))
+    let link = Box::new(Greeted { link, rest });
+    Ok(Reached { link, is_prescribed: found == Found::Prescribed })
 }
 
 fn hash(program: &[u8]) -> String {
@@ -61,14 +69,34 @@ fn in_sh(script: &str) -> String {
     format!("exec sh -c {}", quoted(script.as_bytes()))
 }
 
-fn is_installed(connection: &Connection, hash: &str) -> Result<bool, String> {
+/// What a target has of the receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// This very build.
+    This,
+    Nothing,
+    /// Whatever is asked for, its `authorized_keys` have the receiver started that is installed there.
+    Prescribed,
+}
+
+/// What a receiver begins with, as far as it is text.
+const GREETING: &str = "ksyncd-receiver";
+
+fn find(connection: &Connection, hash: &str) -> Result<Found, String> {
     let absent = String::from_utf8_lossy(ABSENT).trim_matches('\0').to_owned();
     let script = format!("if [ -x {HOME}/{hash}/ksyncd ]; then echo ksyncd-present; else echo {absent}; fi");
-    let said = connection.run(&in_sh(&script), &[])?;
+    let said = match connection.run(&in_sh(&script), &[]) {
+        Ok(said) => said,
+        // It may have failed at its root, and says so again when it is started.
+        Err(failure) if failure.contains(GREETING) => return Ok(Found::Prescribed),
+        Err(failure) => return Err(failure),
+    };
     if said.contains("ksyncd-present") {
-        Ok(true)
+        Ok(Found::This)
     } else if said.contains(&absent) {
-        Ok(false)
+        Ok(Found::Nothing)
+    } else if said.contains(GREETING) {
+        Ok(Found::Prescribed)
     } else {
         Err(format!("it printed instead of an answer: {}", printable(&said)))
     }
@@ -191,6 +219,11 @@ mod tests {
     #[test]
     fn quotes_directories_for_the_shell() {
         assert_eq!(quoted(b"/srv/it's; rm -rf $HOME"), r"'/srv/it'\''s; rm -rf $HOME'");
+    }
+
+    #[test]
+    fn knows_a_receiver_by_its_greeting() {
+        assert!(String::from_utf8_lossy(PREAMBLE).contains(GREETING));
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod ssh;
 
 pub use address::{AddressError, TargetAddress};
 pub use backoff::Backoff;
-pub use connect::{Access, ConnectError, connect};
+pub use connect::{Access, ConnectError, Reached, connect};
 pub use embedded::{has_static_receiver, receiver};
 pub use link::{Link, LinkError, Received};
 pub use session::{Event, Session, SessionError, Terms, Ticket};

@@ -15,11 +15,12 @@ use super::link::{Link, LinkError, Received};
 use super::names::Names;
 use super::outbox::Outbox;
 use crate::model::{
-    Content, Durability, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version, Xattr, XattrHash,
+    Content, Durability, Expected, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version, Xattr, XattrHash,
 };
 use crate::tree::Tree;
 use crate::wire::{
-    self, Attributes, Body, Claimed, Listed, ReceiverHello, SourceHello, ToReceiver, ToSource, Unreadable,
+    self, Attributes, Body, Claimed, FrameError, Listed, ReceiverHello, SourceHello, ToReceiver, ToSource,
+    Unreadable,
 };
 
 /// Bytes that are encoded ahead of the link. Enough to keep SSH busy, little enough that the
@@ -44,6 +45,8 @@ pub struct Terms {
     /// Owners are told by their numbers alone.
     pub numeric_ids: bool,
     pub durability: Durability,
+    /// Other sources may replicate into the same directory.
+    pub shared_target: bool,
 }
 
 /// The caller's number for a step.
@@ -97,14 +100,28 @@ struct Unread {
     failure: Option<String>,
 }
 
-/// The name of a source: its host and its root, hashed.
-fn name_of(tree: &Tree) -> [u8; 16] {
+/// The source as a target knows it: its host and its root, hashed, and for people.
+fn name_of(tree: &Tree) -> ([u8; 16], String) {
     let host = nix::unistd::gethostname().unwrap_or_default();
     let mut hasher = blake3::Hasher::new();
     hasher.update(host.as_bytes()).update(b"\0").update(tree.root().as_os_str().as_bytes());
-    let mut name = [0; 16];
-    hasher.finalize_xof().fill(&mut name);
-    name
+    let mut number = [0; 16];
+    hasher.finalize_xof().fill(&mut number);
+    (number, format!("{}:{}", host.display(), tree.root().display()))
+}
+
+/// A receiver that was not brought along: the target prescribes it.
+fn another_version(theirs: &str) -> SessionError {
+    SessionError::Fatal {
+        what: format!(
+            "the receiver that the target prescribes is {theirs}; this is ksyncd {}, protocol {}",
+            env!("CARGO_PKG_VERSION"),
+            wire::VERSION
+        ),
+        remedy: "install this very version of ksyncd on the target, or take the command out of its \
+                 authorized_keys: then the receiver is brought along"
+            .to_owned(),
+    }
 }
 
 fn quoted(complaints: &str) -> String {
@@ -150,11 +167,14 @@ struct Flight {
 impl Session {
     /// Begins on a link that stands behind the receiver's preamble.
     pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, terms: Terms, now: Stamp) -> Self {
-        let Terms { numeric_ids, durability } = terms;
+        let Terms { numeric_ids, durability, shared_target: shares } = terms;
+        let (source, name) = name_of(&tree);
         let mut outbox = Outbox::default();
         outbox.push(&ToReceiver::Hello(SourceHello {
             version: wire::VERSION,
-            source: name_of(&tree),
+            source,
+            name,
+            shares,
             preserve: tree.preserve(),
             durability,
         }));
@@ -262,27 +282,29 @@ impl Session {
     fn send(&mut self, ticket: Ticket, step: Step, events: &mut Vec<Event>) {
         let bytes = |path: &TreePath| path.as_bytes().to_vec();
         let step = match step {
-            Step::PutFile { path, entry } => {
-                self.put_file(ticket, &path, entry.version, events);
+            Step::PutFile { path, entry, expects } => {
+                self.put_file(ticket, &path, (entry.version, expects), events);
                 return;
             }
-            Step::MakeDirectory { path, entry } => self
+            Step::MakeDirectory { path, entry, expects } => self
                 .attributes(&path, entry.version)
-                .map(|attributes| wire::Step::MakeDirectory { path: bytes(&path), attributes }),
-            Step::PutSymlink { path, entry } => {
+                .map(|attributes| wire::Step::MakeDirectory { path: bytes(&path), expects, attributes }),
+            Step::PutSymlink { path, entry, expects } => {
                 let destination = entry.destination.unwrap_or_default();
                 self.attributes(&path, entry.version).map(|attributes| wire::Step::PutSymlink {
                     path: bytes(&path),
+                    expects,
                     destination,
                     attributes,
                 })
             }
-            Step::Link { path, to, expects } => {
-                Ok(wire::Step::Link { path: bytes(&path), to: bytes(&to), expects })
+            Step::Link { path, to, expects, replaces } => {
+                Ok(wire::Step::Link { path: bytes(&path), to: bytes(&to), expects, replaces })
             }
-            Step::SetAttributes { path, version } => {
+            Step::SetAttributes { path, version, expects } => {
                 self.attributes(&path, version).map(|attributes| wire::Step::SetAttributes {
                     path: bytes(&path),
+                    expects,
                     kind: version.kind,
                     size: version.size,
                     attributes,
@@ -291,10 +313,10 @@ impl Session {
             Step::SetDirectoryTime { path, mtime } => {
                 Ok(wire::Step::SetDirectoryTime { path: bytes(&path), mtime })
             }
-            Step::RemoveFile { path } => Ok(wire::Step::RemoveFile { path: bytes(&path) }),
+            Step::RemoveFile { path, expects } => Ok(wire::Step::RemoveFile { path: bytes(&path), expects }),
             Step::RemoveDirectory { path } => Ok(wire::Step::RemoveDirectory { path: bytes(&path) }),
-            Step::Rename { from, to, expects } => {
-                Ok(wire::Step::Rename { from: bytes(&from), to: bytes(&to), expects })
+            Step::Rename { from, to, expects, replaces } => {
+                Ok(wire::Step::Rename { from: bytes(&from), to: bytes(&to), expects, replaces })
             }
             Step::Exchange { one, other, expects_one, expects_other } => Ok(wire::Step::Exchange {
                 one: bytes(&one),
@@ -345,37 +367,56 @@ impl Session {
         }
     }
 
-    /// What links to a file expects of it what was sent, if that is not what was `planned`.
+    /// What links to a file expects of it what was sent, if that is not what was `planned`; and so
+    /// does what follows at the name of such a link.
     fn expect(&mut self, path: &TreePath, planned: Version, sent: Version) {
         if planned == sent {
             return;
         }
+        let mut names = Vec::new();
         for (_, step) in &mut self.queue {
-            if let Step::Link { to, expects, .. } = step
-                && to == path
-            {
-                *expects = sent;
+            match step {
+                Step::Link { path: name, to, expects, .. } if to == path => {
+                    *expects = sent;
+                    names.push(name.clone());
+                }
+                Step::SetAttributes { path: name, expects, .. }
+                    if *expects == Expected::This(planned) && names.contains(name) =>
+                {
+                    *expects = Expected::This(sent);
+                }
+                _ => {}
             }
         }
     }
 
-    fn put_file(&mut self, ticket: Ticket, path: &TreePath, planned: Version, events: &mut Vec<Event>) {
-        let put = |size, attributes, body| {
+    fn put_file(
+        &mut self,
+        ticket: Ticket,
+        path: &TreePath,
+        (planned, expects): (Version, Expected),
+        events: &mut Vec<Event>,
+    ) {
+        let put = |size, stored, attributes, body| {
             let path = path.as_bytes().to_vec();
-            wire::Step::PutFile { path, size, attributes, body }
+            wire::Step::PutFile { path, expects, size, stored, attributes, body }
         };
         match content::open(&self.tree, path, wire::INLINE_BYTES_MAX) {
             Ok(Opened::Small(loaded)) => {
                 let content::Loaded { version, xattrs, bytes, content, settled, torn } = loaded;
                 self.expect(path, planned, version);
                 let attributes = self.named(version, xattrs);
-                self.fly(ticket, put(version.size, attributes, Body::Inline { bytes, content }));
+                self.fly(
+                    ticket,
+                    put(version.size, version.size, attributes, Body::Inline { bytes, content }),
+                );
                 events.push(Event::Sent { ticket, version, content, settled, torn });
             }
             Ok(Opened::Large(mut reading)) => {
                 self.expect(path, planned, reading.version);
                 let attributes = self.named(reading.version, std::mem::take(&mut reading.xattrs));
-                let sequence = self.fly(ticket, put(reading.version.size, attributes, Body::Streamed));
+                let (size, stored) = (reading.version.size, reading.stored);
+                let sequence = self.fly(ticket, put(size, stored, attributes, Body::Streamed));
                 self.stream = Some(Stream { ticket, sequence, reading });
             }
             Ok(Opened::Vanished) => events.push(Event::Unsent { ticket, failure: None }),
@@ -438,9 +479,10 @@ impl Session {
                     self.heard = now;
                     self.asked = None;
                     self.decoder.extend(&buffer[..count]);
-                    while let Some(message) =
-                        self.decoder.take().map_err(|error| SessionError::Protocol(error.to_string()))?
-                    {
+                    while let Some(message) = self.decoder.take().map_err(|error| match error {
+                        FrameError::Payload if self.hello.is_none() => another_version("another version"),
+                        error => SessionError::Protocol(error.to_string()),
+                    })? {
                         self.receive(message, events)?;
                     }
                 }
@@ -457,10 +499,7 @@ impl Session {
                 return Err(SessionError::Protocol(format!("a second hello from {}", hello.program)));
             }
             ToSource::Hello(hello) if hello.version != wire::VERSION => {
-                let (theirs, ours) = (hello.version, wire::VERSION);
-                return Err(SessionError::Protocol(format!(
-                    "it speaks version {theirs}, this is version {ours}"
-                )));
+                return Err(another_version(&format!("{}, protocol {}", hello.program, hello.version)));
             }
             ToSource::Hello(hello) => self.hello = Some(hello),
             ToSource::Claimed(claimed) => self.claimed = Some(claimed),

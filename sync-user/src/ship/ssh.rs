@@ -162,8 +162,11 @@ impl Link for SshLink {
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<Received, LinkError> {
         match self.channel()?.read(buffer) {
-            Ok(0) if self.channel()?.eof() => Ok(Received::Ended),
-            Ok(0) => Ok(Received::Nothing),
+            Ok(0) => {
+                // As long as anything on standard error is unread, libssh2 does not call it the end.
+                self.take_complaints();
+                Ok(if self.channel()?.eof() { Received::Ended } else { Received::Nothing })
+            }
             Ok(count) => Ok(Received::Bytes(count)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.take_complaints();

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Content, Durability, FileKind, Inode, Mode, Named, Owner, Preserve, Receipt, Sequence, Time, Version,
-    Xattr,
+    Content, Durability, Expected, FileKind, Inode, Mode, Named, Owner, Preserve, Receipt, Sequence, Time,
+    Version, Xattr,
 };
 
 /// From the source to the receiver.
@@ -40,6 +40,10 @@ pub struct SourceHello {
     pub version: u16,
     /// The same for every connection of one source, and another for every other.
     pub source: [u8; 16],
+    /// The source for people: its host and its root.
+    pub name: String,
+    /// Whether it may be one of several that replicate into this root.
+    pub shares: bool,
     /// What versions tell of, and what steps set.
     pub preserve: Preserve,
     pub durability: Durability,
@@ -60,16 +64,21 @@ pub struct Attributes {
 pub enum Step {
     MakeDirectory {
         path: Vec<u8>,
+        expects: Expected,
         attributes: Attributes,
     },
     PutFile {
         path: Vec<u8>,
+        expects: Expected,
         size: u64,
+        /// What of it the source stores: less than `size` if it has holes.
+        stored: u64,
         attributes: Attributes,
         body: Body,
     },
     PutSymlink {
         path: Vec<u8>,
+        expects: Expected,
         destination: Vec<u8>,
         attributes: Attributes,
     },
@@ -77,10 +86,12 @@ pub enum Step {
         path: Vec<u8>,
         to: Vec<u8>,
         expects: Version,
+        replaces: Expected,
     },
     /// If it is of this kind and size.
     SetAttributes {
         path: Vec<u8>,
+        expects: Expected,
         kind: FileKind,
         size: u64,
         attributes: Attributes,
@@ -91,6 +102,7 @@ pub enum Step {
     },
     RemoveFile {
         path: Vec<u8>,
+        expects: Expected,
     },
     RemoveDirectory {
         path: Vec<u8>,
@@ -99,6 +111,7 @@ pub enum Step {
         from: Vec<u8>,
         to: Vec<u8>,
         expects: Version,
+        replaces: Expected,
     },
     Exchange {
         one: Vec<u8>,
@@ -152,6 +165,12 @@ pub struct ReceiverHello {
     pub process: u32,
     /// Effective user id: only 0 may set every owner and mode.
     pub user: u32,
+    /// The root as the receiver was told it: the target decides, if it prescribes the command.
+    pub root: Vec<u8>,
+    /// The same, by the whole name of the directory.
+    pub place: Vec<u8>,
+    /// Why the kernel does not lock the receiver into its root; `None` when it does.
+    pub unlocked: Option<String>,
 }
 
 /// Which root this is, so that a ledger of an earlier run is not taken for that of another.

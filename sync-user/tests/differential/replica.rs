@@ -16,6 +16,8 @@ const START_MAX: Duration = Duration::from_mins(1);
 
 /// `ksyncd run` to a target on this machine.
 pub(crate) struct Replica {
+    ksyncd: PathBuf,
+    state: PathBuf,
     source: PathBuf,
     target: PathBuf,
     run: Command,
@@ -27,12 +29,14 @@ impl Replica {
     pub(crate) fn start(ksyncd: &Path, capture: &str, source: &Path, base: &Path) -> Self {
         let sshd = Sshd::start(base, "").unwrap();
         let target = base.join("target");
-        let mut run = sshd.run_through(ksyncd, source, &target, &base.join("state"));
+        let state = base.join("state");
+        let mut run = sshd.run_through(ksyncd, source, &target, &state);
         run.args(["--capture", capture, "--log-level", "error", "--open-file-interval", "250ms"])
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         let daemon = run.spawn().unwrap();
-        let mut replica = Self { source: source.to_owned(), target, run, daemon, _sshd: sshd };
+        let (ksyncd, source) = (ksyncd.to_owned(), source.to_owned());
+        let mut replica = Self { ksyncd, state, source, target, run, daemon, _sshd: sshd };
         replica.wait_for_start();
         replica
     }
@@ -81,6 +85,17 @@ impl Replica {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// How often a step has met something else than it expects, though nobody else changes the
+    /// target: the ledger was wrong then.
+    pub(crate) fn surprises(&self) -> u64 {
+        let mut status = Command::new(&self.ksyncd);
+        status.args(["status", "--json", "--state-dir"]).arg(&self.state);
+        let said = status.output().unwrap().stdout;
+        let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
+        let target = &said["targets"][0];
+        ["unexpected_replaced", "unexpected_kept"].map(|name| target[name].as_u64().unwrap()).iter().sum()
     }
 
     fn end(&mut self) {

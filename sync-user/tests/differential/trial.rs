@@ -105,6 +105,10 @@ impl Bench {
         watch::empty(&self.root);
         watch::empty(&self.outside);
         self.replicated(&BTreeSet::new(), "once the source is empty")?;
+        let surprises = self.replica.as_ref().map_or(0, Replica::surprises);
+        if surprises > 0 {
+            return Err(format!("I4: {surprises} steps met something else than they expected"));
+        }
         self.spoilt = false;
         Ok(amount)
     }

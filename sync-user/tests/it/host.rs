@@ -17,10 +17,15 @@ pub(crate) const KSYNCD: &str = env!("CARGO_BIN_EXE_ksyncd");
 /// How long a condition may take to come true: these machines can be very busy.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
+/// What the log says when somebody else has changed the target.
+const SURPRISE: &str = "somebody has changed it";
+
 /// A machine of its own, as far as a test is concerned.
 pub(crate) struct Host {
     directory: tempfile::TempDir,
     pub(crate) sshd: Sshd,
+    /// The test itself changes the target behind the source's back.
+    shared: bool,
 }
 
 impl Host {
@@ -28,12 +33,17 @@ impl Host {
         Self::with_sshd("")
     }
 
+    /// For a test that itself changes the target behind the source's back.
+    pub(crate) fn shared() -> Self {
+        Self { shared: true, ..Self::new() }
+    }
+
     /// `extra` is added to the configuration of the SSH server.
     pub(crate) fn with_sshd(extra: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("ksyncd-it-").tempdir().unwrap();
         fs::create_dir(directory.path().join("source")).unwrap();
         let sshd = Sshd::start(directory.path(), extra).unwrap();
-        Self { directory, sshd }
+        Self { directory, sshd, shared: false }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -83,6 +93,10 @@ impl Host {
         std::thread::sleep(Duration::from_millis(300));
         let differences = compare::differences(&source, &target).unwrap();
         assert_eq!(differences, [], "equal once, and then not any more\n{}", daemon.log());
+        if !self.shared {
+            // What the source believes of the target holds whatever happened to its steps.
+            assert!(!daemon.log().contains(SURPRISE), "nobody else changes the target\n{}", daemon.log());
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod convergence;
+mod cuts;
 mod host;
 mod hostile;
 mod http;
@@ -13,7 +14,9 @@ mod latency;
 mod ledger;
 mod messages;
 mod metadata;
+mod prescribed;
 mod recovery;
 mod status;
+mod surprises;
 mod tail;
 mod wait;

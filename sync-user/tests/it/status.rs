@@ -75,7 +75,7 @@ fn tells_what_cannot_be_replicated_until_it_can() {
     let (_, seen) = status(&host);
     let problem = &seen.targets[0].problems[0];
     assert_eq!(problem.path, "large");
-    assert!(problem.problem.what.contains("No space left on device"), "{problem:?}");
+    assert!(problem.problem.what.contains("it takes 3.0 MiB there"), "{problem:?}");
     memory.remount("size=8M");
     host.wait_until_equal(&mut daemon);
     daemon.wait_until("the problem is gone", || status(&host).1.targets[0].problems.is_empty());

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tracing::{debug, info};
 
-use super::Replica;
 use super::flights::Flight;
+use super::{Replica, surprises};
 use crate::clock;
 use crate::ledger::{Held, Known, Ledger};
 use crate::metrics::Stage;
 use crate::model::{
-    Aspect, Content, Depth, FileKind, Lack, Look, Mode, Outcome, Owner, Receipt, Refusal, Step, Time,
+    Aspect, Content, Depth, FileKind, Found, Lack, Look, Mode, Outcome, Owner, Receipt, Refusal, Step, Time,
     TreePath, Version, XattrHash,
 };
 use crate::ship::Ticket;
@@ -44,7 +44,9 @@ impl Replica {
         // that was planned since has moved the path.
         self.ledger.set(path.clone(), Known::Holds(held));
         // Only what is marked as a twin has links on their way.
-        if twin.is_some() {
+        if twin.is_some() && planned.is_some_and(|planned| planned.version != version) {
+            self.flights.amend(ticket, held, &mut self.ledger);
+        } else if twin.is_some() {
             for link in self.flights.links_to(ticket, &path) {
                 let becomes = link.planned.becomes.replace(held);
                 let name = link.step().path().clone();
@@ -78,16 +80,39 @@ impl Replica {
         let Receipt { sequence: _, outcome, took } = receipt;
         self.retries.owe_since(self.debts.since(ticket));
         match outcome {
-            Outcome::Applied { lacks } => {
+            Outcome::Applied { lacks, met } => {
                 if let Some(flight) = self.flights.land(ticket) {
+                    let path = flight.step().path();
+                    self.met(path, met, flight.planned.undo.before(path));
+                    self.reclaimed(path);
                     self.lacks.note(flight.step().path(), lacks);
                     self.applied(&flight, took);
                 }
             }
-            Outcome::Refused { refusal, detail } => {
-                let learned = |step: &Step, ledger: &mut Ledger| learn(refusal, step, ledger);
+            Outcome::Refused { refusal, detail, found } => {
+                let mut changed = None;
+                let learned = |step: &Step, ledger: &mut Ledger| match &found {
+                    Some(found) => changed = surprises::learn(found, step, ledger),
+                    None => learn(refusal, step, ledger),
+                };
                 if let Some(flight) = self.flights.withdraw(ticket, &mut self.ledger, learned) {
-                    self.refused(flight.step(), refusal, &detail);
+                    let step = flight.step();
+                    match changed {
+                        Some(path) if is_removal(step) => {
+                            self.retries.succeeded(&path);
+                            self.kept(&path, found.map(|Found { there, .. }| there));
+                        }
+                        Some(path) if path != *step.path() => {
+                            if matches!(step, Step::Rename { .. }) {
+                                // The source has it under its new name alone.
+                                self.kept(&path, found.map(|Found { there, .. }| there));
+                            } else {
+                                self.look_again(path, Depth::Entry, Duration::ZERO);
+                            }
+                            self.refused(step, refusal, &detail);
+                        }
+                        _ => self.refused(step, refusal, &detail),
+                    }
                 }
             }
         }
@@ -150,24 +175,14 @@ impl Replica {
     }
 }
 
-/// Notes what the refusal of a step tells of the target.
+/// Notes what the refusal of a step tells of the target, where it does not say what is there.
 fn learn(refusal: Refusal, step: &Step, ledger: &mut Ledger) {
     match (refusal, step) {
-        // It is there, as it was.
-        (Refusal::NotEmpty, Step::RemoveDirectory { .. }) => {}
-        // The way that the other kind is removed in will do. For a file, a directory that is in
-        // the way has to be removed first.
-        (
-            Refusal::Unexpected,
-            Step::RemoveFile { path } | Step::PutFile { path, .. } | Step::PutSymlink { path, .. },
-        ) => {
-            ledger.set(path.clone(), guess(FileKind::Directory));
-        }
-        (Refusal::Unexpected, Step::RemoveDirectory { path }) => {
-            ledger.set(path.clone(), guess(FileKind::File));
-        }
         // Of directories the kind is all that matters here: the steps inside will tell the rest.
-        (_, Step::Rename { from: one, to: other, .. } | Step::Exchange { one, other, .. }) => {
+        (
+            Refusal::NoParent,
+            Step::Rename { from: one, to: other, .. } | Step::Exchange { one, other, .. },
+        ) => {
             for path in [one, other] {
                 if !ledger.is_directory(path) {
                     doubt(path, ledger);
@@ -180,8 +195,25 @@ fn learn(refusal: Refusal, step: &Step, ledger: &mut Ledger) {
                 doubt(&parent, ledger);
             }
         }
-        (_, step) => doubt(step.path(), ledger),
+        // One of the attributes may have been set.
+        (_, Step::MakeDirectory { path, .. } | Step::SetAttributes { path, .. }) => doubt(path, ledger),
+        // All or nothing: it is there, as it was.
+        (
+            _,
+            Step::PutFile { .. }
+            | Step::PutSymlink { .. }
+            | Step::Link { .. }
+            | Step::SetDirectoryTime { .. }
+            | Step::RemoveFile { .. }
+            | Step::RemoveDirectory { .. }
+            | Step::Rename { .. }
+            | Step::Exchange { .. },
+        ) => {}
     }
+}
+
+fn is_removal(step: &Step) -> bool {
+    matches!(step, Step::RemoveFile { .. } | Step::RemoveDirectory { .. })
 }
 
 /// What is known of `path` may not be so; a path that is not ours stays so.
@@ -191,11 +223,11 @@ fn doubt(path: &TreePath, ledger: &mut Ledger) {
     }
 }
 
-/// An entry of which only the kind is known.
-fn guess(kind: FileKind) -> Known {
+/// A directory of which nothing else is known.
+pub(super) fn guess_directory() -> Known {
     Known::Holds(Held {
         version: Version {
-            kind,
+            kind: FileKind::Directory,
             size: u64::MAX,
             mtime: Time::UNKNOWN,
             mode: Mode(0),

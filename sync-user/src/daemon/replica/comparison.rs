@@ -44,7 +44,7 @@ impl Replica {
         let mut trust = trust(self.about.as_ref(), &about, last_visit);
         if trust == Trust::All && self.acquainted {
             // What was on its way when the connection was cut need not be sent again if it arrived.
-            trust = Trust::Paths;
+            trust = Trust::Until;
         }
         let holds_any = self.ledger.has_below(&TreePath::root());
         if trust == Trust::Nothing && holds_any {
@@ -125,11 +125,17 @@ impl Replica {
 
     /// Takes the listing for what the target holds, and sends the differences. What only the
     /// target has stays there (I3).
-    pub(super) fn compare(&mut self, session: &mut Session, listing: Listing) {
+    pub(super) fn compare(&mut self, session: &mut Session, listing: Listing, trust: Trust) {
         let started = clock::now();
         let Listing { entries, at_source } = listing;
         let listed = entries.len();
-        self.ledger.relist(entries, |path| at_source.get(path).copied());
+        let is_exact = trust == Trust::Until;
+        for path in self.ledger.relist(entries, is_exact, |path| at_source.get(path).copied()) {
+            // What the source has is sent again, and told then.
+            if !at_source.contains_key(&path) {
+                self.kept(&path, None);
+            }
+        }
         self.send_differences(session);
         let (source, took) = (at_source.len(), took(started));
         info!(target = %self.setup.target, source, listed, to_do = session.unsent(), took, "compared the trees");

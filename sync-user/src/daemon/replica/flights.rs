@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ledger::{Known, Ledger, Undo};
+use crate::ledger::{Held, Known, Ledger, Undo};
 use crate::model::{Depth, Look, Stamp, Stamps, Step, TreePath};
 use crate::plan::Planned;
 use crate::ship::Ticket;
@@ -79,6 +79,26 @@ impl Flights {
         later.filter(move |flight| matches!(flight.step(), Step::Link { to, .. } if to == path))
     }
 
+    /// Content was sent that is another than was planned, under a name that others are linked to: all
+    /// of them hold it. What was planned since is followed anew.
+    pub(super) fn amend(&mut self, ticket: Ticket, held: Held, ledger: &mut Ledger) {
+        for (_, later) in self.by_ticket.range(ticket..).rev() {
+            ledger.take_back(&later.planned.undo);
+        }
+        let Some(path) = self.by_ticket.get(&ticket).map(|flight| flight.step().path().clone()) else {
+            return;
+        };
+        for (other, later) in self.by_ticket.range_mut(ticket..) {
+            let Planned { step, becomes, undo } = &mut later.planned;
+            if *other == ticket || matches!(step, Step::Link { to, .. } if *to == path) {
+                *becomes = Some(held);
+            }
+            let before = std::mem::replace(undo, ledger.follow(step, *becomes));
+            discount(&mut self.by_path, &before);
+            count(&mut self.by_path, undo);
+        }
+    }
+
     /// Takes out a step that was applied.
     pub(super) fn land(&mut self, ticket: Ticket) -> Option<Flight> {
         self.renames.remove(&ticket);
@@ -101,7 +121,7 @@ impl Flights {
         let Planned { step, becomes: _, undo } = &flight.planned;
         let stands_alone = !is_rename
             && self.renames.range(ticket..).next().is_none()
-            && !self.by_path.contains_key(step.path());
+            && [Some(step.path()), step.other_path()].into_iter().flatten().all(|path| !self.concern(path));
         if stands_alone {
             ledger.take_back(undo);
             learned(step, ledger);
@@ -192,8 +212,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ledger::Held;
-    use crate::model::{FileKind, Mode, Owner, Time, Version, XattrHash};
+    use crate::model::{Expected, FileKind, Mode, Owner, Time, Version, XattrHash};
 
     fn held(size: u64) -> Held {
         let mtime = Time { seconds: 1, nanoseconds: 0 };
@@ -224,15 +243,21 @@ mod tests {
         ledger
     }
 
+    fn rename(from: &str, to: &str) -> Step {
+        let (expects, replaces) = (held(1).version, Expected::Anything);
+        Step::Rename { from: path(from), to: path(to), expects, replaces }
+    }
+
     fn steps() -> impl Strategy<Value = Vec<(Step, Option<Held>)>> {
         let name = || prop::sample::select(vec!["a", "b", "c", "a/x", "b/x", "c/x"]);
         let put = (name(), 1..99_u64).prop_map(|(at, size)| {
-            (Step::SetAttributes { path: path(at), version: held(size).version }, Some(held(size)))
+            let (version, expects) = (held(size).version, Expected::Anything);
+            (Step::SetAttributes { path: path(at), version, expects }, Some(held(size)))
         });
-        let remove = name().prop_map(|at| (Step::RemoveFile { path: path(at) }, None));
-        let rename = prop::sample::select(vec![("a", "b"), ("b", "c"), ("c", "a"), ("a/x", "b/x")]).prop_map(
-            |(from, to)| (Step::Rename { from: path(from), to: path(to), expects: held(1).version }, None),
-        );
+        let remove =
+            name().prop_map(|at| (Step::RemoveFile { path: path(at), expects: Expected::Anything }, None));
+        let rename = prop::sample::select(vec![("a", "b"), ("b", "c"), ("c", "a"), ("a/x", "b/x")])
+            .prop_map(|(from, to)| (rename(from, to), None));
         prop::collection::vec(prop_oneof![put, remove, rename], 1..10)
     }
 
@@ -265,10 +290,52 @@ mod tests {
         }
     }
 
+    fn flight(step: Step, becomes: Option<Held>, ledger: &mut Ledger) -> Flight {
+        let undo = ledger.follow(&step, becomes);
+        Flight { planned: Planned { step, becomes, undo }, stamps: None, closed: Stamp(0) }
+    }
+
+    /// I4: what is sent of a file is in its links too, and what was planned at their names since
+    /// expects it there, once it is taken back.
+    #[test]
+    fn links_hold_what_was_sent_and_not_what_was_planned() {
+        let (mut ledger, mut flights) = (ledger(), Flights::default());
+        let twin = Some(ledger.new_twin());
+        let [planned, touched, sent] = [1, 2, 3].map(|size| Held { twin, ..held(size) });
+        let change = |at: &str, size| {
+            let (version, expects) = (held(size).version, Expected::Anything);
+            Step::SetAttributes { path: path(at), version, expects }
+        };
+        let (expects, replaces) = (planned.version, Expected::Absent);
+        let link = Step::Link { path: path("c"), to: path("b"), expects, replaces };
+        let leader = flights.add(flight(change("b", 1), Some(planned), &mut ledger));
+        flights.add(flight(link, Some(planned), &mut ledger));
+        let last = flights.add(flight(change("c", 2), Some(touched), &mut ledger));
+        flights.amend(leader, sent, &mut ledger);
+        assert_eq!(ledger.held(&path("c")), Some(touched));
+        flights.withdraw(last, &mut ledger, |_, _| ());
+        assert_eq!(ledger.held(&path("c")), Some(sent));
+    }
+
+    /// I4: a link may fail because of the name that it leads to, and what is known of that is judged
+    /// without the steps that come after.
+    #[test]
+    fn a_link_that_was_refused_is_judged_by_what_was_known_of_both_names() {
+        let (mut ledger, mut flights) = (ledger(), Flights::default());
+        let (expects, replaces) = (held(1).version, Expected::Absent);
+        let link = Step::Link { path: path("c"), to: path("b"), expects, replaces };
+        let link = flights.add(flight(link, Some(held(1)), &mut ledger));
+        let remove = Step::RemoveFile { path: path("b"), expects: Expected::Anything };
+        flights.add(flight(remove, None, &mut ledger));
+        let before = self::ledger().get(&path("b"));
+        flights.withdraw(link, &mut ledger, |_, ledger| assert_eq!(ledger.get(&path("b")), before));
+        assert_eq!(ledger.get(&path("b")), None, "the removal is still on its way");
+    }
+
     #[test]
     fn after_a_lost_connection_every_name_of_a_rename_is_unsure() {
         let (mut ledger, mut flights) = (ledger(), Flights::default());
-        let step = Step::Rename { from: path("a"), to: path("c"), expects: held(1).version };
+        let step = rename("a", "c");
         let undo = ledger.follow(&step, None);
         flights.add(Flight {
             planned: Planned { step, becomes: None, undo },

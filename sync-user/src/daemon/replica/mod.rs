@@ -13,11 +13,14 @@ mod keeper;
 mod lacks;
 mod report;
 mod retries;
+mod surprises;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,16 +36,18 @@ use crate::metrics::Connection;
 use crate::model::{Aspect, Batch, Depth, FileKind, Look, Stamp, TreePath};
 use crate::plan::{self, Planned};
 use crate::ship::{
-    Access, Backoff, ConnectError, Event, Session, SessionError, TargetAddress, Terms, connect,
+    Access, Backoff, ConnectError, Event, Reached, Session, SessionError, TargetAddress, Terms, connect,
 };
 use crate::shutdown::Stop;
 use crate::tree::Tree;
+use crate::wire::ReceiverHello;
 use debts::Debts;
 use flights::Flights;
 use healing::Healing;
 use keeper::Keeper;
 use lacks::{Gathered, Lacks};
 use retries::Retries;
+use surprises::Surprises;
 use trust::Trust;
 
 /// How long a receiver may take to say hello once its preamble has come.
@@ -95,6 +100,7 @@ pub(super) struct Replica {
     retries: Retries,
     healing: Healing,
     lacks: Lacks,
+    surprises: Surprises,
     /// What this target is known to be unable to set.
     lacking: BTreeSet<Aspect>,
     /// Fifos, sockets and devices that were told of.
@@ -103,6 +109,8 @@ pub(super) struct Replica {
     backoff: Backoff,
     /// Whether a connection has ever worked: from then on trouble is temporary.
     acquainted: bool,
+    /// Whether the target prescribes its receiver, and with it the directory.
+    is_prescribed: bool,
     /// Whether the root of the source was lost, so that it is told once.
     root_lost: bool,
 }
@@ -129,11 +137,13 @@ impl Replica {
             retries: Retries::default(),
             healing: Healing::default(),
             lacks: Lacks::default(),
+            surprises: Surprises::default(),
             lacking: BTreeSet::new(),
             special: BTreeSet::new(),
             debts: Debts::new(clock::now()),
             backoff,
             acquainted: false,
+            is_prescribed: false,
             root_lost: false,
         }
     }
@@ -184,7 +194,8 @@ impl Replica {
         loop {
             self.report();
             match connect(&self.setup.target, &self.setup.access, &self.setup.receiver) {
-                Ok(link) => {
+                Ok(Reached { link, is_prescribed }) => {
+                    self.is_prescribed = is_prescribed;
                     let session =
                         Session::new(link, Arc::clone(&self.setup.tree), self.setup.terms, clock::now());
                     match self.serve(session) {
@@ -249,11 +260,11 @@ impl Replica {
         };
         match self.recognise(claimed) {
             Trust::All => self.resume(session),
-            Trust::Paths | Trust::Nothing => {
+            trust @ (Trust::Until | Trust::Paths | Trust::Nothing) => {
                 let Some(listing) = self.list(session)? else {
                     return Ok(Parting::Abandoned);
                 };
-                self.compare(session, listing);
+                self.compare(session, listing, trust);
             }
         }
         self.connection(Connection::Up);
@@ -284,8 +295,9 @@ impl Replica {
                     Delivery::Closed => closed = true,
                 }
             }
-            if session.idle() && !self.lacks.is_empty() {
+            if session.idle() {
                 self.tell_lacks();
+                self.tell_surprises();
             }
             if closed && session.idle() && self.retries.is_empty() {
                 session.goodbye();
@@ -321,12 +333,37 @@ impl Replica {
         }
         if let Some(hello) = session.hello() {
             info!(target = %self.setup.target, receiver = hello.program, process = hello.process, "connected");
+            self.check_place(hello)?;
+            match &hello.unlocked {
+                None => debug!(target = %self.setup.target, "the kernel locks the receiver into its root"),
+                Some(cause) => {
+                    debug!(target = %self.setup.target, "the receiver is not locked into its root by Landlock: {cause}");
+                }
+            }
             if hello.user != 0 && self.setup.tree.preserve().owner && self.lacking.insert(Aspect::Owner) {
                 info!(target = %self.setup.target, "files belong to the receiving user there: only root may give them to others");
             }
             self.connection(Connection::Comparing);
         }
         Ok(true)
+    }
+
+    /// A target that prescribes its receiver says where to, and that has to be where we mean.
+    fn check_place(&self, hello: &ReceiverHello) -> Result<(), SessionError> {
+        let directory = self.setup.target.directory();
+        let [root, place] = [&hello.root, &hello.place].map(|bytes| Path::new(OsStr::from_bytes(bytes)));
+        if !self.is_prescribed || directory.is_relative() || directory == root || directory == place {
+            return Ok(());
+        }
+        Err(SessionError::Fatal {
+            what: format!(
+                "the target prescribes the directory {}, not {}",
+                root.display(),
+                directory.display()
+            ),
+            remedy: "name that one by --target, or change the command in authorized_keys on the target"
+                .to_owned(),
+        })
     }
 
     fn pump(&mut self, session: &mut Session) -> Result<(), SessionError> {
@@ -375,6 +412,7 @@ impl Replica {
     /// Looks, plans and submits.
     fn execute(&mut self, session: &mut Session, batch: &Batch) {
         self.tell_lacks();
+        self.tell_surprises();
         // What is seen counts only if the root is the one that was opened, before and after (I3).
         if !self.root_holds() {
             return self.put_off(batch);

@@ -4,6 +4,7 @@ use super::Replica;
 use crate::barrier::PutOff;
 use crate::clock;
 use crate::metrics::{Connection, Target};
+use crate::model::TreePath;
 
 impl Replica {
     pub(super) fn target(&self) -> &Target {
@@ -22,7 +23,8 @@ impl Replica {
         target.shipping.set(self.flights.len(), self.debts.oldest());
         target.put_off.set(self.retries.len(), None);
         if self.flights.len() == 0 {
-            target.keep_problems(|path| self.retries.waits(path));
+            let is_one = |path: &TreePath| self.retries.waits(path) || self.surprises.keeps(path);
+            target.keep_problems(is_one);
         }
         let carried = self.debts.carried();
         let settled = self.retries.oldest().map_or(carried, |put_off| put_off.min(carried));

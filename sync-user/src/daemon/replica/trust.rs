@@ -7,6 +7,9 @@ use crate::ledger::About;
 pub(super) enum Trust {
     /// It says what the target holds: only the source has to be looked at.
     All,
+    /// It said what the target holds until the connection was lost: the target tells what has become of
+    /// what was on its way, and all else that it lists otherwise somebody else has changed.
+    Until,
     /// It says which paths are ours; what they hold the target has to list.
     Paths,
     /// It is about something else.
