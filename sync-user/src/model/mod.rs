@@ -22,7 +22,7 @@ mod xattr;
 pub use batch::{Batch, Depth, Look, Move};
 pub use change::{Captured, Change, Kind, Origin};
 pub use durability::Durability;
-pub use entry::{Content, Entry, FileKind, Inode, Mode, Time, Version};
+pub use entry::{Content, Entry, FileKind, Inode, Mode, OldFile, Time, Version};
 pub use gap::{Gap, Reason};
 pub use owner::{Named, Owner};
 pub use path::{PathError, TreePath};

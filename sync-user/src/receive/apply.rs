@@ -14,6 +14,7 @@ use super::disk::Disk;
 use super::dress::{Dress, set_times};
 use super::failure::{Failure, OpenError};
 use super::marker;
+use super::old::OldFile;
 use super::stage::{Stage, StagedFile};
 use crate::model::{Content, Durability, FileKind, Lack, Named, Preserve, Refusal, Time, Version};
 use crate::wire::{Attributes, Body, Claimed, Step};
@@ -31,6 +32,8 @@ pub struct Root {
 #[derive(Debug)]
 pub struct Incoming {
     file: StagedFile,
+    /// What it is built from, if it is.
+    old: Option<OldFile>,
     path: Vec<u8>,
     size: u64,
     /// What has not come yet.
@@ -105,10 +108,15 @@ impl Root {
             Step::MakeDirectory { path, attributes } => lacks = self.make_directory(&path, &attributes)?,
             Step::PutFile { path, size, attributes, body } => {
                 self.dress.check(&attributes)?;
-                let file = self.stage.file(&self.leaf(&path)?)?;
-                let mut incoming = Incoming { file, path, size, left: size, attributes };
+                let leaf = self.leaf(&path)?;
+                let old = match &body {
+                    Body::Built { old, expects } => Some(self.old_file(old, *expects)?),
+                    Body::Inline { .. } | Body::Streamed => None,
+                };
+                let file = self.stage.file(&leaf)?;
+                let mut incoming = Incoming { file, old, path, size, left: size, attributes };
                 match body {
-                    Body::Streamed => return Ok(Progress::Wants(incoming)),
+                    Body::Streamed | Body::Built { .. } => return Ok(Progress::Wants(incoming)),
                     Body::Inline { bytes, content } => {
                         incoming.write(&bytes)?;
                         lacks = self.finish(incoming, content)?;
@@ -138,11 +146,23 @@ impl Root {
         Ok(Progress::Done(lacks))
     }
 
+    fn old_file(&self, path: &[u8], expects: Version) -> Result<OldFile, Failure> {
+        let leaf = self.leaf(path).map_err(|failure| match failure.refusal {
+            Refusal::NoParent => Failure::old_file(failure.detail),
+            _ => failure,
+        })?;
+        OldFile::open(&leaf, expects)
+    }
+
     /// Puts a file into place whose content has all come.
     pub fn finish(&mut self, incoming: Incoming, content: Content) -> Result<Vec<Lack>, Failure> {
-        let Incoming { file, path, size, left: _, attributes } = incoming;
+        let Incoming { file, old, path, size, left: _, attributes } = incoming;
         let is_durable = self.durability == Durability::File;
-        let (staged, lacks) = file.finish((size, content), is_durable, &attributes, &self.dress)?;
+        let finished = file.finish((size, content), is_durable, &attributes, &self.dress);
+        let (staged, lacks) = finished.map_err(|failure| match (failure.refusal, &old) {
+            (Refusal::Damaged, Some(_)) => Failure::old_file(failure.detail),
+            _ => failure,
+        })?;
         // Opened again, since much may have happened while the content came.
         staged.replace(&self.leaf(&path)?).map_err(in_the_way)?;
         Ok(lacks)
@@ -302,6 +322,15 @@ impl Incoming {
     pub fn hole(&mut self, length: u64) -> Result<(), Failure> {
         self.expect(length)?;
         self.file.hole(length)
+    }
+
+    /// Adds a range of the file that this one is built from.
+    pub fn copy(&mut self, from: u64, length: u64) -> Result<(), Failure> {
+        self.expect(length)?;
+        match &self.old {
+            Some(old) => self.file.copy(old, from, length),
+            None => Err(Failure::old_file("none was named")),
+        }
     }
 
     /// Refuses what would make the file longer than it shall be.

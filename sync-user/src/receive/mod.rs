@@ -11,6 +11,7 @@ mod dress;
 mod failure;
 mod list;
 mod marker;
+mod old;
 mod owners;
 mod predecessor;
 mod stage;

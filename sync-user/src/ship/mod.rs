@@ -19,6 +19,7 @@ mod names;
 mod outbox;
 mod session;
 mod ssh;
+mod stream;
 
 pub use address::{AddressError, TargetAddress};
 pub use backoff::Backoff;
@@ -26,3 +27,4 @@ pub use connect::{Access, ConnectError, connect};
 pub use embedded::{has_static_receiver, receiver};
 pub use link::{Link, LinkError, Received};
 pub use session::{Event, Session, SessionError, Terms, Ticket};
+pub use stream::Recall;

@@ -10,12 +10,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::content::{self, Finished, Opened, Piece, Reading};
+use super::content::{self, Opened, Reading};
 use super::link::{Link, LinkError, Received};
 use super::names::Names;
 use super::outbox::Outbox;
+use super::stream::{self, Next, Recall, Sent, Stream};
+use crate::delta::Outline;
 use crate::model::{
-    Content, Durability, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version, Xattr, XattrHash,
+    Content, Durability, OldFile, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version, Xattr, XattrHash,
 };
 use crate::tree::Tree;
 use crate::wire::{
@@ -31,6 +33,9 @@ const FLYING_BYTES_MAX: usize = 8 << 20;
 
 /// Steps that wait for receipts.
 const FLYING_STEPS_MAX: usize = 16_384;
+
+/// What is read at most of files for which nothing has to be sent, before the link is looked after.
+const READ_BYTES_MAX: u64 = 4 << 20;
 
 /// After this time without a word from us the receiver is asked for a sign of life.
 const QUIET_MAX: Duration = Duration::from_secs(15);
@@ -54,13 +59,25 @@ pub struct Ticket(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Content was read and sent; this is what the target will hold, once the step is applied.
-    /// `torn` says that the file changed meanwhile, and has to be looked at again.
+    /// `torn` says that the file changed meanwhile, and has to be looked at again. `shipped` is
+    /// how many bytes of the content travelled.
     Sent {
         ticket: Ticket,
         version: Version,
         content: Content,
         settled: bool,
         torn: bool,
+        shipped: u64,
+    },
+    /// The target was told to build the file from what it has under this path.
+    Built {
+        ticket: Ticket,
+        from: TreePath,
+    },
+    /// What to remember of a content that was sent, for when it changes.
+    Outlined {
+        content: Content,
+        outline: Outline,
     },
     /// What the step is about was gone or has changed, or could not be read, when it was wanted:
     /// nothing was sent.
@@ -118,26 +135,21 @@ pub struct Session {
     decoder: wire::Decoder,
     outbox: Outbox,
     names: Names,
-    queue: VecDeque<(Ticket, Step)>,
+    queue: VecDeque<(Ticket, Step, Vec<OldFile>)>,
     stream: Option<Stream>,
-    /// The last piece of the stream was a hole.
-    is_in_hole: bool,
+    /// The stream goes on, though the link has nothing to do.
+    is_reading: bool,
     flying: VecDeque<Flight>,
     flying_bytes: usize,
     sequence: Sequence,
     hello: Option<ReceiverHello>,
     claimed: Option<Claimed>,
+    /// Bytes that the link took since they were asked for.
+    written: u64,
     said: Stamp,
     heard: Stamp,
     /// When a sign of life was asked for that has not come.
     asked: Option<Stamp>,
-}
-
-#[derive(Debug)]
-struct Stream {
-    ticket: Ticket,
-    sequence: Sequence,
-    reading: Reading,
 }
 
 #[derive(Debug)]
@@ -166,12 +178,13 @@ impl Session {
             names: Names::new(numeric_ids),
             queue: VecDeque::new(),
             stream: None,
-            is_in_hole: false,
+            is_reading: false,
             flying: VecDeque::new(),
             flying_bytes: 0,
             sequence: Sequence(0),
             hello: None,
             claimed: None,
+            written: 0,
             said: now,
             heard: now,
             asked: None,
@@ -196,9 +209,10 @@ impl Session {
         self.outbox.push(&ToReceiver::List);
     }
 
-    /// Adds a step behind all others.
-    pub fn submit(&mut self, ticket: Ticket, step: Step) {
-        self.queue.push_back((ticket, step));
+    /// Adds a step behind all others. The target may build a file from one of the `old_files`, if
+    /// it has them when the steps before are done.
+    pub fn submit(&mut self, ticket: Ticket, step: Step, old_files: Vec<OldFile>) {
+        self.queue.push_back((ticket, step, old_files));
     }
 
     /// Says that nothing follows.
@@ -216,24 +230,36 @@ impl Session {
         self.unsent() == 0 && self.flying.is_empty() && self.outbox.is_empty()
     }
 
+    /// How many bytes were written to the link since this was asked last, before encryption.
+    pub fn take_written(&mut self) -> u64 {
+        std::mem::take(&mut self.written)
+    }
+
     /// Sleeps until there may be something to do; see [`Link::wait`].
     pub fn wait(&mut self, bells: &[BorrowedFd<'_>], timeout: Duration) -> Result<(), SessionError> {
         let writing = !self.outbox.is_empty();
-        // Behind a hole more is ready to be sent.
-        let timeout = if self.is_in_hole { Duration::ZERO } else { timeout.min(QUIET_MAX) };
+        // More is to be read, whatever the link does.
+        let timeout = if self.is_reading { Duration::ZERO } else { timeout.min(QUIET_MAX) };
         Ok(self.link.wait(writing, bells, Some(timeout))?)
     }
 
     /// Writes and reads what can be, and adds what happened to `events`.
-    pub fn pump(&mut self, now: Stamp, events: &mut Vec<Event>) -> Result<(), SessionError> {
+    pub fn pump(
+        &mut self,
+        now: Stamp,
+        events: &mut Vec<Event>,
+        recall: &Recall<'_>,
+    ) -> Result<(), SessionError> {
         loop {
-            self.fill(events);
-            if self.outbox.write_to(self.link.as_mut())? > 0 {
+            self.fill(events, recall);
+            let written = self.outbox.write_to(self.link.as_mut())?;
+            self.written += written as u64;
+            if written > 0 {
                 self.said = now;
             }
-            // A full link takes no more, an empty outbox has no more. A hole fills no link, but
-            // hashing it takes time in which others wait.
-            if !self.outbox.is_empty() || !self.can_fill() || self.is_in_hole {
+            // A full link takes no more, an empty outbox has no more. What the target has already
+            // fills no link, but reading it takes time in which others wait.
+            if !self.outbox.is_empty() || !self.can_fill() || self.is_reading {
                 break;
             }
         }
@@ -248,22 +274,32 @@ impl Session {
                 && self.flying_bytes < FLYING_BYTES_MAX)
     }
 
-    fn fill(&mut self, events: &mut Vec<Event>) {
-        self.is_in_hole = false;
-        while self.outbox.len() < STAGED_BYTES_MAX && self.can_fill() && !self.is_in_hole {
+    fn fill(&mut self, events: &mut Vec<Event>, recall: &Recall<'_>) {
+        let mut read = 0;
+        self.is_reading = false;
+        while self.outbox.len() < STAGED_BYTES_MAX && self.can_fill() && !self.is_reading {
             if let Some(stream) = self.stream.take() {
-                self.continue_stream(stream, events);
-            } else if let Some((ticket, step)) = self.queue.pop_front() {
-                self.send(ticket, step, events);
+                read += self.continue_stream(stream, events);
+                self.is_reading = read >= READ_BYTES_MAX;
+            } else if let Some((ticket, step, old_files)) = self.queue.pop_front() {
+                self.send(ticket, step, old_files, events, recall);
             }
         }
     }
 
-    fn send(&mut self, ticket: Ticket, step: Step, events: &mut Vec<Event>) {
+    fn send(
+        &mut self,
+        ticket: Ticket,
+        step: Step,
+        old_files: Vec<OldFile>,
+        events: &mut Vec<Event>,
+        recall: &Recall<'_>,
+    ) {
         let bytes = |path: &TreePath| path.as_bytes().to_vec();
         let step = match step {
             Step::PutFile { path, entry } => {
-                self.put_file(ticket, &path, entry.version, events);
+                let choose = |reading: &_| stream::choose(&path, reading, old_files, recall);
+                self.put_file(ticket, (&path, entry.version), choose, events);
                 return;
             }
             Step::MakeDirectory { path, entry } => self
@@ -350,7 +386,7 @@ impl Session {
         if planned == sent {
             return;
         }
-        for (_, step) in &mut self.queue {
+        for (_, step, _) in &mut self.queue {
             if let Step::Link { to, expects, .. } = step
                 && to == path
             {
@@ -359,7 +395,13 @@ impl Session {
         }
     }
 
-    fn put_file(&mut self, ticket: Ticket, path: &TreePath, planned: Version, events: &mut Vec<Event>) {
+    fn put_file(
+        &mut self,
+        ticket: Ticket,
+        (path, planned): (&TreePath, Version),
+        choose: impl FnOnce(&Reading) -> Option<(OldFile, Outline)>,
+        events: &mut Vec<Event>,
+    ) {
         let put = |size, attributes, body| {
             let path = path.as_bytes().to_vec();
             wire::Step::PutFile { path, size, attributes, body }
@@ -370,13 +412,22 @@ impl Session {
                 self.expect(path, planned, version);
                 let attributes = self.named(version, xattrs);
                 self.fly(ticket, put(version.size, attributes, Body::Inline { bytes, content }));
-                events.push(Event::Sent { ticket, version, content, settled, torn });
+                let shipped = version.size;
+                events.push(Event::Sent { ticket, version, content, settled, torn, shipped });
             }
             Ok(Opened::Large(mut reading)) => {
                 self.expect(path, planned, reading.version);
                 let attributes = self.named(reading.version, std::mem::take(&mut reading.xattrs));
-                let sequence = self.fly(ticket, put(reading.version.size, attributes, Body::Streamed));
-                self.stream = Some(Stream { ticket, sequence, reading });
+                let (body, outline) = match choose(&reading) {
+                    Some((OldFile { path, version, content: _ }, outline)) => {
+                        let old = path.as_bytes().to_vec();
+                        events.push(Event::Built { ticket, from: path });
+                        (Body::Built { old, expects: version }, Some(outline))
+                    }
+                    None => (Body::Streamed, None),
+                };
+                let sequence = self.fly(ticket, put(reading.version.size, attributes, body));
+                self.stream = Some(Stream::new(ticket, sequence, reading, outline));
             }
             Ok(Opened::Vanished) => events.push(Event::Unsent { ticket, failure: None }),
             Err(error) => events.push(Event::Unsent { ticket, failure: Some(format!("read it: {error}")) }),
@@ -392,39 +443,36 @@ impl Session {
         sequence
     }
 
-    /// Sends the next piece of a large file. A file that changes meanwhile, or cannot be read,
-    /// is taken back: the receiver answers so, and nothing of it becomes visible (I2).
-    fn continue_stream(&mut self, mut stream: Stream, events: &mut Vec<Event>) {
-        let sequence = stream.sequence;
-        match stream.reading.next(wire::CONTENT_BYTES_MAX, wire::HOLE_BYTES_MAX) {
-            Ok(Piece::Bytes(bytes)) => {
-                self.outbox.push(&ToReceiver::Content { sequence, bytes });
+    /// Sends the next piece of a large file, and says how much was read or hashed without anything
+    /// to send. A file that changes meanwhile, or cannot be read, is taken back: the receiver
+    /// answers so, and nothing of it becomes visible (I2).
+    fn continue_stream(&mut self, mut stream: Stream, events: &mut Vec<Event>) -> u64 {
+        match stream.next() {
+            Ok(Next::Message(message)) => {
+                let hole = if let ToReceiver::Hole { length, .. } = message { length } else { 0 };
+                self.outbox.push(&message);
                 self.stream = Some(stream);
+                hole
             }
-            Ok(Piece::Hole(length)) => {
-                self.outbox.push(&ToReceiver::Hole { sequence, length });
-                self.is_in_hole = true;
+            Ok(Next::Read(bytes)) => {
                 self.stream = Some(stream);
+                bytes
             }
-            Ok(Piece::End) => {
-                let Stream { ticket, sequence, reading } = stream;
-                let (version, settled) = (reading.version, reading.settled);
-                match reading.finish(&self.tree) {
-                    Ok(Finished::Whole(content)) => {
-                        self.outbox.push(&ToReceiver::ContentEnd { sequence, content });
-                        events.push(Event::Sent { ticket, version, content, settled, torn: false });
-                    }
-                    Ok(Finished::Torn(Some(content))) => {
-                        self.outbox.push(&ToReceiver::ContentEnd { sequence, content });
-                        events.push(Event::Sent { ticket, version, content, settled: false, torn: true });
-                    }
-                    Ok(Finished::Torn(None)) | Err(_) => {
-                        self.outbox.push(&ToReceiver::ContentAbort { sequence });
-                    }
+            Ok(Next::End) => {
+                let Stream { ticket, shipped, .. } = stream;
+                let (version, settled) = (stream.reading.version, stream.reading.settled);
+                let (end, sent) = stream.finish(&self.tree);
+                self.outbox.push(&end);
+                if let Some(Sent { content, outline, torn }) = sent {
+                    let settled = settled && !torn;
+                    events.push(Event::Sent { ticket, version, content, settled, torn, shipped });
+                    events.extend(outline.map(|outline| Event::Outlined { content, outline }));
                 }
+                0
             }
             Err(_) => {
-                self.outbox.push(&ToReceiver::ContentAbort { sequence });
+                self.outbox.push(&stream.abort());
+                0
             }
         }
     }
@@ -499,7 +547,7 @@ impl Session {
             self.asked.is_none() && (now.since(self.said) >= QUIET_MAX || now.since(self.heard) >= QUIET_MAX);
         if waiting && self.stream.is_none() {
             self.outbox.push(&ToReceiver::Ping { token: now.0 });
-            self.outbox.write_to(self.link.as_mut())?;
+            self.written += self.outbox.write_to(self.link.as_mut())? as u64;
             self.asked = Some(now);
             self.said = now;
         }

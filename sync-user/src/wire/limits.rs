@@ -2,7 +2,7 @@
 
 /// The protocol's version; both ends of a connection must have the same, since the source
 /// brings the receiver along.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// A frame's payload. Above `INLINE_BYTES_MAX` plus the longest two paths and as many extended
 /// attributes (256 KiB) as an entry may have, and small enough that a hostile length costs no
@@ -17,6 +17,9 @@ pub const CONTENT_BYTES_MAX: usize = 256 << 10;
 
 /// A hole in one frame: some 10 ms of hashing zeros, so that nothing else waits long.
 pub const HOLE_BYTES_MAX: u64 = 32 << 20;
+
+/// What is copied from an old file at once: some 10 ms of copying and hashing.
+pub const COPY_BYTES_MAX: u64 = 8 << 20;
 
 /// What a login shell may print before the preamble.
 pub const NOISE_BYTES_MAX: usize = 64 << 10;

@@ -9,8 +9,8 @@ mod message;
 
 pub use codec::{Decoder, FrameError, encode};
 pub use limits::{
-    CONTENT_BYTES_MAX, FRAME_BYTES_MAX, HOLE_BYTES_MAX, INLINE_BYTES_MAX, NAME_BYTES_MAX, NAMED_MAX,
-    NOISE_BYTES_MAX, VERSION,
+    CONTENT_BYTES_MAX, COPY_BYTES_MAX, FRAME_BYTES_MAX, HOLE_BYTES_MAX, INLINE_BYTES_MAX, NAME_BYTES_MAX,
+    NAMED_MAX, NOISE_BYTES_MAX, VERSION,
 };
 pub use message::{
     Attributes, Body, Claimed, Listed, ReceiverHello, SourceHello, Step, ToReceiver, ToSource, Unreadable,

@@ -15,6 +15,8 @@ pub(super) struct Flight {
     /// The way of the change that this step completes; `None` for all other steps.
     pub(super) stamps: Option<Stamps>,
     pub(super) closed: Stamp,
+    /// What the target was told to build the file from.
+    pub(super) built_from: Option<TreePath>,
 }
 
 impl Flight {
@@ -98,7 +100,7 @@ impl Flights {
     ) -> Option<Flight> {
         let is_rename = self.renames.contains(&ticket);
         let flight = self.land(ticket)?;
-        let Planned { step, becomes: _, undo } = &flight.planned;
+        let Planned { step, undo, .. } = &flight.planned;
         let stands_alone = !is_rename
             && self.renames.range(ticket..).next().is_none()
             && !self.by_path.contains_key(step.path());
@@ -112,7 +114,7 @@ impl Flights {
             ledger.take_back(undo);
             learned(step, ledger);
             for (_, later) in self.by_ticket.range_mut(ticket..) {
-                let Planned { step, becomes, undo } = &mut later.planned;
+                let Planned { step, becomes, undo, .. } = &mut later.planned;
                 let before = std::mem::replace(undo, ledger.follow(step, *becomes));
                 discount(&mut self.by_path, &before);
                 count(&mut self.by_path, undo);
@@ -183,7 +185,10 @@ pub(super) fn attribute(steps: Vec<Planned>, looks: &BTreeMap<TreePath, Look>, c
             stamps.entry(index).and_modify(|before| *before = before.oldest(waited)).or_insert(waited);
         }
     }
-    let flight = |(index, planned)| Flight { planned, stamps: stamps.get(&index).copied(), closed };
+    let flight = |(index, planned)| {
+        let stamps = stamps.get(&index).copied();
+        Flight { planned, stamps, closed, built_from: None }
+    };
     steps.into_iter().enumerate().map(flight).collect()
 }
 
@@ -224,6 +229,10 @@ mod tests {
         ledger
     }
 
+    fn flight(planned: Planned) -> Flight {
+        Flight { planned, stamps: None, closed: Stamp(0), built_from: None }
+    }
+
     fn steps() -> impl Strategy<Value = Vec<(Step, Option<Held>)>> {
         let name = || prop::sample::select(vec!["a", "b", "c", "a/x", "b/x", "c/x"]);
         let put = (name(), 1..99_u64).prop_map(|(at, size)| {
@@ -248,8 +257,7 @@ mod tests {
             let mut tickets = Vec::new();
             for (step, becomes) in steps.clone() {
                 let undo = ledger.follow(&step, becomes);
-                let planned = Planned { step, becomes, undo };
-                tickets.push(flights.add(Flight { planned, stamps: None, closed: Stamp(0) }));
+                tickets.push(flights.add(flight(Planned { step, becomes, undo, old_files: Vec::new() })));
             }
             let mut expected = self::ledger();
             for ((ticket, refused), (step, becomes)) in tickets.into_iter().zip(refused).zip(&steps) {
@@ -270,11 +278,7 @@ mod tests {
         let (mut ledger, mut flights) = (ledger(), Flights::default());
         let step = Step::Rename { from: path("a"), to: path("c"), expects: held(1).version };
         let undo = ledger.follow(&step, None);
-        flights.add(Flight {
-            planned: Planned { step, becomes: None, undo },
-            stamps: None,
-            closed: Stamp(0),
-        });
+        flights.add(flight(Planned { step, becomes: None, undo, old_files: Vec::new() }));
         assert_eq!(flights.abandon(&mut ledger).len(), 1);
         for at in ["a", "a/x", "a/y", "c", "c/x", "c/y"] {
             assert_eq!(ledger.get(&path(at)), Some(Known::Unsure), "{at}");
