@@ -12,7 +12,7 @@ use tracing::Level;
 use super::preserve::preserve;
 use crate::capture::{Backend, RING_BYTES};
 use crate::demo;
-use crate::model::{Durability, Preserve};
+use crate::model::{Compression, Durability, Preserve};
 use crate::ship::TargetAddress;
 
 /// What was typed, as it was typed.
@@ -87,6 +87,10 @@ pub(super) struct Run {
     /// What is on the target's disk before a change counts as replicated
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = DurabilityFlag::Batch)]
     pub(super) durability: DurabilityFlag,
+
+    /// What to compress on its way; what does not shrink is sent as it is in any case
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = CompressFlag::Auto)]
+    pub(super) compress: CompressFlag,
 
     /// Serve metrics for Prometheus at /metrics, and a page for people at /, by HTTP at this address
     /// [default: no]
@@ -164,6 +168,26 @@ impl From<DurabilityFlag> for Durability {
             DurabilityFlag::None => Self::None,
             DurabilityFlag::Batch => Self::Batch,
             DurabilityFlag::File => Self::File,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CompressFlag {
+    /// What a short trial says will shrink
+    Auto,
+    /// Nothing
+    Never,
+    /// Everything that gets shorter at all
+    Always,
+}
+
+impl From<CompressFlag> for Compression {
+    fn from(flag: CompressFlag) -> Self {
+        match flag {
+            CompressFlag::Auto => Self::Auto,
+            CompressFlag::Never => Self::Never,
+            CompressFlag::Always => Self::Always,
         }
     }
 }

@@ -81,7 +81,11 @@ pub(super) fn run(flags: &Run) -> Exit {
         source: flags.source.clone(),
         excludes,
         preserve: flags.preserve,
-        terms: Terms { numeric_ids: flags.numeric_ids, durability: flags.durability.into() },
+        terms: Terms {
+            numeric_ids: flags.numeric_ids,
+            durability: flags.durability.into(),
+            compression: flags.compress.into(),
+        },
         targets: flags.targets.iter().cloned().zip(claims.iter().map(Claim::ledger)).collect(),
         access: Access {
             identity: flags.identity.clone(),

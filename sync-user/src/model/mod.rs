@@ -7,6 +7,7 @@
 
 mod batch;
 mod change;
+mod compression;
 mod durability;
 mod entry;
 mod gap;
@@ -21,6 +22,7 @@ mod xattr;
 
 pub use batch::{Batch, Depth, Look, Move};
 pub use change::{Captured, Change, Kind, Origin};
+pub use compression::Compression;
 pub use durability::Durability;
 pub use entry::{Content, Entry, FileKind, Inode, Mode, OldFile, Time, Version};
 pub use gap::{Gap, Reason};

@@ -3,16 +3,22 @@
 use serde::Serialize;
 
 use super::link::{Link, LinkError};
-use crate::wire;
+use crate::model::Compression;
+use crate::wire::Encoder;
 
 /// Encoded frames. New ones go to the end only: SSH may have encrypted the head already.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
+    encoder: Encoder,
     bytes: Vec<u8>,
     taken: usize,
 }
 
 impl Outbox {
+    pub(super) fn new(compression: Compression) -> Self {
+        Self { encoder: Encoder::new(compression), bytes: Vec::new(), taken: 0 }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.taken
     }
@@ -28,7 +34,7 @@ impl Outbox {
             self.taken = 0;
         }
         let before = self.bytes.len();
-        wire::encode(message, &mut self.bytes);
+        self.encoder.encode(message, &mut self.bytes);
         self.bytes.len() - before
     }
 

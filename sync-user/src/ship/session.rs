@@ -17,7 +17,8 @@ use super::outbox::Outbox;
 use super::stream::{self, Next, Recall, Sent, Stream};
 use crate::delta::Outline;
 use crate::model::{
-    Content, Durability, OldFile, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version, Xattr, XattrHash,
+    Compression, Content, Durability, OldFile, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version,
+    Xattr, XattrHash,
 };
 use crate::tree::Tree;
 use crate::wire::{
@@ -49,6 +50,7 @@ pub struct Terms {
     /// Owners are told by their numbers alone.
     pub numeric_ids: bool,
     pub durability: Durability,
+    pub compression: Compression,
 }
 
 /// The caller's number for a step.
@@ -162,8 +164,8 @@ struct Flight {
 impl Session {
     /// Begins on a link that stands behind the receiver's preamble.
     pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, terms: Terms, now: Stamp) -> Self {
-        let Terms { numeric_ids, durability } = terms;
-        let mut outbox = Outbox::default();
+        let Terms { numeric_ids, durability, compression } = terms;
+        let mut outbox = Outbox::new(compression);
         outbox.push(&ToReceiver::Hello(SourceHello {
             version: wire::VERSION,
             source: name_of(&tree),

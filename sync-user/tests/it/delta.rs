@@ -177,3 +177,24 @@ fn a_large_file_with_holes_keeps_them() {
     let blocks = |path| fs::metadata(path).unwrap().blocks() * 512;
     assert!(blocks(host.target().join("image")) <= 4 * MIB as u64);
 }
+
+#[test]
+fn what_shrinks_is_compressed_unless_that_is_not_wanted() {
+    let page = "<li>a line as pages have many</li>\n".repeat(30_000).into_bytes();
+    let mut costs = Vec::new();
+    for when in ["auto", "always", "never"] {
+        let host = Host::new();
+        let mut command = host.run();
+        command.args(["--compress", when]);
+        let mut daemon = Daemon::start(command);
+        host.wait_until_equal(&mut daemon);
+        costs.push(cost(&host, &mut daemon, || {
+            replace(&host, "page", &page);
+            fs::write(host.source().join("small"), &page[..4_000]).unwrap();
+        }));
+    }
+    let length = page.len() as u64 + 4_000;
+    assert!(costs.iter().all(|(shipped, _)| *shipped == length), "{costs:?}");
+    assert!(costs[..2].iter().all(|(_, written)| written * 10 < length), "{costs:?}");
+    assert!(costs[2].1 > length, "{costs:?}");
+}
