@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use tracing::Level;
 
+use super::bandwidth::{Bandwidth, bandwidth};
 use super::preserve::preserve;
 use crate::capture::{Backend, RING_BYTES};
 use crate::demo;
@@ -91,6 +92,11 @@ pub(super) struct Run {
     /// What to compress on its way; what does not shrink is sent as it is in any case
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = CompressFlag::Auto)]
     pub(super) compress: CompressFlag,
+
+    /// How much to send to each target in a second, as rsync reads it: KiB, or with a suffix (`10m`, `1.5MB`);
+    /// 0 for no limit
+    #[arg(long, value_name = "RATE", default_value = "0", value_parser = bandwidth)]
+    pub(super) bwlimit: Bandwidth,
 
     /// Serve metrics for Prometheus at /metrics, and a page for people at /, by HTTP at this address
     /// [default: no]

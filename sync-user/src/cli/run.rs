@@ -85,6 +85,7 @@ pub(super) fn run(flags: &Run) -> Exit {
             numeric_ids: flags.numeric_ids,
             durability: flags.durability.into(),
             compression: flags.compress.into(),
+            rate: flags.bwlimit.0,
         },
         targets: flags.targets.iter().cloned().zip(claims.iter().map(Claim::ledger)).collect(),
         access: Access {

@@ -20,6 +20,7 @@ mod outbox;
 mod session;
 mod ssh;
 mod stream;
+mod throttle;
 
 pub use address::{AddressError, TargetAddress};
 pub use backoff::Backoff;

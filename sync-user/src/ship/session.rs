@@ -5,6 +5,7 @@
 //! read late and memory stays bounded (I6).
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::link::{Link, LinkError, Received};
 use super::names::Names;
 use super::outbox::Outbox;
 use super::stream::{self, Next, Recall, Sent, Stream};
+use super::throttle::Throttle;
 use crate::delta::Outline;
 use crate::model::{
     Compression, Content, Durability, OldFile, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version,
@@ -51,6 +53,8 @@ pub struct Terms {
     pub numeric_ids: bool,
     pub durability: Durability,
     pub compression: Compression,
+    /// What may be written to it in a second, in bytes before encryption.
+    pub rate: Option<NonZeroU64>,
 }
 
 /// The caller's number for a step.
@@ -136,6 +140,7 @@ pub struct Session {
     tree: Arc<Tree>,
     decoder: wire::Decoder,
     outbox: Outbox,
+    throttle: Option<Throttle>,
     names: Names,
     queue: VecDeque<(Ticket, Step, Vec<OldFile>)>,
     stream: Option<Stream>,
@@ -164,7 +169,7 @@ struct Flight {
 impl Session {
     /// Begins on a link that stands behind the receiver's preamble.
     pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, terms: Terms, now: Stamp) -> Self {
-        let Terms { numeric_ids, durability, compression } = terms;
+        let Terms { numeric_ids, durability, compression, rate } = terms;
         let mut outbox = Outbox::new(compression);
         outbox.push(&ToReceiver::Hello(SourceHello {
             version: wire::VERSION,
@@ -177,6 +182,7 @@ impl Session {
             tree,
             decoder: wire::Decoder::default(),
             outbox,
+            throttle: rate.map(|rate| Throttle::new(rate, now)),
             names: Names::new(numeric_ids),
             queue: VecDeque::new(),
             stream: None,
@@ -239,7 +245,10 @@ impl Session {
 
     /// Sleeps until there may be something to do; see [`Link::wait`].
     pub fn wait(&mut self, bells: &[BorrowedFd<'_>], timeout: Duration) -> Result<(), SessionError> {
-        let writing = !self.outbox.is_empty();
+        let pause = self.throttle.as_ref().map_or(Duration::ZERO, Throttle::wait);
+        // A link that could be written to must not wake us before it may be.
+        let writing = !self.outbox.is_empty() && pause.is_zero();
+        let timeout = if self.outbox.is_empty() || writing { timeout } else { timeout.min(pause) };
         // More is to be read, whatever the link does.
         let timeout = if self.is_reading { Duration::ZERO } else { timeout.min(QUIET_MAX) };
         Ok(self.link.wait(writing, bells, Some(timeout))?)
@@ -254,9 +263,7 @@ impl Session {
     ) -> Result<(), SessionError> {
         loop {
             self.fill(events, recall);
-            let written = self.outbox.write_to(self.link.as_mut())?;
-            self.written += written as u64;
-            if written > 0 {
+            if self.write(now)? > 0 {
                 self.said = now;
             }
             // A full link takes no more, an empty outbox has no more. What the target has already
@@ -269,6 +276,22 @@ impl Session {
         self.keep_alive(now)
     }
 
+    /// Writes what the link takes and the rate allows; says how much that was.
+    fn write(&mut self, now: Stamp) -> Result<usize, SessionError> {
+        let limit = self.throttle.as_mut().map_or(usize::MAX, |throttle| throttle.fill(now));
+        let written = self.outbox.write_to(self.link.as_mut(), limit)?;
+        if let Some(throttle) = &mut self.throttle {
+            throttle.spend(written);
+        }
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    /// How much is encoded ahead of the link.
+    fn staged_max(&self) -> usize {
+        self.throttle.as_ref().map_or(STAGED_BYTES_MAX, |throttle| throttle.burst().min(STAGED_BYTES_MAX))
+    }
+
     fn can_fill(&self) -> bool {
         self.stream.is_some()
             || (!self.queue.is_empty()
@@ -279,7 +302,7 @@ impl Session {
     fn fill(&mut self, events: &mut Vec<Event>, recall: &Recall<'_>) {
         let mut read = 0;
         self.is_reading = false;
-        while self.outbox.len() < STAGED_BYTES_MAX && self.can_fill() && !self.is_reading {
+        while self.outbox.len() < self.staged_max() && self.can_fill() && !self.is_reading {
             if let Some(stream) = self.stream.take() {
                 read += self.continue_stream(stream, events);
                 self.is_reading = read >= READ_BYTES_MAX;
@@ -545,11 +568,13 @@ impl Session {
         if self.asked.is_some_and(|asked| now.since(asked) > SILENCE_MAX) {
             return Err(SessionError::Silent);
         }
-        let waiting =
-            self.asked.is_none() && (now.since(self.said) >= QUIET_MAX || now.since(self.heard) >= QUIET_MAX);
+        let is_quiet = now.since(self.said) >= QUIET_MAX || now.since(self.heard) >= QUIET_MAX;
+        // Behind what a slow rate holds back it would not be answered in time.
+        let is_held_back = self.throttle.is_some() && !self.outbox.is_empty();
+        let waiting = self.asked.is_none() && is_quiet && !is_held_back;
         if waiting && self.stream.is_none() {
             self.outbox.push(&ToReceiver::Ping { token: now.0 });
-            self.written += self.outbox.write_to(self.link.as_mut())? as u64;
+            self.write(now)?;
             self.asked = Some(now);
             self.said = now;
         }

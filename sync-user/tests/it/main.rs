@@ -14,6 +14,7 @@ mod latency;
 mod ledger;
 mod messages;
 mod metadata;
+mod rate;
 mod recovery;
 mod status;
 mod tail;
