@@ -95,7 +95,7 @@ fn change(bench: Bench, number: u64, content: &mut Vec<u8>) -> Vec<u8> {
     Vec::new()
 }
 
-/// Bytes that do not compress and are nowhere else: SplitMix64.
+/// Bytes that do not compress and are nowhere else: `SplitMix64`.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0xd134_2543_de82_ef95);
     let words = std::iter::repeat_with(|| {

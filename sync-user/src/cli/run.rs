@@ -81,12 +81,7 @@ pub(super) fn run(flags: &Run) -> Exit {
         source: flags.source.clone(),
         excludes,
         preserve: flags.preserve,
-        terms: Terms {
-            numeric_ids: flags.numeric_ids,
-            durability: flags.durability.into(),
-            compression: flags.compress.into(),
-            rate: flags.bwlimit.0,
-        },
+        terms: terms(flags),
         targets: flags.targets.iter().cloned().zip(claims.iter().map(Claim::ledger)).collect(),
         access: Access {
             identity: flags.identity.clone(),
@@ -122,6 +117,15 @@ pub(super) fn run(flags: &Run) -> Exit {
         let _panicked = thread.join();
     }
     conclude(result)
+}
+
+fn terms(flags: &Run) -> Terms {
+    Terms {
+        numeric_ids: flags.numeric_ids,
+        durability: flags.durability.into(),
+        compression: flags.compress.into(),
+        rate: flags.bwlimit.0,
+    }
 }
 
 fn watched(flags: &Run, gauges: Gauges) -> Watched {

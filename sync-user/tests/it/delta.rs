@@ -178,6 +178,30 @@ fn a_large_file_with_holes_keeps_them() {
     assert!(blocks(host.target().join("image")) <= 4 * MIB as u64);
 }
 
+/// The most memory that the daemon ever had, in bytes.
+fn peak(daemon: &Daemon) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn a_large_file_takes_little_memory() {
+    let host = Host::new();
+    let mut content = noise(1, 64 * MIB);
+    fs::write(host.source().join("small"), &content[..2 * MIB]).unwrap();
+    let mut daemon = host.start();
+    let before = peak(&daemon);
+    replace(&host, "large", &content);
+    host.wait_until_equal(&mut daemon);
+    let (shipped, _) = cost(&host, &mut daemon, || {
+        content.splice(30_000_000..30_000_000, noise(2, 1_024));
+        replace(&host, "large", &content);
+    });
+    let grown = peak(&daemon) - before;
+    assert!(shipped <= 3 * 1_024 && grown < 16 * MIB as u64, "I6: {shipped}, {grown}");
+}
+
 #[test]
 fn what_shrinks_is_compressed_unless_that_is_not_wanted() {
     let page = "<li>a line as pages have many</li>\n".repeat(30_000).into_bytes();

@@ -435,8 +435,8 @@ impl Replica {
         if let Some(keeper) = &mut self.keeper {
             keeper.note(steps.iter().flat_map(|planned| planned.undo.paths()));
         }
-        for flight in flights::attribute(steps, looks, closed) {
-            let (step, old_files) = (flight.step().clone(), flight.planned.old_files.clone());
+        for mut flight in flights::attribute(steps, looks, closed) {
+            let (step, old_files) = (flight.step().clone(), std::mem::take(&mut flight.planned.old_files));
             let ticket = self.flights.add(flight);
             session.submit(ticket, step, old_files);
         }
