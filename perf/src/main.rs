@@ -34,6 +34,9 @@ enum Command {
         /// Where to keep the figures, besides printing them
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
+        /// What to call the figures that are kept
+        #[arg(long, default_value = "replication")]
+        name: String,
     },
     /// What being watched costs those who write and read, against inotify on every directory
     Capture(capture::Arguments),
@@ -54,15 +57,15 @@ fn main() -> ExitCode {
 
 fn measure(command: Command) -> anyhow::Result<()> {
     let (name, report, keep) = match command {
-        Command::Replication { ksyncd, only, keep } => {
-            ("replication", replication::measure(&ksyncd, &only)?, keep)
+        Command::Replication { ksyncd, only, keep, name } => {
+            (name, replication::measure(&ksyncd, &only)?, keep)
         }
-        Command::Capture(arguments) => ("capture", capture::measure(&arguments)?, arguments.keep),
+        Command::Capture(arguments) => ("capture".to_owned(), capture::measure(&arguments)?, arguments.keep),
         Command::Inotify { root } => return capture::watch_by_inotify(&root),
     };
     print!("{report}");
     if let Some(folder) = keep {
-        println!("\nkept in {}", self::keep(&report, name, &folder)?.display());
+        println!("\nkept in {}", self::keep(&report, &name, &folder)?.display());
     }
     Ok(())
 }

@@ -30,6 +30,8 @@ pub mod batch;
 #[cfg(feature = "source")]
 pub mod capture;
 #[cfg(feature = "source")]
+pub mod delta;
+#[cfg(feature = "source")]
 pub mod ledger;
 #[cfg(feature = "source")]
 pub mod plan;

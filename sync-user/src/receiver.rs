@@ -12,7 +12,8 @@ use crate::clock;
 use crate::model::{Content, Outcome, Receipt, Refusal, Sequence, Stamp};
 use crate::receive::{self, Disk, Done, Failure, Incoming, OpenError, Progress, Root};
 use crate::wire::{
-    self, Decoder, FrameError, HOLE_BYTES_MAX, PREAMBLE, ReceiverHello, Step, ToReceiver, ToSource, VERSION,
+    self, COPY_BYTES_MAX, Decoder, FrameError, HOLE_BYTES_MAX, PREAMBLE, ReceiverHello, Step, ToReceiver,
+    ToSource, VERSION,
 };
 
 /// What is read at once: two full frames of content and more.
@@ -134,6 +135,9 @@ impl<R: Read, W: Write> Receiver<R, W> {
                 (ToReceiver::Hole { sequence, length }, Some(open)) => {
                     stream = Some(Self::hole(open, sequence, length)?);
                 }
+                (ToReceiver::Copy { sequence, from, length }, Some(open)) => {
+                    stream = Some(Self::copy(open, sequence, (from, length))?);
+                }
                 (ToReceiver::ContentEnd { sequence, content }, Some(open)) => {
                     self.content_end(&mut root, open, sequence, content)?;
                 }
@@ -162,7 +166,8 @@ impl<R: Read, W: Write> Receiver<R, W> {
         }
         self.next += 1;
         let since = clock::now();
-        let streamed = matches!(step, Step::PutFile { body: wire::Body::Streamed, .. });
+        let streamed =
+            matches!(step, Step::PutFile { body: wire::Body::Streamed | wire::Body::Built { .. }, .. });
         match root.apply(step) {
             Ok(Progress::Done(done)) => self.answer(sequence, since, Ok(done))?,
             Ok(Progress::Wants(incoming)) => {
@@ -194,6 +199,20 @@ impl<R: Read, W: Write> Receiver<R, W> {
         }
         if let Ok(incoming) = &mut stream.incoming
             && let Err(failure) = incoming.hole(length)
+        {
+            stream.incoming = Err(failure);
+        }
+        Ok(stream)
+    }
+
+    fn copy(mut stream: Stream, sequence: Sequence, (from, length): (u64, u64)) -> Result<Stream, Error> {
+        check_turn(&stream, sequence)?;
+        // Without content a message would cost its sender little and this side no end.
+        if length == 0 || length > COPY_BYTES_MAX {
+            return Err(Error::Protocol(format!("a range of {length} bytes was to be copied at once")));
+        }
+        if let Ok(incoming) = &mut stream.incoming
+            && let Err(failure) = incoming.copy(from, length)
         {
             stream.incoming = Err(failure);
         }

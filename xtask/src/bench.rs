@@ -15,6 +15,8 @@ use crate::{build, packages, vm, workspace};
 pub(crate) enum Subject {
     /// How long changes take to the target, against lsyncd and rsync
     Replication,
+    /// The part of it that is about changes of one large file, against rsync
+    LargeFiles,
     /// What being watched costs those who write and read, on this machine
     Capture,
     /// The same in a virtual machine that counts instructions, where eBPF can be measured whatever
@@ -31,12 +33,19 @@ pub(crate) fn bench(only: &[Subject]) -> Result<()> {
     run(build::cargo().args(["build", "--release", "--quiet", "--package", "perf"]))?;
     let perf = workspace().join("target/release/perf");
     let keep = workspace().join("perf/runs");
-    let subjects = if only.is_empty() { Subject::value_variants() } else { only };
+    let all = [Subject::Replication, Subject::Capture, Subject::CaptureCounted];
+    let subjects = if only.is_empty() { &all } else { only };
     for subject in subjects {
         let mut command = Command::new(&perf);
         match subject {
             Subject::Replication => {
                 run(command.arg("replication").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep))?;
+            }
+            Subject::LargeFiles => {
+                command.arg("replication").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep);
+                let benches = ["insert", "scatter", "append", "copy", "whole"];
+                command.args(benches.iter().flat_map(|bench| ["--only", bench]));
+                run(command.args(["--name", "large-files"]))?;
             }
             Subject::Capture => {
                 command.arg("capture").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep);

@@ -1,8 +1,10 @@
 //! Measures replication: what users wait for, where they would see it, at the target.
 
 mod contender;
+mod large;
 mod place;
 mod report;
+mod wire;
 
 use std::fs;
 use std::path::Path;
@@ -22,6 +24,16 @@ pub(crate) enum Bench {
     Burst,
     /// A directory of 5,000 files is renamed: until the trees are equal
     Rename,
+    /// 1 KiB is inserted into the middle of a file of 128 MiB
+    Insert,
+    /// 1 % of a file of 128 MiB is overwritten, in blocks of 4 KiB
+    Scatter,
+    /// 64 KiB are appended to a file of 128 MiB
+    Append,
+    /// A file of 128 MiB is copied
+    Copy,
+    /// All of a file of 128 MiB is new
+    Whole,
 }
 
 /// A file as web servers have many.
@@ -33,82 +45,103 @@ const FILES: usize = 5_000;
 const SAMPLES: usize = 200;
 const SAMPLES_OF_SLOW: usize = 15;
 
-/// Sorted times of one contender in one benchmark.
+/// How long something took, and how many bytes were on the wire for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    pub(crate) time: Duration,
+    pub(crate) bytes: u64,
+}
+
+/// What one contender needed in one benchmark, sorted.
 #[derive(Debug)]
-pub(crate) struct Times {
+pub(crate) struct Figures {
     pub(crate) bench: Bench,
     pub(crate) contender: Contender,
-    pub(crate) sorted: Vec<Duration>,
+    pub(crate) times: Vec<Duration>,
+    pub(crate) bytes: Vec<u64>,
 }
 
 /// Runs the benchmarks in `only`, or all, and gives the report.
 pub(crate) fn measure(ksyncd: &Path, only: &[Bench]) -> Result<String> {
+    wire::isolate()?;
     Ok(report::render(&run(ksyncd, only)?))
 }
 
-fn run(ksyncd: &Path, only: &[Bench]) -> Result<Vec<Times>> {
+fn run(ksyncd: &Path, only: &[Bench]) -> Result<Vec<Figures>> {
     let benches = if only.is_empty() { Bench::value_variants() } else { only };
     let mut results = Vec::new();
     for bench in benches {
         let contenders: &[Contender] = match bench {
             Bench::Latency => &[Contender::Ksyncd, Contender::Lsyncd],
             Bench::Burst | Bench::Rename => &[Contender::Ksyncd, Contender::Lsyncd, Contender::Rsync],
+            // lsyncd starts rsync for these, a second later.
+            Bench::Insert | Bench::Scatter | Bench::Append | Bench::Copy | Bench::Whole => {
+                &[Contender::Ksyncd, Contender::Rsync]
+            }
         };
         for contender in contenders {
             eprintln!("perf: {bench:?}: {}", contender.name());
-            let mut sorted = match bench {
+            let samples = match bench {
                 Bench::Latency => latency(*contender, ksyncd),
                 Bench::Burst => thrice(|| burst(*contender, ksyncd)),
                 Bench::Rename => thrice(|| rename(*contender, ksyncd)),
+                Bench::Insert | Bench::Scatter | Bench::Append | Bench::Copy | Bench::Whole => {
+                    large::measure(*bench, *contender, ksyncd)
+                }
             }
             .with_context(|| format!("measure {} in {bench:?}", contender.name()))?;
-            sorted.sort();
-            results.push(Times { bench: *bench, contender: *contender, sorted });
+            let (mut times, mut bytes): (Vec<_>, Vec<_>) =
+                samples.iter().map(|sample| (sample.time, sample.bytes)).unzip();
+            times.sort();
+            bytes.sort_unstable();
+            results.push(Figures { bench: *bench, contender: *contender, times, bytes });
         }
     }
     Ok(results)
 }
 
-fn thrice(measure: impl Fn() -> Result<Duration>) -> Result<Vec<Duration>> {
+fn thrice(measure: impl Fn() -> Result<Sample>) -> Result<Vec<Sample>> {
     (0..3).map(|_| measure()).collect()
 }
 
-fn latency(contender: Contender, ksyncd: &Path) -> Result<Vec<Duration>> {
+fn latency(contender: Contender, ksyncd: &Path) -> Result<Vec<Sample>> {
     let place = Place::new()?;
     let _running = contender::start(contender, ksyncd, &place)?;
     let samples = if contender == Contender::Ksyncd { SAMPLES } else { SAMPLES_OF_SLOW };
-    let mut times = Vec::new();
+    let mut taken = Vec::new();
     for number in 0..samples {
         let name = format!("page-{number}.html");
+        let before = wire::bytes()?;
         fs::write(place.source().join(&name), FILE)?;
         let written = Instant::now();
         let copy = place.target().join(&name);
         place::wait("the file is at the target", Duration::from_micros(100), || {
             fs::metadata(&copy).is_ok_and(|metadata| metadata.len() == FILE.len() as u64)
         })?;
-        times.push(written.elapsed());
+        let time = written.elapsed();
         // Not in step with anybody's clock.
         std::thread::sleep(Duration::from_millis(20 + number as u64 % 7));
+        taken.push(Sample { time, bytes: wire::bytes()? - before });
     }
-    Ok(times)
+    Ok(taken)
 }
 
-fn burst(contender: Contender, ksyncd: &Path) -> Result<Duration> {
+fn burst(contender: Contender, ksyncd: &Path) -> Result<Sample> {
     let place = Place::new()?;
     let running = match contender {
         Contender::Rsync => None,
         _ => Some(contender::start(contender, ksyncd, &place)?),
     };
-    let began = Instant::now();
+    let (began, before) = (Instant::now(), wire::bytes()?);
     write_files(&place.source().join("burst"))?;
     if running.is_none() {
         contender::rsync(&place)?;
     }
     place.wait_until_equal()?;
-    Ok(began.elapsed())
+    Ok(Sample { time: began.elapsed(), bytes: wire::bytes()? - before })
 }
 
-fn rename(contender: Contender, ksyncd: &Path) -> Result<Duration> {
+fn rename(contender: Contender, ksyncd: &Path) -> Result<Sample> {
     let place = Place::new()?;
     write_files(&place.source().join("before"))?;
     let running = match contender {
@@ -118,13 +151,13 @@ fn rename(contender: Contender, ksyncd: &Path) -> Result<Duration> {
         }
         _ => Some(contender::start(contender, ksyncd, &place)?),
     };
-    let began = Instant::now();
+    let (began, before) = (Instant::now(), wire::bytes()?);
     fs::rename(place.source().join("before"), place.source().join("after"))?;
     if running.is_none() {
         contender::rsync(&place)?;
     }
     place.wait_until_equal()?;
-    Ok(began.elapsed())
+    Ok(Sample { time: began.elapsed(), bytes: wire::bytes()? - before })
 }
 
 fn write_files(top: &Path) -> Result<()> {

@@ -6,38 +6,46 @@ use std::time::Duration;
 use clap::ValueEnum as _;
 
 use super::contender::Contender;
-use super::{Bench, Times};
+use super::{Bench, Figures};
 use crate::machine;
 
-/// A table in Markdown. The last column compares each median with that of ksyncd.
-pub(crate) fn render(results: &[Times]) -> String {
-    let mut report = String::from("| benchmark | program | samples | median | p90 | longest | × ksyncd |\n");
-    report.push_str("|---|---|---:|---:|---:|---:|---:|\n");
-    for times in results {
-        let reference = results
-            .iter()
-            .find(|other| other.bench == times.bench && other.contender == Contender::Ksyncd)
-            .map(|other| quantile(&other.sorted, 0.5));
-        let median = quantile(&times.sorted, 0.5);
-        let ratio = reference.map_or(f64::NAN, |reference| median.as_secs_f64() / reference.as_secs_f64());
+/// A table in Markdown. Each median has its ratio to that of ksyncd behind it.
+pub(crate) fn render(results: &[Figures]) -> String {
+    let mut report = String::from(
+        "| benchmark | program | samples | median | p90 | longest | × ksyncd | bytes on the wire | × ksyncd |\n",
+    );
+    report.push_str("|---|---|---:|---:|---:|---:|---:|---:|---:|\n");
+    for figures in results {
+        let ours =
+            results.iter().find(|other| other.bench == figures.bench && other.contender == Contender::Ksyncd);
+        let ratio = |of: &dyn Fn(&Figures) -> f64| ours.map_or(f64::NAN, |ours| of(figures) / of(ours));
+        let median = |figures: &Figures| quantile(&figures.times, 0.5);
+        let bytes = |figures: &Figures| quantile(&figures.bytes, 0.5);
         // A `String` takes whatever is written to it.
         let _written = writeln!(
             report,
-            "| {} | {} | {} | {} | {} | {} | {ratio:.1} |",
-            name(times.bench),
-            times.contender.name(),
-            times.sorted.len(),
-            milliseconds(median),
-            milliseconds(quantile(&times.sorted, 0.9)),
-            milliseconds(quantile(&times.sorted, 1.0)),
+            "| {} | {} | {} | {} | {} | {} | {:.1} | {} | {:.1} |",
+            name(figures.bench),
+            figures.contender.name(),
+            figures.times.len(),
+            milliseconds(median(figures)),
+            milliseconds(quantile(&figures.times, 0.9)),
+            milliseconds(quantile(&figures.times, 1.0)),
+            ratio(&|figures| median(figures).as_secs_f64()),
+            bytes(figures),
+            ratio(&|figures| bytes(figures) as f64),
         );
     }
-    let _written =
-        writeln!(report, "\n{}; both ends on this machine, over SSH on loopback.", machine::facts());
+    let _written = writeln!(
+        report,
+        "\n{}; both ends on this machine, over SSH on loopback.\n\
+         Bytes are the median of all that passed the loopback interface, in both directions, with all headers.",
+        machine::facts()
+    );
     report
 }
 
-fn quantile(sorted: &[Duration], quantile: f64) -> Duration {
+fn quantile<T: Copy + Default>(sorted: &[T], quantile: f64) -> T {
     let rank = (sorted.len() as f64 * quantile).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
@@ -57,16 +65,15 @@ mod tests {
 
     #[test]
     fn medians_are_compared_with_ours() {
-        let of = |contender, times: &[u64]| Times {
+        let of = |contender, times: &[u64]| Figures {
             bench: Bench::Latency,
             contender,
-            sorted: times.iter().map(|time| Duration::from_millis(*time)).collect(),
+            times: times.iter().map(|time| Duration::from_millis(*time)).collect(),
+            bytes: times.iter().map(|time| time * 1_000).collect(),
         };
         let report = render(&[of(Contender::Ksyncd, &[1, 2, 30]), of(Contender::Lsyncd, &[1000])]);
-        assert!(report.contains("| latency | ksyncd | 3 | 2.00 ms | 30 ms | 30 ms | 1.0 |"), "{report}");
-        assert!(
-            report.contains("| latency | lsyncd | 1 | 1000 ms | 1000 ms | 1000 ms | 500.0 |"),
-            "{report}"
-        );
+        let ours = "| latency | ksyncd | 3 | 2.00 ms | 30 ms | 30 ms | 1.0 | 2000 | 1.0 |";
+        let theirs = "| latency | lsyncd | 1 | 1000 ms | 1000 ms | 1000 ms | 500.0 | 1000000 | 500.0 |";
+        assert!(report.contains(ours) && report.contains(theirs), "{report}");
     }
 }

@@ -9,10 +9,11 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use tracing::Level;
 
+use super::bandwidth::{Bandwidth, bandwidth};
 use super::preserve::preserve;
 use crate::capture::{Backend, RING_BYTES};
 use crate::demo;
-use crate::model::{Durability, Preserve};
+use crate::model::{Compression, Durability, Preserve};
 use crate::ship::TargetAddress;
 
 /// What was typed, as it was typed.
@@ -92,6 +93,15 @@ pub(super) struct Run {
     #[arg(long)]
     pub(super) shared_target: bool,
 
+    /// What to compress on its way; what does not shrink is sent as it is in any case
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = CompressFlag::Auto)]
+    pub(super) compress: CompressFlag,
+
+    /// How much to send to each target in a second, as rsync reads it: KiB, or with a suffix (`10m`, `1.5MB`);
+    /// 0 for no limit
+    #[arg(long, value_name = "RATE", default_value = "0", value_parser = bandwidth)]
+    pub(super) bwlimit: Bandwidth,
+
     /// Serve metrics for Prometheus at /metrics, and a page for people at /, by HTTP at this address
     /// [default: no]
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -168,6 +178,26 @@ impl From<DurabilityFlag> for Durability {
             DurabilityFlag::None => Self::None,
             DurabilityFlag::Batch => Self::Batch,
             DurabilityFlag::File => Self::File,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CompressFlag {
+    /// What a short trial says will shrink
+    Auto,
+    /// Nothing
+    Never,
+    /// Everything that gets shorter at all
+    Always,
+}
+
+impl From<CompressFlag> for Compression {
+    fn from(flag: CompressFlag) -> Self {
+        match flag {
+            CompressFlag::Auto => Self::Auto,
+            CompressFlag::Never => Self::Never,
+            CompressFlag::Always => Self::Always,
         }
     }
 }

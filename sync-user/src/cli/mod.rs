@@ -3,6 +3,8 @@
 #[cfg(feature = "source")]
 mod ask;
 #[cfg(feature = "source")]
+mod bandwidth;
+#[cfg(feature = "source")]
 mod check;
 #[cfg(feature = "source")]
 mod flags;

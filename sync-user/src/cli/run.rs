@@ -124,6 +124,8 @@ fn terms(flags: &Run) -> Terms {
         numeric_ids: flags.numeric_ids,
         durability: flags.durability.into(),
         shared_target: flags.shared_target,
+        compression: flags.compress.into(),
+        rate: flags.bwlimit.0,
     }
 }
 

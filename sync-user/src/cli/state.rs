@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use super::fail;
 use crate::exit::Exit;
-use crate::ledger::{Store, StoreError};
+use crate::ledger::{Outlines, Store, StoreError};
 use crate::state::{Pair, State};
 
 /// Flags of `ksyncd state`.
@@ -89,9 +89,15 @@ fn work(work: Work, ledger: &Path) -> Result<String, String> {
         }
         Work::Reset => {
             fs::remove_file(ledger).map_err(failed)?;
-            match fs::remove_file(ledger.with_extension("journal")) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-                _ => {}
+            let rest = [
+                fs::remove_file(ledger.with_extension("journal")),
+                fs::remove_dir_all(Outlines::beside(ledger)),
+            ];
+            for removed in rest {
+                match removed {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                    _ => {}
+                }
             }
             Ok("forgotten: the next start lists the target".to_owned())
         }

@@ -69,7 +69,10 @@ pub struct TargetStatus {
     /// Paths that failed, or changed while they were read, and are looked at again later.
     pub put_off: u64,
     pub changes_shipped: u64,
+    /// Content that was sent, in bytes; what the target could take from its own files does not count.
     pub bytes_shipped: u64,
+    /// All that was written to the connections, in bytes before encryption.
+    pub bytes_written: u64,
     /// Comparisons of the whole tree: one for each connection.
     pub rescans: u64,
     /// Why a connection failed last, also if it was overcome.
@@ -152,6 +155,7 @@ impl TargetStatus {
             put_off: seen.put_off,
             changes_shipped: seen.changes_shipped,
             bytes_shipped: seen.bytes_shipped,
+            bytes_written: seen.bytes_written,
             rescans: seen.rescans,
             error: seen.error.map(|trouble| Occurrence::of(trouble, now)),
             problems_total: seen.problems_total,

@@ -102,6 +102,7 @@ mod tests {
             put_off: 0,
             changes_shipped: 2031,
             bytes_shipped: 8_500_000,
+            bytes_written: 9_000_000,
             rescans: 1,
             error: None,
             problems_total: 0,

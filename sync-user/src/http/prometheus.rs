@@ -89,6 +89,8 @@ fn write_targets(out: &mut String, status: &Status) -> fmt::Result {
     family("ksyncd_changes_shipped_total", "counter", help, &|index| of[index].changes_shipped as f64)?;
     let help = "Content that was sent, before encryption.";
     family("ksyncd_shipped_bytes_total", "counter", help, &|index| of[index].bytes_shipped as f64)?;
+    let help = "All that was written to connections, before encryption.";
+    family("ksyncd_written_bytes_total", "counter", help, &|index| of[index].bytes_written as f64)?;
     let help = "Comparisons of the whole tree with the target's listing.";
     family("ksyncd_rescans_total", "counter", help, &|index| of[index].rescans as f64)?;
     let help = "Failures of single paths, each attempt counted.";

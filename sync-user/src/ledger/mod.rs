@@ -7,9 +7,11 @@
 //! [`Known::Unsure`] (I4), and unsure is never taken for equal. Paths that only the target has are
 //! not in the ledger, so nothing ever removes them (I3).
 
+mod contents;
 mod follow;
 mod journal;
 mod links;
+mod outlines;
 mod store;
 mod twins;
 
@@ -19,6 +21,7 @@ mod tests;
 pub use follow::Undo;
 pub use journal::Journal;
 pub use links::Links;
+pub use outlines::Outlines;
 pub use store::{About, Entry, Saved, Store, StoreError};
 pub use twins::Twin;
 
@@ -26,7 +29,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Content, Expected, FileKind, Inode, Owner, There, Time, TreePath, Version};
+use crate::model::{Content, Expected, FileKind, Inode, OldFile, Owner, There, Time, TreePath, Version};
+use contents::Contents;
 use twins::Twins;
 
 /// What is known of one path of the target.
@@ -74,11 +78,15 @@ pub struct Listed {
     pub inode: Option<Inode>,
 }
 
+/// How many files of the same size are offered as what another may be a copy of.
+const ALIKE_MAX: usize = 4;
+
 /// What one target holds, by path.
 #[derive(Debug, Default)]
 pub struct Ledger {
     known: BTreeMap<TreePath, Known>,
     twins: Twins,
+    contents: Contents,
     /// Paths of which something else is known since they were last stored.
     touched: BTreeSet<TreePath>,
 }
@@ -115,7 +123,12 @@ impl Ledger {
     }
 
     pub fn set(&mut self, path: TreePath, known: Known) {
-        let (before, twin) = (self.get(&path).and_then(twin), twin(known));
+        let before = self.get(&path);
+        if let Some(before) = before {
+            self.contents.remove(&path, before);
+        }
+        self.contents.add(&path, known);
+        let (before, twin) = (before.and_then(twin), twin(known));
         if let Some(before) = before.filter(|before| twin != Some(*before)) {
             self.twins.remove(before, &path);
         }
@@ -127,8 +140,11 @@ impl Ledger {
     }
 
     pub fn forget(&mut self, path: &TreePath) {
-        if let Some(before) = self.known.remove(path).and_then(twin) {
-            self.twins.remove(before, path);
+        if let Some(before) = self.known.remove(path) {
+            self.contents.remove(path, before);
+            if let Some(twin) = twin(before) {
+                self.twins.remove(twin, path);
+            }
         }
         self.touched.insert(path.clone());
     }
@@ -162,6 +178,32 @@ impl Ledger {
     pub fn take_touched(&mut self, is_open: impl Fn(&TreePath) -> bool) -> Vec<Entry> {
         let settled: Vec<TreePath> = self.touched.extract_if(.., |path| !is_open(path)).collect();
         settled.into_iter().map(|path| (self.get(&path), path)).map(|(known, path)| (path, known)).collect()
+    }
+
+    /// What the target has that a file of this size at `path` can be built from: first what is
+    /// there already, then others of the same size, which may be the same.
+    pub fn old_files(&self, path: &TreePath, size: u64) -> Vec<OldFile> {
+        if size < OldFile::SIZE_MIN {
+            return Vec::new();
+        }
+        let others = self.contents.of_size(size).filter(|other| *other != path).take(ALIKE_MAX);
+        let old_file = |path: &TreePath| {
+            let Held { version, content, .. } = self.held(path)?;
+            let is_large = version.kind == FileKind::File && version.size >= OldFile::SIZE_MIN;
+            Some(OldFile { path: path.clone(), version, content: content.filter(|_| is_large)? })
+        };
+        std::iter::once(path).chain(others).filter_map(old_file).collect()
+    }
+
+    /// Whether some large file of the target is known to have this content.
+    pub fn has_content(&self, content: Content) -> bool {
+        self.contents.has(content)
+    }
+
+    /// Large contents that no file of the target has any more; what had been at paths that are
+    /// `is_open` is left for the next time.
+    pub fn take_lost_contents(&mut self, is_open: impl Fn(&TreePath) -> bool) -> Vec<Content> {
+        self.contents.take_lost(is_open)
     }
 
     /// The paths that are names of one inode of the target.
@@ -212,6 +254,7 @@ impl Ledger {
         let mut changed = Vec::new();
         let before = std::mem::take(&mut self.known);
         self.twins = Twins::default();
+        self.contents = Contents::default();
         self.touched.extend(before.keys().cloned());
         let mut inodes = HashMap::new();
         for Listed { path, held: mut listed, inode } in listing {

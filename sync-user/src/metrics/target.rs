@@ -62,8 +62,10 @@ pub struct Target {
     name: String,
     /// Changes that it has acknowledged.
     pub changes_shipped: Counter,
-    /// Content that was sent to it, in bytes before encryption.
+    /// Content that was sent to it, in bytes before encryption; what it had already does not count.
     pub bytes_shipped: Counter,
+    /// All that was written to its connections, in bytes before encryption.
+    pub bytes_written: Counter,
     /// Comparisons of the whole tree with its listing.
     pub rescans: Counter,
     /// Failures of single paths, each attempt counted.
@@ -107,6 +109,7 @@ pub struct TargetSnapshot {
     pub put_off: u64,
     pub changes_shipped: u64,
     pub bytes_shipped: u64,
+    pub bytes_written: u64,
     pub rescans: u64,
     pub problems_total: u64,
     pub unexpected_replaced: u64,
@@ -121,6 +124,7 @@ impl Target {
             name,
             changes_shipped: Counter::default(),
             bytes_shipped: Counter::default(),
+            bytes_written: Counter::default(),
             rescans: Counter::default(),
             problems: Counter::default(),
             unexpected_replaced: Counter::default(),
@@ -184,6 +188,7 @@ impl Target {
             put_off: self.put_off.get().0,
             changes_shipped: self.changes_shipped.get(),
             bytes_shipped: self.bytes_shipped.get(),
+            bytes_written: self.bytes_written.get(),
             rescans: self.rescans.get(),
             problems_total: self.problems.get(),
             unexpected_replaced: self.unexpected_replaced.get(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Owner, XattrHash};
+use super::{Owner, TreePath, XattrHash};
 
 /// The kinds of entry that are replicated. Fifos, sockets and devices are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -68,6 +68,19 @@ pub struct Version {
     pub owner: Owner,
     /// [`XattrHash::NONE`] where they are not replicated.
     pub xattrs: XattrHash,
+}
+
+/// A file that a target is believed to have, and that another can be built from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldFile {
+    pub path: TreePath,
+    pub version: Version,
+    pub content: Content,
+}
+
+impl OldFile {
+    /// What is smaller costs less to send than to look for: it fits into one frame.
+    pub const SIZE_MIN: u64 = 256 << 10;
 }
 
 /// An inode, to recognise a file under another name.

@@ -7,6 +7,7 @@
 
 mod batch;
 mod change;
+mod compression;
 mod durability;
 mod entry;
 mod expectation;
@@ -22,8 +23,9 @@ mod xattr;
 
 pub use batch::{Batch, Depth, Look, Move};
 pub use change::{Captured, Change, Kind, Origin};
+pub use compression::Compression;
 pub use durability::Durability;
-pub use entry::{Content, Entry, FileKind, Inode, Mode, Time, Version};
+pub use entry::{Content, Entry, FileKind, Inode, Mode, OldFile, Time, Version};
 pub use expectation::{Expected, Found, Met, There};
 pub use gap::{Gap, Reason};
 pub use owner::{Named, Owner};

@@ -73,6 +73,9 @@ pub enum Refusal {
     Unlinkable,
     /// Content did not arrive as the source hashed it.
     Damaged,
+    /// The file that it was to be built from is not what the source believes: the content has to be
+    /// sent.
+    NoOldFile,
     /// The source took the step back, because the file changed while it was read.
     Withdrawn,
     /// No space, or no quota, or no inodes left.

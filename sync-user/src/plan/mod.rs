@@ -20,7 +20,7 @@ pub use moves::moves;
 pub use times::directory_times;
 
 use crate::ledger::{Held, Ledger, Undo};
-use crate::model::Step;
+use crate::model::{OldFile, Step};
 
 /// A step that the ledger has followed already.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,11 +30,17 @@ pub struct Planned {
     pub becomes: Option<Held>,
     /// Takes it back out of the ledger.
     pub undo: Undo,
+    /// What the target has, before the step, that it may build the step's file from.
+    pub old_files: Vec<OldFile>,
 }
 
 impl Planned {
     fn follow(step: Step, becomes: Option<Held>, ledger: &mut Ledger) -> Self {
+        let old_files = match &step {
+            Step::PutFile { path, entry, .. } => ledger.old_files(path, entry.version.size),
+            _ => Vec::new(),
+        };
         let undo = ledger.follow(&step, becomes);
-        Self { step, becomes, undo }
+        Self { step, becomes, undo, old_files }
     }
 }

@@ -15,6 +15,7 @@ use super::dress::{Dress, set_times};
 use super::expect::{self, Wanted, look, met, require};
 use super::failure::{Failure, OpenError};
 use super::marker;
+use super::old::OldFile;
 use super::sandbox;
 use super::sources;
 use super::stage::{Stage, StagedFile};
@@ -37,6 +38,8 @@ pub struct Root {
 #[derive(Debug)]
 pub struct Incoming {
     file: StagedFile,
+    /// What it is built from, if it is.
+    old: Option<OldFile>,
     path: Vec<u8>,
     expects: Expected,
     size: u64,
@@ -173,10 +176,14 @@ impl Root {
                 return Ok(Progress::Done(Done::lacking(lacks, Met::Already)));
             }
         }
+        let old = match &body {
+            Body::Built { old, expects } => Some(self.old_file(old, *expects)?),
+            Body::Inline { .. } | Body::Streamed => None,
+        };
         let file = self.stage.file(&leaf, stored)?;
-        let mut incoming = Incoming { file, path, expects, size, left: size, attributes };
+        let mut incoming = Incoming { file, old, path, expects, size, left: size, attributes };
         match body {
-            Body::Streamed => Ok(Progress::Wants(incoming)),
+            Body::Streamed | Body::Built { .. } => Ok(Progress::Wants(incoming)),
             Body::Inline { bytes, content } => {
                 incoming.write(&bytes)?;
                 self.finish(incoming, content).map(Progress::Done)
@@ -184,11 +191,23 @@ impl Root {
         }
     }
 
+    fn old_file(&self, path: &[u8], expects: Version) -> Result<OldFile, Failure> {
+        let leaf = self.leaf(path).map_err(|failure| match failure.refusal {
+            Refusal::NoParent => Failure::old_file(failure.detail),
+            _ => failure,
+        })?;
+        OldFile::open(&leaf, expects)
+    }
+
     /// Puts a file into place whose content has all come.
     pub fn finish(&mut self, incoming: Incoming, content: Content) -> Result<Done, Failure> {
-        let Incoming { file, path, expects, size, left: _, attributes } = incoming;
+        let Incoming { file, old, path, expects, size, left: _, attributes } = incoming;
         let is_durable = self.durability == Durability::File;
-        let (staged, lacks) = file.finish((size, content), is_durable, &attributes, &self.dress)?;
+        let finished = file.finish((size, content), is_durable, &attributes, &self.dress);
+        let (staged, lacks) = finished.map_err(|failure| match (failure.refusal, &old) {
+            (Refusal::Damaged, Some(_)) => Failure::old_file(failure.detail),
+            _ => failure,
+        })?;
         // Opened again, since much may have happened while the content came.
         let leaf = self.leaf(&path)?;
         let met = met(look(&leaf)?, &expects);
@@ -401,6 +420,15 @@ impl Incoming {
     pub fn hole(&mut self, length: u64) -> Result<(), Failure> {
         self.expect(length)?;
         self.file.hole(length)
+    }
+
+    /// Adds a range of the file that this one is built from.
+    pub fn copy(&mut self, from: u64, length: u64) -> Result<(), Failure> {
+        self.expect(length)?;
+        match &self.old {
+            Some(old) => self.file.copy(old, from, length),
+            None => Err(Failure::old_file("none was named")),
+        }
     }
 
     /// Refuses what would make the file longer than it shall be.

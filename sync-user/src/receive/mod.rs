@@ -12,6 +12,7 @@ mod expect;
 mod failure;
 mod list;
 mod marker;
+mod old;
 mod owners;
 mod predecessor;
 mod sandbox;

@@ -17,6 +17,7 @@ use super::confine::{Leaf, STAGE};
 use super::dress::Dress;
 use super::expect::{found, look};
 use super::failure::{Failure, OpenError};
+use super::old::{OldFile, needs_reading};
 use super::predecessor;
 use super::space;
 use crate::metadata::XattrPlace;
@@ -25,6 +26,12 @@ use crate::wire::{Attributes, INLINE_BYTES_MAX};
 
 /// Names in the stage that one start tries before it gives up.
 const ATTEMPTS_MAX: u32 = 1_000;
+
+/// File systems share blocks of this size, or of a part of it.
+const SHARED_BYTES: u64 = 4096;
+
+/// What is read at once of what was copied.
+const COPY_BUFFER_BYTES: usize = 256 << 10;
 
 /// The stage of one receiver; dropping it removes it.
 #[derive(Debug)]
@@ -135,7 +142,8 @@ impl Stage {
         if stored > INLINE_BYTES_MAX as u64 {
             space::require(&directory, stored)?;
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // What is copied into it is read again, to be hashed.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&directory, &name, flags, RawMode::RUSR | RawMode::WUSR)
             .map_err(|error| Failure::of("stage it", error))?;
         let staged = Staged { directory, name, kept: false };
@@ -143,6 +151,7 @@ impl Stage {
             file: File::from(file),
             hasher: Box::default(),
             written: 0,
+            buffer: Vec::new(),
             ends_in_hole: false,
             staged,
         })
@@ -211,6 +220,8 @@ pub(super) struct StagedFile {
     /// Boxed, as it is 2 KB.
     hasher: Box<blake3::Hasher>,
     written: u64,
+    /// What was copied is read into it; it stays empty until something is.
+    buffer: Vec<u8>,
     /// Its length has to be set, as nothing was written at its end.
     ends_in_hole: bool,
     staged: Staged,
@@ -241,6 +252,70 @@ impl StagedFile {
         Ok(())
     }
 
+    /// Adds `length` bytes of an old file, from `from` on.
+    ///
+    /// The kernel copies, or lets both files share whole blocks where the file system can. What
+    /// was copied is hashed as it is in the new file: somebody may be writing to the old one.
+    pub(super) fn copy(&mut self, old: &OldFile, from: u64, length: u64) -> Result<(), Failure> {
+        old.check(from, length)?;
+        self.buffer.resize(COPY_BUFFER_BYTES, 0);
+        let (mut at, end) = (from, from + length);
+        while at < end {
+            let copied = match self.copy_some(old, at, end) {
+                Err(error) if needs_reading(error) => self.rewrite_some(old, at, end),
+                copied => copied.and_then(|count| self.hash_back(count).map(|()| count)),
+            };
+            match copied {
+                Ok(0) => return Err(Failure::old_file("it has become shorter")),
+                Ok(count) => at += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(Failure::of("copy its content", error)),
+            }
+        }
+        self.ends_in_hole = false;
+        Ok(())
+    }
+
+    /// Has the kernel copy; says how much that was.
+    fn copy_some(&mut self, old: &OldFile, at: u64, end: u64) -> Result<u64, Errno> {
+        // Only whole blocks can be shared, and one that is not whole spoils all of one call.
+        let whole = end / SHARED_BYTES * SHARED_BYTES;
+        let end = if at.is_multiple_of(SHARED_BYTES) && at < whole { whole } else { end };
+        let (mut place, length) = (at, usize::try_from(end - at).unwrap_or(usize::MAX));
+        let count = rustix::fs::copy_file_range(&old.file, Some(&mut place), &self.file, None, length)?;
+        Ok(count as u64)
+    }
+
+    /// Hashes the last `count` bytes of the file.
+    fn hash_back(&mut self, count: u64) -> Result<(), Errno> {
+        let end = self.written + count;
+        while self.written < end {
+            let wanted = usize::try_from(end - self.written).unwrap_or(usize::MAX).min(self.buffer.len());
+            match rustix::io::pread(&self.file, &mut self.buffer[..wanted], self.written) {
+                Ok(0) => return Err(Errno::IO),
+                Ok(read) => {
+                    self.hasher.update(&self.buffer[..read]);
+                    self.written += read as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies where the kernel does not; says how much that was.
+    fn rewrite_some(&mut self, old: &OldFile, at: u64, end: u64) -> Result<u64, Errno> {
+        let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(self.buffer.len());
+        let count = rustix::io::pread(&old.file, &mut self.buffer[..wanted], at)?;
+        self.file
+            .write_all(&self.buffer[..count])
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        self.hasher.update(&self.buffer[..count]);
+        self.written += count as u64;
+        Ok(count as u64)
+    }
+
     /// Checks that all content came as the source had it, and finishes the file; one that shall
     /// be `durable` is on the disk then.
     pub(super) fn finish(
@@ -250,7 +325,7 @@ impl StagedFile {
         attributes: &Attributes,
         dress: &Dress,
     ) -> Result<(Staged, Vec<Lack>), Failure> {
-        let Self { file, hasher, written, ends_in_hole, staged } = self;
+        let Self { file, hasher, written, buffer: _, ends_in_hole, staged } = self;
         if written != size || Content(hasher.finalize().into()) != content {
             return Err(Failure::new(
                 Refusal::Damaged,

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use super::extents::{Extent, Extents};
 use crate::clock;
@@ -139,6 +139,21 @@ pub(super) enum Piece {
 }
 
 impl Reading {
+    pub(super) fn has_holes(&self) -> bool {
+        self.extents.has_holes()
+    }
+
+    /// The first bytes of the file, and the last ones: up to so many of each.
+    pub(super) fn ends(&self, length: usize) -> io::Result<[Vec<u8>; 2]> {
+        let size = self.version.size;
+        let read = |at| -> io::Result<Vec<u8>> {
+            let mut bytes = vec![0; usize::try_from(size - at).unwrap_or(usize::MAX).min(length)];
+            self.file.read_exact_at(&mut bytes, at)?;
+            Ok(bytes)
+        };
+        Ok([read(0)?, read(size.saturating_sub(length as u64))?])
+    }
+
     /// The next piece, no longer than the two limits.
     pub(super) fn next(&mut self, bytes_max: usize, hole_max: u64) -> io::Result<Piece> {
         let at = self.version.size - self.left;

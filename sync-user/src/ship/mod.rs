@@ -19,6 +19,8 @@ mod names;
 mod outbox;
 mod session;
 mod ssh;
+mod stream;
+mod throttle;
 
 pub use address::{AddressError, TargetAddress};
 pub use backoff::Backoff;
@@ -26,3 +28,4 @@ pub use connect::{Access, ConnectError, Reached, connect};
 pub use embedded::{has_static_receiver, receiver};
 pub use link::{Link, LinkError, Received};
 pub use session::{Event, Session, SessionError, Terms, Ticket};
+pub use stream::Recall;

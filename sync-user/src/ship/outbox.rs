@@ -3,16 +3,24 @@
 use serde::Serialize;
 
 use super::link::{Link, LinkError};
-use crate::wire;
+use crate::model::Compression;
+use crate::wire::Encoder;
 
 /// Encoded frames. New ones go to the end only: SSH may have encrypted the head already.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
+    encoder: Encoder,
     bytes: Vec<u8>,
     taken: usize,
+    /// How much was offered to the link that took nothing: no less may be offered again.
+    offered: usize,
 }
 
 impl Outbox {
+    pub(super) fn new(compression: Compression) -> Self {
+        Self { encoder: Encoder::new(compression), bytes: Vec::new(), taken: 0, offered: 0 }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.taken
     }
@@ -28,17 +36,28 @@ impl Outbox {
             self.taken = 0;
         }
         let before = self.bytes.len();
-        wire::encode(message, &mut self.bytes);
+        self.encoder.encode(message, &mut self.bytes);
         self.bytes.len() - before
     }
 
-    /// Writes as much as the link takes, and says how much that was.
-    pub(super) fn write_to(&mut self, link: &mut dyn Link) -> Result<usize, LinkError> {
-        let before = self.taken;
+    /// Writes as much as the link takes, up to a limit, and says how much that was. It can be more
+    /// where a packet was begun.
+    pub(super) fn write_to(&mut self, link: &mut dyn Link, limit: usize) -> Result<usize, LinkError> {
+        let (before, end) = (self.taken, self.taken.saturating_add(limit).min(self.bytes.len()));
         while !self.is_empty() {
-            match link.write(&self.bytes[self.taken..])? {
-                0 => break,
-                count => self.taken += count,
+            let length = end.saturating_sub(self.taken).max(self.offered).min(self.len());
+            if length == 0 {
+                break;
+            }
+            match link.write(&self.bytes[self.taken..][..length])? {
+                0 => {
+                    self.offered = length;
+                    break;
+                }
+                count => {
+                    self.taken += count;
+                    self.offered = 0;
+                }
             }
         }
         Ok(self.taken - before)

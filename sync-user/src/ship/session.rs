@@ -5,17 +5,22 @@
 //! read late and memory stays bounded (I6).
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::content::{self, Finished, Opened, Piece, Reading};
+use super::content::{self, Opened, Reading};
 use super::link::{Link, LinkError, Received};
 use super::names::Names;
 use super::outbox::Outbox;
+use super::stream::{self, Next, Recall, Sent, Stream};
+use super::throttle::Throttle;
+use crate::delta::Outline;
 use crate::model::{
-    Content, Durability, Expected, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version, Xattr, XattrHash,
+    Compression, Content, Durability, Expected, OldFile, Owner, Receipt, Sequence, Stamp, Step, TreePath,
+    Version, Xattr, XattrHash,
 };
 use crate::tree::Tree;
 use crate::wire::{
@@ -33,6 +38,9 @@ const FLYING_BYTES_MAX: usize = 8 << 20;
 /// Steps that wait for receipts.
 const FLYING_STEPS_MAX: usize = 16_384;
 
+/// What is read at most of files for which nothing has to be sent, before the link is looked after.
+const READ_BYTES_MAX: u64 = 4 << 20;
+
 /// After this time without a word from us the receiver is asked for a sign of life.
 const QUIET_MAX: Duration = Duration::from_secs(15);
 
@@ -47,6 +55,9 @@ pub struct Terms {
     pub durability: Durability,
     /// Other sources may replicate into the same directory.
     pub shared_target: bool,
+    pub compression: Compression,
+    /// What may be written to it in a second, in bytes before encryption.
+    pub rate: Option<NonZeroU64>,
 }
 
 /// The caller's number for a step.
@@ -57,13 +68,25 @@ pub struct Ticket(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Content was read and sent; this is what the target will hold, once the step is applied.
-    /// `torn` says that the file changed meanwhile, and has to be looked at again.
+    /// `torn` says that the file changed meanwhile, and has to be looked at again. `shipped` is
+    /// how many bytes of the content travelled.
     Sent {
         ticket: Ticket,
         version: Version,
         content: Content,
         settled: bool,
         torn: bool,
+        shipped: u64,
+    },
+    /// The target was told to build the file from what it has under this path.
+    Built {
+        ticket: Ticket,
+        from: TreePath,
+    },
+    /// What to remember of a content that was sent, for when it changes.
+    Outlined {
+        content: Content,
+        outline: Outline,
     },
     /// What the step is about was gone or has changed, or could not be read, when it was wanted:
     /// nothing was sent.
@@ -134,27 +157,23 @@ pub struct Session {
     tree: Arc<Tree>,
     decoder: wire::Decoder,
     outbox: Outbox,
+    throttle: Option<Throttle>,
     names: Names,
-    queue: VecDeque<(Ticket, Step)>,
+    queue: VecDeque<(Ticket, Step, Vec<OldFile>)>,
     stream: Option<Stream>,
-    /// The last piece of the stream was a hole.
-    is_in_hole: bool,
+    /// The stream goes on, though the link has nothing to do.
+    is_reading: bool,
     flying: VecDeque<Flight>,
     flying_bytes: usize,
     sequence: Sequence,
     hello: Option<ReceiverHello>,
     claimed: Option<Claimed>,
+    /// Bytes that the link took since they were asked for.
+    written: u64,
     said: Stamp,
     heard: Stamp,
     /// When a sign of life was asked for that has not come.
     asked: Option<Stamp>,
-}
-
-#[derive(Debug)]
-struct Stream {
-    ticket: Ticket,
-    sequence: Sequence,
-    reading: Reading,
 }
 
 #[derive(Debug)]
@@ -167,9 +186,9 @@ struct Flight {
 impl Session {
     /// Begins on a link that stands behind the receiver's preamble.
     pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, terms: Terms, now: Stamp) -> Self {
-        let Terms { numeric_ids, durability, shared_target: shares } = terms;
+        let Terms { numeric_ids, durability, shared_target: shares, compression, rate } = terms;
         let (source, name) = name_of(&tree);
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(compression);
         outbox.push(&ToReceiver::Hello(SourceHello {
             version: wire::VERSION,
             source,
@@ -183,15 +202,17 @@ impl Session {
             tree,
             decoder: wire::Decoder::default(),
             outbox,
+            throttle: rate.map(|rate| Throttle::new(rate, now)),
             names: Names::new(numeric_ids),
             queue: VecDeque::new(),
             stream: None,
-            is_in_hole: false,
+            is_reading: false,
             flying: VecDeque::new(),
             flying_bytes: 0,
             sequence: Sequence(0),
             hello: None,
             claimed: None,
+            written: 0,
             said: now,
             heard: now,
             asked: None,
@@ -216,9 +237,10 @@ impl Session {
         self.outbox.push(&ToReceiver::List);
     }
 
-    /// Adds a step behind all others.
-    pub fn submit(&mut self, ticket: Ticket, step: Step) {
-        self.queue.push_back((ticket, step));
+    /// Adds a step behind all others. The target may build a file from one of the `old_files`, if
+    /// it has them when the steps before are done.
+    pub fn submit(&mut self, ticket: Ticket, step: Step, old_files: Vec<OldFile>) {
+        self.queue.push_back((ticket, step, old_files));
     }
 
     /// Says that nothing follows.
@@ -236,29 +258,58 @@ impl Session {
         self.unsent() == 0 && self.flying.is_empty() && self.outbox.is_empty()
     }
 
+    /// How many bytes were written to the link since this was asked last, before encryption.
+    pub fn take_written(&mut self) -> u64 {
+        std::mem::take(&mut self.written)
+    }
+
     /// Sleeps until there may be something to do; see [`Link::wait`].
     pub fn wait(&mut self, bells: &[BorrowedFd<'_>], timeout: Duration) -> Result<(), SessionError> {
-        let writing = !self.outbox.is_empty();
-        // Behind a hole more is ready to be sent.
-        let timeout = if self.is_in_hole { Duration::ZERO } else { timeout.min(QUIET_MAX) };
+        let pause = self.throttle.as_ref().map_or(Duration::ZERO, Throttle::wait);
+        // A link that could be written to must not wake us before it may be.
+        let writing = !self.outbox.is_empty() && pause.is_zero();
+        let timeout = if self.outbox.is_empty() || writing { timeout } else { timeout.min(pause) };
+        // More is to be read, whatever the link does.
+        let timeout = if self.is_reading { Duration::ZERO } else { timeout.min(QUIET_MAX) };
         Ok(self.link.wait(writing, bells, Some(timeout))?)
     }
 
     /// Writes and reads what can be, and adds what happened to `events`.
-    pub fn pump(&mut self, now: Stamp, events: &mut Vec<Event>) -> Result<(), SessionError> {
+    pub fn pump(
+        &mut self,
+        now: Stamp,
+        events: &mut Vec<Event>,
+        recall: &Recall<'_>,
+    ) -> Result<(), SessionError> {
         loop {
-            self.fill(events);
-            if self.outbox.write_to(self.link.as_mut())? > 0 {
+            self.fill(events, recall);
+            if self.write(now)? > 0 {
                 self.said = now;
             }
-            // A full link takes no more, an empty outbox has no more. A hole fills no link, but
-            // hashing it takes time in which others wait.
-            if !self.outbox.is_empty() || !self.can_fill() || self.is_in_hole {
+            // A full link takes no more, an empty outbox has no more. What the target has already
+            // fills no link, but reading it takes time in which others wait.
+            if !self.outbox.is_empty() || !self.can_fill() || self.is_reading {
                 break;
             }
         }
         self.read(now, events)?;
         self.keep_alive(now)
+    }
+
+    /// Writes what the link takes and the rate allows; says how much that was.
+    fn write(&mut self, now: Stamp) -> Result<usize, SessionError> {
+        let limit = self.throttle.as_mut().map_or(usize::MAX, |throttle| throttle.fill(now));
+        let written = self.outbox.write_to(self.link.as_mut(), limit)?;
+        if let Some(throttle) = &mut self.throttle {
+            throttle.spend(written);
+        }
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    /// How much is encoded ahead of the link.
+    fn staged_max(&self) -> usize {
+        self.throttle.as_ref().map_or(STAGED_BYTES_MAX, |throttle| throttle.burst().min(STAGED_BYTES_MAX))
     }
 
     fn can_fill(&self) -> bool {
@@ -268,22 +319,32 @@ impl Session {
                 && self.flying_bytes < FLYING_BYTES_MAX)
     }
 
-    fn fill(&mut self, events: &mut Vec<Event>) {
-        self.is_in_hole = false;
-        while self.outbox.len() < STAGED_BYTES_MAX && self.can_fill() && !self.is_in_hole {
+    fn fill(&mut self, events: &mut Vec<Event>, recall: &Recall<'_>) {
+        let mut read = 0;
+        self.is_reading = false;
+        while self.outbox.len() < self.staged_max() && self.can_fill() && !self.is_reading {
             if let Some(stream) = self.stream.take() {
-                self.continue_stream(stream, events);
-            } else if let Some((ticket, step)) = self.queue.pop_front() {
-                self.send(ticket, step, events);
+                read += self.continue_stream(stream, events);
+                self.is_reading = read >= READ_BYTES_MAX;
+            } else if let Some((ticket, step, old_files)) = self.queue.pop_front() {
+                self.send(ticket, step, old_files, events, recall);
             }
         }
     }
 
-    fn send(&mut self, ticket: Ticket, step: Step, events: &mut Vec<Event>) {
+    fn send(
+        &mut self,
+        ticket: Ticket,
+        step: Step,
+        old_files: Vec<OldFile>,
+        events: &mut Vec<Event>,
+        recall: &Recall<'_>,
+    ) {
         let bytes = |path: &TreePath| path.as_bytes().to_vec();
         let step = match step {
             Step::PutFile { path, entry, expects } => {
-                self.put_file(ticket, &path, (entry.version, expects), events);
+                let choose = |reading: &_| stream::choose(&path, reading, old_files, recall);
+                self.put_file(ticket, (&path, entry.version, expects), choose, events);
                 return;
             }
             Step::MakeDirectory { path, entry, expects } => self
@@ -374,7 +435,7 @@ impl Session {
             return;
         }
         let mut names = Vec::new();
-        for (_, step) in &mut self.queue {
+        for (_, step, _) in &mut self.queue {
             match step {
                 Step::Link { path: name, to, expects, .. } if to == path => {
                     *expects = sent;
@@ -393,8 +454,8 @@ impl Session {
     fn put_file(
         &mut self,
         ticket: Ticket,
-        path: &TreePath,
-        (planned, expects): (Version, Expected),
+        (path, planned, expects): (&TreePath, Version, Expected),
+        choose: impl FnOnce(&Reading) -> Option<(OldFile, Outline)>,
         events: &mut Vec<Event>,
     ) {
         let put = |size, stored, attributes, body| {
@@ -406,18 +467,25 @@ impl Session {
                 let content::Loaded { version, xattrs, bytes, content, settled, torn } = loaded;
                 self.expect(path, planned, version);
                 let attributes = self.named(version, xattrs);
-                self.fly(
-                    ticket,
-                    put(version.size, version.size, attributes, Body::Inline { bytes, content }),
-                );
-                events.push(Event::Sent { ticket, version, content, settled, torn });
+                let shipped = version.size;
+                let step = put(shipped, shipped, attributes, Body::Inline { bytes, content });
+                self.fly(ticket, step);
+                events.push(Event::Sent { ticket, version, content, settled, torn, shipped });
             }
             Ok(Opened::Large(mut reading)) => {
                 self.expect(path, planned, reading.version);
                 let attributes = self.named(reading.version, std::mem::take(&mut reading.xattrs));
+                let (body, outline) = match choose(&reading) {
+                    Some((OldFile { path, version, content: _ }, outline)) => {
+                        let old = path.as_bytes().to_vec();
+                        events.push(Event::Built { ticket, from: path });
+                        (Body::Built { old, expects: version }, Some(outline))
+                    }
+                    None => (Body::Streamed, None),
+                };
                 let (size, stored) = (reading.version.size, reading.stored);
-                let sequence = self.fly(ticket, put(size, stored, attributes, Body::Streamed));
-                self.stream = Some(Stream { ticket, sequence, reading });
+                let sequence = self.fly(ticket, put(size, stored, attributes, body));
+                self.stream = Some(Stream::new(ticket, sequence, reading, outline));
             }
             Ok(Opened::Vanished) => events.push(Event::Unsent { ticket, failure: None }),
             Err(error) => events.push(Event::Unsent { ticket, failure: Some(format!("read it: {error}")) }),
@@ -433,39 +501,36 @@ impl Session {
         sequence
     }
 
-    /// Sends the next piece of a large file. A file that changes meanwhile, or cannot be read,
-    /// is taken back: the receiver answers so, and nothing of it becomes visible (I2).
-    fn continue_stream(&mut self, mut stream: Stream, events: &mut Vec<Event>) {
-        let sequence = stream.sequence;
-        match stream.reading.next(wire::CONTENT_BYTES_MAX, wire::HOLE_BYTES_MAX) {
-            Ok(Piece::Bytes(bytes)) => {
-                self.outbox.push(&ToReceiver::Content { sequence, bytes });
+    /// Sends the next piece of a large file, and says how much was read or hashed without anything
+    /// to send. A file that changes meanwhile, or cannot be read, is taken back: the receiver
+    /// answers so, and nothing of it becomes visible (I2).
+    fn continue_stream(&mut self, mut stream: Stream, events: &mut Vec<Event>) -> u64 {
+        match stream.next() {
+            Ok(Next::Message(message)) => {
+                let hole = if let ToReceiver::Hole { length, .. } = message { length } else { 0 };
+                self.outbox.push(&message);
                 self.stream = Some(stream);
+                hole
             }
-            Ok(Piece::Hole(length)) => {
-                self.outbox.push(&ToReceiver::Hole { sequence, length });
-                self.is_in_hole = true;
+            Ok(Next::Read(bytes)) => {
                 self.stream = Some(stream);
+                bytes
             }
-            Ok(Piece::End) => {
-                let Stream { ticket, sequence, reading } = stream;
-                let (version, settled) = (reading.version, reading.settled);
-                match reading.finish(&self.tree) {
-                    Ok(Finished::Whole(content)) => {
-                        self.outbox.push(&ToReceiver::ContentEnd { sequence, content });
-                        events.push(Event::Sent { ticket, version, content, settled, torn: false });
-                    }
-                    Ok(Finished::Torn(Some(content))) => {
-                        self.outbox.push(&ToReceiver::ContentEnd { sequence, content });
-                        events.push(Event::Sent { ticket, version, content, settled: false, torn: true });
-                    }
-                    Ok(Finished::Torn(None)) | Err(_) => {
-                        self.outbox.push(&ToReceiver::ContentAbort { sequence });
-                    }
+            Ok(Next::End) => {
+                let Stream { ticket, shipped, .. } = stream;
+                let (version, settled) = (stream.reading.version, stream.reading.settled);
+                let (end, sent) = stream.finish(&self.tree);
+                self.outbox.push(&end);
+                if let Some(Sent { content, outline, torn }) = sent {
+                    let settled = settled && !torn;
+                    events.push(Event::Sent { ticket, version, content, settled, torn, shipped });
+                    events.extend(outline.map(|outline| Event::Outlined { content, outline }));
                 }
+                0
             }
             Err(_) => {
-                self.outbox.push(&ToReceiver::ContentAbort { sequence });
+                self.outbox.push(&stream.abort());
+                0
             }
         }
     }
@@ -534,11 +599,13 @@ impl Session {
         if self.asked.is_some_and(|asked| now.since(asked) > SILENCE_MAX) {
             return Err(SessionError::Silent);
         }
-        let waiting =
-            self.asked.is_none() && (now.since(self.said) >= QUIET_MAX || now.since(self.heard) >= QUIET_MAX);
+        let is_quiet = now.since(self.said) >= QUIET_MAX || now.since(self.heard) >= QUIET_MAX;
+        // Behind what a slow rate holds back it would not be answered in time.
+        let is_held_back = self.throttle.is_some() && !self.outbox.is_empty();
+        let waiting = self.asked.is_none() && is_quiet && !is_held_back;
         if waiting && self.stream.is_none() {
             self.outbox.push(&ToReceiver::Ping { token: now.0 });
-            self.outbox.write_to(self.link.as_mut())?;
+            self.write(now)?;
             self.asked = Some(now);
             self.said = now;
         }

@@ -18,6 +18,9 @@ pub const CONTENT_BYTES_MAX: usize = 256 << 10;
 /// A hole in one frame: some 10 ms of hashing zeros, so that nothing else waits long.
 pub const HOLE_BYTES_MAX: u64 = 32 << 20;
 
+/// What is copied from an old file at once: some 10 ms of copying and hashing.
+pub const COPY_BYTES_MAX: u64 = 8 << 20;
+
 /// What a login shell may print before the preamble.
 pub const NOISE_BYTES_MAX: usize = 64 << 10;
 

@@ -21,10 +21,13 @@ pub enum ToReceiver {
     List,
     /// One step; steps are numbered from 1 and applied in order.
     Step { sequence: Sequence, step: Step },
-    /// More content of the step whose body is [`Body::Streamed`].
+    /// More content of the step whose body is [`Body::Streamed`] or [`Body::Built`].
     Content { sequence: Sequence, bytes: Vec<u8> },
     /// So many zeros follow in that content, which the source does not store.
     Hole { sequence: Sequence, length: u64 },
+    /// So many bytes of the old file that [`Body::Built`] names follow in that content, from this
+    /// place on.
+    Copy { sequence: Sequence, from: u64, length: u64 },
     /// All content of that step was sent, and this is its hash.
     ContentEnd { sequence: Sequence, content: Content },
     /// The source takes that step back: nothing of it may become visible.
@@ -128,6 +131,9 @@ pub enum Body {
     Inline { bytes: Vec<u8>, content: Content },
     /// In `Content` messages that follow, with no other step between them.
     Streamed,
+    /// The same, but some of it is in a file that the target has, if that is what the source
+    /// believes: the one that is replaced, or another.
+    Built { old: Vec<u8>, expects: Version },
 }
 
 /// From the receiver to the source.

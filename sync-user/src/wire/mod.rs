@@ -4,13 +4,18 @@
 //! whatever a login shell printed; then each side sends its `Hello`, then frames flow both ways.
 
 mod codec;
+#[cfg(feature = "source")]
+mod deflate;
+mod inflate;
 mod limits;
 mod message;
 
+#[cfg(feature = "source")]
+pub use codec::Encoder;
 pub use codec::{Decoder, FrameError, encode};
 pub use limits::{
-    CONTENT_BYTES_MAX, FRAME_BYTES_MAX, HOLE_BYTES_MAX, INLINE_BYTES_MAX, NAME_BYTES_MAX, NAMED_MAX,
-    NOISE_BYTES_MAX, VERSION,
+    CONTENT_BYTES_MAX, COPY_BYTES_MAX, FRAME_BYTES_MAX, HOLE_BYTES_MAX, INLINE_BYTES_MAX, NAME_BYTES_MAX,
+    NAMED_MAX, NOISE_BYTES_MAX, VERSION,
 };
 pub use message::{
     Attributes, Body, Claimed, Listed, ReceiverHello, SourceHello, Step, ToReceiver, ToSource, Unreadable,

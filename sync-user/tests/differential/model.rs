@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::operation::{Allocation, Operation, Renaming};
-use crate::perform::{BLOCK, text};
+use crate::perform::{BLOCK, noise, text};
 
 /// What stands before names outside of the root.
 const OUTSIDE: &str = "//";
@@ -56,6 +56,7 @@ impl Model {
                 *self.content(at) = text(stamp, usize::from(*bytes));
             }
             O::Append { at } => self.content(at).extend(text(stamp, 17)),
+            O::Enlarge { at } => self.content(at).extend(noise(stamp)),
             O::Overwrite { at, offset, .. } => {
                 overwrite(self.content(at), usize::from(*offset), &text(stamp, 13));
             }

@@ -36,6 +36,10 @@ pub(crate) enum Operation {
     Append {
         at: String,
     },
+    /// Appends so much that the file is one of which only changes are sent.
+    Enlarge {
+        at: String,
+    },
     /// `pwrite`, or `pwritev`.
     Overwrite {
         at: String,
@@ -249,6 +253,7 @@ fn furniture() -> impl Strategy<Value = Vec<(u8, Operation)>> {
         (0, file("a/c/f", 300)),
         (0, file("a/c/g", 9000)),
         (0, file("b/f", 0)),
+        (0, Operation::Enlarge { at: "a/c/g".to_owned() }),
         (0, Operation::Link { from: "f".to_owned(), to: "b/c".to_owned() }),
     ];
     let count = all.len();
@@ -291,6 +296,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     let content = prop_oneof![
         24 => (name(), 0..9000_u16).prop_map(|(at, bytes)| O::Write { at, bytes }),
         4 => name().prop_map(|at| O::Append { at }),
+        6 => name().prop_map(|at| O::Enlarge { at }),
         4 => (name(), 0..6000_u16, any::<bool>())
             .prop_map(|(at, offset, vectored)| O::Overwrite { at, offset, vectored }),
         3 => (name(), 0..9000_u16).prop_map(|(at, size)| O::Truncate { at, size }),

@@ -14,6 +14,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
+use sync_user::model::OldFile;
 
 use crate::aio;
 use crate::operation::{Allocation, Copying, Operation, Renaming, SLOTS};
@@ -41,6 +42,12 @@ pub(crate) fn text(stamp: u32, bytes: usize) -> Vec<u8> {
     format!("{stamp:07}|").into_bytes().into_iter().cycle().take(bytes).collect()
 }
 
+/// More than [`OldFile::SIZE_MIN`], and nowhere else.
+pub(crate) fn noise(stamp: u32) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(stamp.into());
+    std::iter::repeat_with(|| random.u8(..)).take(OldFile::SIZE_MIN as usize + 1_001).collect()
+}
+
 impl Performer {
     pub(crate) fn new(root: PathBuf, outside: PathBuf) -> Self {
         Self { root, outside, held: Default::default() }
@@ -61,6 +68,9 @@ impl Performer {
             }
             O::Append { at: name } => {
                 regular(OpenOptions::new().append(true), &at(name))?.write_all(&text(stamp, 17))
+            }
+            O::Enlarge { at: name } => {
+                regular(OpenOptions::new().append(true), &at(name))?.write_all(&noise(stamp))
             }
             O::Overwrite { at: name, offset, vectored } => {
                 let file = regular(OpenOptions::new().write(true), &at(name))?;

@@ -13,7 +13,8 @@ use sync_user::model::{
 };
 use sync_user::receiver::{self, Config};
 use sync_user::wire::{
-    Attributes, Body, Decoder, PREAMBLE, SourceHello, Step, ToReceiver, ToSource, VERSION, encode,
+    Attributes, Body, COPY_BYTES_MAX, Decoder, PREAMBLE, SourceHello, Step, ToReceiver, ToSource, VERSION,
+    encode,
 };
 
 use crate::host::KSYNCD;
@@ -551,6 +552,109 @@ fn content_that_is_not_what_was_promised_never_becomes_visible() {
     assert_eq!(answers(&root, &messages), []);
     assert_eq!(fs::read_to_string(root.join("page")).unwrap(), "before", "I2");
     assert_eq!(stages(&root), 0, "nothing is left behind");
+}
+
+/// What a receiver makes of `path` that is to be built from `old`, by these ranges.
+fn built(root: &Path, old: &str, expects: Version, size: u64, ranges: &[(u64, u64)]) -> Vec<Outcome> {
+    let sequence = Sequence(1);
+    let body = Body::Built { old: old.into(), expects };
+    let step = Step::PutFile {
+        path: b"page".into(),
+        expects: Expected::Anything,
+        size,
+        stored: size,
+        attributes: attributes(),
+        body,
+    };
+    let copies = ranges.iter().map(|&(from, length)| ToReceiver::Copy { sequence, from, length });
+    let mut messages = vec![ToReceiver::Step { sequence, step }];
+    messages.extend(copies);
+    messages.push(ToReceiver::ContentEnd { sequence, content: Content::of(b"5678567856785678") });
+    answers(root, &messages).into_iter().map(|receipt| receipt.outcome).collect()
+}
+
+#[test]
+fn nothing_is_built_from_what_is_not_as_it_was_told() {
+    let place = Place::new();
+    let root = place.root();
+    fs::write(root.join("page"), "before").unwrap();
+    fs::write(root.join("old"), "12345678").unwrap();
+    fs::create_dir(root.join("directory")).unwrap();
+    symlink(place.outside(), root.join("link")).unwrap();
+    symlink("../outside/secret", root.join("file")).unwrap();
+    nix::unistd::mkfifo(&root.join("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let time = |path: &Path| {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = fs::symlink_metadata(path).unwrap();
+        (metadata.len(), Time { seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() as u32 })
+    };
+    let version_of = |name: &str| {
+        let (size, mtime) = time(&root.join(name));
+        let (mode, owner) = (Mode(0o644), Owner::NOBODY);
+        Version { kind: FileKind::File, size, mtime, mode, owner, xattrs: XattrHash::NONE }
+    };
+    let old = version_of("old");
+    let whole = [(4, 4), (4, 4), (4, 4), (4, 4)];
+    let refusal =
+        |name: &str, expects, ranges: &[(u64, u64)]| match &built(&root, name, expects, 16, ranges)[..] {
+            [Outcome::Refused { refusal, .. }] => *refusal,
+            other => panic!("{name}: {other:?}"),
+        };
+    for ranges in [&[(0, 9)][..], &[(8, 1)], &[(u64::MAX, 1)], &[(u64::MAX - 2, 8)], &[(4, 4), (7, 2)]] {
+        assert_eq!(refusal("old", old, ranges), Refusal::NoOldFile, "{ranges:?} is not in it");
+    }
+    assert_eq!(refusal("old", old, &[(0, 8), (0, 8)]), Refusal::NoOldFile, "it is another content");
+    assert_eq!(refusal("old", old, &[(0, 8)]), Refusal::NoOldFile, "it is too short");
+    assert_eq!(refusal("old", old, &[(0, 8); 3]), Refusal::Damaged, "it is longer than promised");
+    for (name, expects) in [
+        ("old", Version { size: 9, ..old }),
+        ("old", Version { mtime: MTIME, ..old }),
+        ("missing", old),
+        ("directory", version_of("directory")),
+        ("fifo", version_of("fifo")),
+        ("file", version_of("file")),
+    ] {
+        assert_eq!(refusal(name, expects, &whole), Refusal::NoOldFile, "{name} is not what was expected");
+    }
+    for (name, expected) in [
+        ("../outside/secret", Refusal::Forbidden),
+        (".ksyncd/id", Refusal::Forbidden),
+        ("link/secret", Refusal::NoOldFile),
+    ] {
+        let (size, mtime) = time(&place.outside().join("secret"));
+        assert_eq!(refusal(name, Version { size, mtime, ..old }, &whole), expected, "I5: {name}");
+    }
+    for ranges in [[(0, 0)], [(0, COPY_BYTES_MAX + 1)]] {
+        assert_eq!(built(&root, "old", old, 16, &ranges), [], "no source sends such a range");
+    }
+    assert_eq!(fs::read_to_string(root.join("page")).unwrap(), "before", "I2");
+    assert_eq!(stages(&root), 0, "nothing is left behind");
+    place.assert_outside_is_untouched();
+    let applied = built(&root, "old", old, 16, &whole);
+    assert!(matches!(&applied[..], [Outcome::Applied { .. }]), "ranges may come again: {applied:?}");
+    assert_eq!(fs::read_to_string(root.join("page")).unwrap(), "5678567856785678");
+}
+
+#[test]
+fn ranges_of_no_file_are_refused() {
+    let place = Place::new();
+    let sequence = Sequence(1);
+    let step = Step::PutFile {
+        path: b"page".into(),
+        expects: Expected::Anything,
+        size: 4,
+        stored: 4,
+        attributes: attributes(),
+        body: Body::Streamed,
+    };
+    let messages = [
+        ToReceiver::Step { sequence, step },
+        ToReceiver::Copy { sequence, from: 0, length: 4 },
+        ToReceiver::ContentEnd { sequence, content: Content::of(b"1234") },
+    ];
+    let outcome = answers(&place.root(), &messages).remove(0).outcome;
+    assert!(matches!(outcome, Outcome::Refused { refusal: Refusal::NoOldFile, .. }), "{outcome:?}");
+    assert!(!place.root().join("page").exists());
 }
 
 #[test]

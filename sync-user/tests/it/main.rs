@@ -7,6 +7,7 @@
 
 mod convergence;
 mod cuts;
+mod delta;
 mod host;
 mod hostile;
 mod http;
@@ -15,6 +16,7 @@ mod ledger;
 mod messages;
 mod metadata;
 mod prescribed;
+mod rate;
 mod recovery;
 mod status;
 mod surprises;

@@ -27,8 +27,8 @@ impl Replica {
         ticket: Ticket,
         version: Version,
         content: Content,
-        settled: bool,
-        torn: bool,
+        (settled, torn): (bool, bool),
+        shipped: u64,
     ) {
         let Some(flight) = self.flights.get_mut(ticket) else {
             return;
@@ -38,8 +38,8 @@ impl Replica {
         let held = Held { version, content: Some(content), settled, twin };
         flight.planned.becomes = Some(held);
         let path = flight.step().path().clone();
-        self.setup.gauges.counters.bytes_shipped.add(version.size);
-        self.target().bytes_shipped.add(version.size);
+        self.setup.gauges.counters.bytes_shipped.add(shipped);
+        self.target().bytes_shipped.add(shipped);
         // The next plan is made only when all content of this one is on its way, so nothing
         // that was planned since has moved the path.
         self.ledger.set(path.clone(), Known::Holds(held));
@@ -59,6 +59,13 @@ impl Replica {
             // All that was there when its batch was planned is on its way.
             self.retries.owe_since(self.debts.taken());
             self.look_again(path, Depth::Entry, self.setup.open_file_interval);
+        }
+    }
+
+    /// The target was told to build a file from what it has.
+    pub(super) fn built(&mut self, ticket: Ticket, from: TreePath) {
+        if let Some(flight) = self.flights.get_mut(ticket) {
+            flight.built_from = Some(from);
         }
     }
 
@@ -86,14 +93,25 @@ impl Replica {
                     self.met(path, met, flight.planned.undo.before(path));
                     self.reclaimed(path);
                     self.lacks.note(flight.step().path(), lacks);
+                    if flight.built_from.is_some() {
+                        self.memory.answered(true);
+                    }
                     self.applied(&flight, took);
                 }
             }
             Outcome::Refused { refusal, detail, found } => {
+                let flight = self.flights.get_mut(ticket);
+                let old_file = flight.and_then(|flight| flight.built_from.take());
+                let old_file = old_file.filter(|_| refusal == Refusal::NoOldFile);
                 let mut changed = None;
-                let learned = |step: &Step, ledger: &mut Ledger| match &found {
-                    Some(found) => changed = surprises::learn(found, step, ledger),
-                    None => learn(refusal, step, ledger),
+                let learned = |step: &Step, ledger: &mut Ledger| {
+                    match &found {
+                        Some(found) => changed = surprises::learn(found, step, ledger),
+                        None => learn(refusal, step, ledger),
+                    }
+                    if let Some(path) = &old_file {
+                        doubt(path, ledger);
+                    }
                 };
                 if let Some(flight) = self.flights.withdraw(ticket, &mut self.ledger, learned) {
                     let step = flight.step();
@@ -113,6 +131,10 @@ impl Replica {
                         }
                         _ => self.refused(step, refusal, &detail),
                     }
+                }
+                if let Some(path) = old_file {
+                    self.memory.answered(false);
+                    self.look_again(path, Depth::Entry, Duration::ZERO);
                 }
             }
         }
@@ -157,6 +179,8 @@ impl Replica {
                     "the directory was removed at the source and stays at the target: it holds files of the target's own");
                 self.ledger.forget(&path);
             }
+            // From now on nothing is known that it could be built from.
+            (Refusal::NoOldFile, _) => self.look_again(path, Depth::Entry, Duration::ZERO),
             (Refusal::Withdrawn | Refusal::Damaged, _) => {
                 self.look_again(path, Depth::Entry, self.setup.open_file_interval);
             }

@@ -99,7 +99,7 @@ impl Replica {
         let mut entries = Vec::new();
         loop {
             let mut events = Vec::new();
-            session.pump(clock::now(), &mut events)?;
+            session.pump(clock::now(), &mut events, &|_| None)?;
             let idle = events.is_empty();
             for event in events {
                 match event {

@@ -15,6 +15,8 @@ pub(super) struct Flight {
     /// The way of the change that this step completes; `None` for all other steps.
     pub(super) stamps: Option<Stamps>,
     pub(super) closed: Stamp,
+    /// What the target was told to build the file from.
+    pub(super) built_from: Option<TreePath>,
 }
 
 impl Flight {
@@ -89,7 +91,7 @@ impl Flights {
             return;
         };
         for (other, later) in self.by_ticket.range_mut(ticket..) {
-            let Planned { step, becomes, undo } = &mut later.planned;
+            let Planned { step, becomes, undo, .. } = &mut later.planned;
             if *other == ticket || matches!(step, Step::Link { to, .. } if *to == path) {
                 *becomes = Some(held);
             }
@@ -118,7 +120,7 @@ impl Flights {
     ) -> Option<Flight> {
         let is_rename = self.renames.contains(&ticket);
         let flight = self.land(ticket)?;
-        let Planned { step, becomes: _, undo } = &flight.planned;
+        let Planned { step, undo, .. } = &flight.planned;
         let stands_alone = !is_rename
             && self.renames.range(ticket..).next().is_none()
             && [Some(step.path()), step.other_path()].into_iter().flatten().all(|path| !self.concern(path));
@@ -132,7 +134,7 @@ impl Flights {
             ledger.take_back(undo);
             learned(step, ledger);
             for (_, later) in self.by_ticket.range_mut(ticket..) {
-                let Planned { step, becomes, undo } = &mut later.planned;
+                let Planned { step, becomes, undo, .. } = &mut later.planned;
                 let before = std::mem::replace(undo, ledger.follow(step, *becomes));
                 discount(&mut self.by_path, &before);
                 count(&mut self.by_path, undo);
@@ -203,7 +205,10 @@ pub(super) fn attribute(steps: Vec<Planned>, looks: &BTreeMap<TreePath, Look>, c
             stamps.entry(index).and_modify(|before| *before = before.oldest(waited)).or_insert(waited);
         }
     }
-    let flight = |(index, planned)| Flight { planned, stamps: stamps.get(&index).copied(), closed };
+    let flight = |(index, planned)| {
+        let stamps = stamps.get(&index).copied();
+        Flight { planned, stamps, closed, built_from: None }
+    };
     steps.into_iter().enumerate().map(flight).collect()
 }
 
@@ -248,6 +253,10 @@ mod tests {
         Step::Rename { from: path(from), to: path(to), expects, replaces }
     }
 
+    fn planned(planned: Planned) -> Flight {
+        Flight { planned, stamps: None, closed: Stamp(0), built_from: None }
+    }
+
     fn steps() -> impl Strategy<Value = Vec<(Step, Option<Held>)>> {
         let name = || prop::sample::select(vec!["a", "b", "c", "a/x", "b/x", "c/x"]);
         let put = (name(), 1..99_u64).prop_map(|(at, size)| {
@@ -273,8 +282,7 @@ mod tests {
             let mut tickets = Vec::new();
             for (step, becomes) in steps.clone() {
                 let undo = ledger.follow(&step, becomes);
-                let planned = Planned { step, becomes, undo };
-                tickets.push(flights.add(Flight { planned, stamps: None, closed: Stamp(0) }));
+                tickets.push(flights.add(planned(Planned { step, becomes, undo, old_files: Vec::new() })));
             }
             let mut expected = self::ledger();
             for ((ticket, refused), (step, becomes)) in tickets.into_iter().zip(refused).zip(&steps) {
@@ -292,7 +300,7 @@ mod tests {
 
     fn flight(step: Step, becomes: Option<Held>, ledger: &mut Ledger) -> Flight {
         let undo = ledger.follow(&step, becomes);
-        Flight { planned: Planned { step, becomes, undo }, stamps: None, closed: Stamp(0) }
+        planned(Planned { step, becomes, undo, old_files: Vec::new() })
     }
 
     /// I4: what is sent of a file is in its links too, and what was planned at their names since
@@ -337,11 +345,7 @@ mod tests {
         let (mut ledger, mut flights) = (ledger(), Flights::default());
         let step = rename("a", "c");
         let undo = ledger.follow(&step, None);
-        flights.add(Flight {
-            planned: Planned { step, becomes: None, undo },
-            stamps: None,
-            closed: Stamp(0),
-        });
+        flights.add(planned(Planned { step, becomes: None, undo, old_files: Vec::new() }));
         assert_eq!(flights.abandon(&mut ledger).len(), 1);
         for at in ["a", "a/x", "a/y", "c", "c/x", "c/y"] {
             assert_eq!(ledger.get(&path(at)), Some(Known::Unsure), "{at}");

@@ -11,6 +11,7 @@ mod flights;
 mod healing;
 mod keeper;
 mod lacks;
+mod outlines;
 mod report;
 mod retries;
 mod surprises;
@@ -46,6 +47,7 @@ use flights::Flights;
 use healing::Healing;
 use keeper::Keeper;
 use lacks::{Gathered, Lacks};
+use outlines::Memory;
 use retries::Retries;
 use surprises::Surprises;
 use trust::Trust;
@@ -95,6 +97,8 @@ pub(super) struct Replica {
     about: Option<About>,
     /// `None` when the ledger cannot be kept.
     keeper: Option<Keeper>,
+    /// For what changes next in large files.
+    memory: Memory,
     links: Links,
     flights: Flights,
     retries: Retries,
@@ -132,6 +136,7 @@ impl Replica {
             ledger: Ledger::default(),
             about: None,
             keeper: None,
+            memory: Memory::default(),
             links: Links::default(),
             flights: Flights::default(),
             retries: Retries::default(),
@@ -158,6 +163,11 @@ impl Replica {
     }
 
     fn open_ledger(&mut self) {
+        self.load_ledger();
+        self.memory = Memory::open(&self.setup.ledger, &self.ledger);
+    }
+
+    fn load_ledger(&mut self) {
         let Some((keeper, saved)) = Keeper::open(&self.setup.ledger) else { return };
         self.keeper = Some(keeper);
         let Some(saved) = saved else { return };
@@ -178,6 +188,7 @@ impl Replica {
         if let Some(keeper) = &mut self.keeper {
             keeper.store(&mut self.ledger, |path| flights.concern(path), now);
         }
+        self.memory.forget(&mut self.ledger, |path| flights.concern(path));
     }
 
     /// Stores the rest. Only when everything is answered the next run can do without a listing.
@@ -368,7 +379,8 @@ impl Replica {
 
     fn pump(&mut self, session: &mut Session) -> Result<(), SessionError> {
         let mut events = Vec::new();
-        let result = session.pump(clock::now(), &mut events);
+        let result = session.pump(clock::now(), &mut events, &|content| self.memory.recall(content));
+        self.target().bytes_written.add(session.take_written());
         for event in events {
             self.handle(event);
         }
@@ -377,9 +389,11 @@ impl Replica {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Sent { ticket, version, content, settled, torn } => {
-                self.sent(ticket, version, content, settled, torn);
+            Event::Sent { ticket, version, content, settled, torn, shipped } => {
+                self.sent(ticket, version, content, (settled, torn), shipped);
             }
+            Event::Built { ticket, from } => self.built(ticket, from),
+            Event::Outlined { content, outline } => self.memory.keep(content, &outline, &self.ledger),
             Event::Unsent { ticket, failure } => self.unsent(ticket, failure),
             Event::Answered { ticket, receipt } => self.answered(ticket, receipt),
             // A listing that was not asked for says nothing new.
@@ -459,10 +473,10 @@ impl Replica {
         if let Some(keeper) = &mut self.keeper {
             keeper.note(steps.iter().flat_map(|planned| planned.undo.paths()));
         }
-        for flight in flights::attribute(steps, looks, closed) {
-            let step = flight.step().clone();
+        for mut flight in flights::attribute(steps, looks, closed) {
+            let (step, old_files) = (flight.step().clone(), std::mem::take(&mut flight.planned.old_files));
             let ticket = self.flights.add(flight);
-            session.submit(ticket, step);
+            session.submit(ticket, step, old_files);
         }
         let seen = looks.values().filter_map(|look| Some(look.stamps?.seen)).min().unwrap_or(closed);
         self.debts.planned(self.flights.last(), self.retries.owed_since(), seen);
