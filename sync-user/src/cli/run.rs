@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::ship::{Access, Terms, receiver};
 use crate::shutdown::Stop;
 use crate::state::{self, Claim, State};
-use crate::tree::Excludes;
+use crate::tree::{Excludes, Rules, Verdict};
 use crate::{batch, http, logging};
 
 /// Paths that may wait for one target, ready or open: some 50 MB of names.
@@ -26,7 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(flags: &Run) -> Exit {
     logging::start(flags.log_level);
-    let excludes = match Excludes::new(&flags.excludes) {
+    let mut rules = Rules::default();
+    for pattern in &flags.excludes {
+        rules.add(pattern.as_bytes(), Verdict::Exclude, "--exclude".to_owned());
+    }
+    let excludes = match Excludes::new(rules) {
         Ok(excludes) => excludes,
         Err(error) => return fail(Exit::Usage, &error, None),
     };

@@ -160,7 +160,7 @@ fn without_excluded(change: Change, tree: &Tree) -> Option<Change> {
     let Change { kind, path, origin, seen, read } = change;
     let (kind, path) = match kind {
         Kind::Moved { from, directory } => {
-            let excluded = |path| tree.excludes(path) || (directory && tree.excludes_directory(path));
+            let excluded = |path| tree.excludes_as(path, directory);
             match (excluded(&from), excluded(&path)) {
                 (false, false) => (Kind::Moved { from, directory }, path),
                 (false, true) => (Kind::Removed, from),

@@ -50,11 +50,6 @@ pub(super) fn observe(batch: &Batch, tree: &Tree, ledger: &Ledger, links: &mut L
     observer.observation
 }
 
-/// Whether `path` is left out by now, though the target may have it from before.
-pub(super) fn is_excluded(tree: &Tree, path: &TreePath, is_directory: bool) -> bool {
-    if is_directory { tree.excludes_directory(path) } else { tree.excludes(path) }
-}
-
 struct Observer<'a> {
     tree: &'a Tree,
     ledger: &'a Ledger,
@@ -122,7 +117,8 @@ impl Observer<'_> {
             .filter(|path| !scan.entries.contains_key(path.as_bytes()))
             // Nothing is known of what lies below a place that could not be read (I3).
             .filter(|path| !scan.unreadable.iter().any(|unreadable| path.is_at_or_below(&unreadable.place)))
-            .filter(|path| !is_excluded(self.tree, path, self.ledger.is_directory(path)))
+            // Nor are those ours that are left out by now, though the target has them from before (I3).
+            .filter(|path| !self.tree.excludes_as(path, self.ledger.is_directory(path)))
             .cloned()
             .collect();
         for path in gone {
@@ -232,7 +228,7 @@ mod tests {
     use super::*;
     use crate::ledger::{Held, Known};
     use crate::model::{Preserve, Stamp};
-    use crate::tree::Excludes;
+    use crate::tree::{Excludes, Rules};
 
     fn path(text: &str) -> TreePath {
         TreePath::new(text.as_bytes()).unwrap()
@@ -258,7 +254,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("f"), "one").unwrap();
         fs::hard_link(root.path().join("f"), root.path().join("g")).unwrap();
-        let tree = Tree::open(root.path(), Excludes::new(&[]).unwrap(), Preserve::ALL).unwrap();
+        let tree = Tree::open(root.path(), Excludes::new(Rules::default()).unwrap(), Preserve::ALL).unwrap();
         let (ledger, mut links) = (equal(&tree), Links::default());
         assert!(!tree.sharing().load(Ordering::Acquire));
         observe(&look_at("", Depth::Below), &tree, &ledger, &mut links);
@@ -276,7 +272,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("a")).unwrap();
         fs::write(root.path().join("a/f"), "").unwrap();
-        let tree = Tree::open(root.path(), Excludes::new(&[]).unwrap(), Preserve::ALL).unwrap();
+        let tree = Tree::open(root.path(), Excludes::new(Rules::default()).unwrap(), Preserve::ALL).unwrap();
         let ledger = equal(&tree);
         fs::remove_dir_all(root.path().join("a")).unwrap();
         fs::create_dir(root.path().join("a")).unwrap();
