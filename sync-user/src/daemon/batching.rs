@@ -62,7 +62,9 @@ pub(super) fn run(
 ) -> usize {
     let mut noticed = noticed.clone();
     let mut queued = Queued::default();
+    gauges.counters.batching.runs(true);
     loop {
+        gauges.counters.batching.beat();
         queued.look(&gauges.barrier, || exit.changes().len());
         if let Some(gap) = exit.lost() {
             push_gap(&gap, &mut lanes, gauges, clock::now());
@@ -98,6 +100,7 @@ pub(super) fn run(
             default(wait) => {}
         }
     }
+    gauges.counters.batching.runs(false);
     flush(lanes, abandon, flush_max)
 }
 

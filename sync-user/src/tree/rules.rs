@@ -39,6 +39,10 @@ impl fmt::Display for Rule {
 pub struct Rules(pub(super) Vec<Rule>);
 
 impl Rules {
+    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter()
+    }
+
     /// Adds what one flag, or one line of a file, says: a pattern, for which `verdict` holds unless
     /// `+ ` or `- ` stands before it; `!` alone takes back all rules before it.
     pub fn add(&mut self, text: &[u8], verdict: Verdict, origin: String) {

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod config;
 mod convergence;
 mod excludes;
 mod host;
@@ -15,6 +16,7 @@ mod ledger;
 mod messages;
 mod metadata;
 mod recovery;
+mod service;
 mod status;
 mod tail;
 mod wait;
