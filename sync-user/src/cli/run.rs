@@ -17,7 +17,7 @@ use crate::shutdown::Stop;
 use crate::state::{self, State};
 use crate::{http, logging};
 
-/// Orders that may wait. Whoever gives one more waits, too.
+/// Orders that may wait.
 const ORDERS_MAX: usize = 16;
 
 /// What the daemon is asked to do.
@@ -93,8 +93,9 @@ impl<'a> Daemon<'a> {
             place: Place::new(&state::control_directory(directory)),
             reload: asking(order.clone()),
             changed: Arc::new(move || {
-                // Nobody is left to look when the daemon ends.
-                let _over = order.send(Order::Look);
+                // It looks after each order, so when many wait one more is not needed. Waiting for
+                // room here would wait for the daemon, which may be waiting for this sync to end.
+                let _looks_anyway = order.try_send(Order::Look);
             }),
         };
         let service = Service::watch(roster.clone(), stop.clone());
@@ -285,8 +286,8 @@ fn handle_signals(stop: &Stop, order: &Sender<Order>, roster: &Roster) -> std::i
     signals::serve(blocked, stop.clone(), move |asked| {
         match asked {
             signals::Asked::Report => roster.all().iter().for_each(|watched| print_table(watched)),
-            // When nobody listens the daemon is ending.
-            signals::Asked::Reload => drop(order.send(Order::Reload(None))),
+            // When there is no room it has been asked to often enough.
+            signals::Asked::Reload => drop(order.try_send(Order::Reload(None))),
             signals::Asked::Stop => {
                 stopping.request();
                 let _ending = order.send(Order::Stop);

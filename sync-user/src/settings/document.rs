@@ -1,7 +1,7 @@
 //! Reads one configuration file: its settings with their places, or all that is wrong with it.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
@@ -21,10 +21,10 @@ pub(super) struct Document {
     pub(super) sections: Vec<Section>,
 }
 
-/// A `[[sync]]`.
-#[derive(Debug)]
+/// A `[[sync]]`, or what stands for one where there is no file.
+#[derive(Debug, Default)]
 pub(super) struct Section {
-    /// The file, and the line, for people.
+    /// The file, and the line, for people; empty where there is no file.
     pub(super) place: String,
     pub(super) entries: Vec<Entry>,
 }
@@ -178,23 +178,4 @@ fn in_order<'a, 'b>(
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     entries
-}
-
-/// The configuration file, and those beside it in `conf.d`, in the order of their names.
-pub(super) fn files(file: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut more = Vec::new();
-    match std::fs::read_dir(file.with_file_name("conf.d")) {
-        Ok(entries) => {
-            for entry in entries {
-                let path = entry?.path();
-                if path.extension().is_some_and(|extension| extension == "toml") {
-                    more.push(path);
-                }
-            }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    more.sort();
-    Ok([vec![file.to_owned()], more].concat())
 }

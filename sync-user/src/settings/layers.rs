@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Command as Parser, FromArgMatches};
 
-use super::FILE;
 use super::definitions::{DaemonSettings, SyncSettings};
-use super::document::{self, Entry};
+use super::document::{self, Entry, Section};
+use super::files;
 use super::key::{Key, Scope, alike};
 use super::typed::Given;
 use crate::tree::{Excludes, Rules, Verdict};
@@ -133,15 +133,15 @@ pub(super) fn load_with(given: &Given, variables: Vec<(OsString, OsString)>) -> 
     layers.read_flags(given);
     let mut config = given.config.clone();
     layers.read_environment(variables, &mut config)?;
-    let is_set = |name: &str| layers.over(name).is_some();
-    if is_set("source") {
+    if let Some([source, ..]) = layers.over("source") {
         if given.config.is_some() {
-            return Err(usage(
-                "--source and --config cannot be given together: the sources are in the file",
-                "",
-            ));
+            let what = format!(
+                "{} and --config cannot be given together: the sources are in the file",
+                source.origin
+            );
+            return Err(usage(&what, "leave one of them out"));
         }
-        return layers.loaded(&[], &[(String::new(), Vec::new())], Vec::new());
+        return layers.loaded(&[], &[Section::default()], Vec::new());
     }
     for name in ["target", "name", "latency_log"] {
         if let Some([value, ..]) = layers.over(name) {
@@ -152,49 +152,8 @@ pub(super) fn load_with(given: &Given, variables: Vec<(OsString, OsString)>) -> 
             return Err(usage(&what, "give --source too, or leave it to the file"));
         }
     }
-    let is_usual = config.is_none();
-    let file = config.unwrap_or_else(|| PathBuf::from(FILE));
-    let (mut tops, mut sections, mut complaints, mut files) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let unreadable = |path: &Path, error: std::io::Error| Trouble {
-        what: format!("read the configuration file {}: {error}", path.display()),
-        remedy: Some(if is_usual {
-            format!(
-                "give --source DIR and --target [USER@]HOST:DIR, or write that file: ksyncd config default > {FILE}"
-            )
-        } else {
-            "give one that exists and that this user may read: --config FILE".to_owned()
-        }),
-        in_file: true,
-    };
-    for path in document::files(&file).map_err(|error| unreadable(&file.with_file_name("conf.d"), error))? {
-        let text = std::fs::read(&path).map_err(|error| unreadable(&path, error))?;
-        let text = String::from_utf8(text)
-            .map_err(|error| unreadable(&path, std::io::Error::other(format!("it is not UTF-8: {error}"))))?;
-        match document::read(&path, &text, &keys) {
-            Ok(document) => {
-                tops.push(document.top);
-                sections
-                    .extend(document.sections.into_iter().map(|section| (section.place, section.entries)));
-            }
-            Err(found) => complaints.extend(found),
-        }
-        files.push(path);
-    }
-    if !complaints.is_empty() {
-        let texts: Vec<String> = complaints.iter().map(ToString::to_string).collect();
-        return Err(Trouble { what: texts.join("\n"), remedy: None, in_file: true });
-    }
-    if sections.is_empty() {
-        return Err(Trouble {
-            what: format!("there is no [[sync]] section in {}", file.display()),
-            remedy: Some("add one with source = \"DIR\" and target = \"[USER@]HOST:DIR\"; ksyncd config default shows an example".to_owned()),
-            in_file: true,
-        });
-    }
-    // Later files stand above earlier ones.
-    let top: Vec<Entry> = tops.into_iter().rev().flatten().collect();
-    layers.loaded(&top, &sections, files)
+    let files = files::read(config, &keys)?;
+    layers.loaded(&files.top, &files.sections, files.paths)
 }
 
 fn usage(what: &str, remedy: &str) -> Trouble {
@@ -284,16 +243,11 @@ impl Layers<'_> {
         self.keys.iter().filter(|key| key.scope == scope).map(setting).collect()
     }
 
-    fn loaded(
-        &self,
-        top: &[Entry],
-        sections: &[(String, Vec<Entry>)],
-        files: Vec<PathBuf>,
-    ) -> Result<Loaded, Trouble> {
+    fn loaded(&self, top: &[Entry], sections: &[Section], files: Vec<PathBuf>) -> Result<Loaded, Trouble> {
         let effective = self.effective(Scope::Daemon, &[], top);
         let daemon = Daemon { settings: parsed(&effective)?, effective };
         let mut syncs: Vec<Sync> = Vec::new();
-        for (place, entries) in sections {
+        for Section { place, entries } in sections {
             let sync = self.sync(place, self.effective(Scope::Sync, entries, top))?;
             if let Some((what, other)) = syncs.iter().find_map(|other| Some((shared(&sync, other)?, other))) {
                 return Err(Trouble {

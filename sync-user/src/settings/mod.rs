@@ -11,6 +11,7 @@
 mod complaint;
 mod definitions;
 mod document;
+mod files;
 mod key;
 mod layers;
 mod preserve;

@@ -217,9 +217,15 @@ fn what_is_wrong_with_flags_and_environment_is_told() {
 }
 
 #[test]
-fn a_missing_file_is_told() {
+fn a_file_that_cannot_be_read_is_told() {
     let trouble = load_with(&given(&["--config", "/no/such.toml"]), Vec::new()).unwrap_err();
     insta::assert_snapshot!(trouble.what, @"read the configuration file /no/such.toml: No such file or directory (os error 2)");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ksyncd.toml");
+    fs::write(&file, b"# caf\xe9\n").unwrap();
+    let trouble = load_with(&given(&["--config", file.to_str().unwrap()]), Vec::new()).unwrap_err();
+    let what = trouble.what.replace(directory.path().to_str().unwrap(), "[etc]");
+    insta::assert_snapshot!(what, @"read the configuration file [etc]/ksyncd.toml: it is not UTF-8: invalid utf-8 sequence of 1 bytes from index 5");
 }
 
 #[test]

@@ -112,11 +112,10 @@ fn commands() -> Vec<Command> {
 }
 
 fn add(command: &Command, above: &[&str], found: &mut Vec<Command>) {
-    let names: Vec<&str> = above.iter().copied().chain([command.get_name()]).collect();
-    let named = command.clone().name(names.join("-")).bin_name(names.join(" ")).term_width(WIDTH);
-    found.push(named);
+    let words: Vec<&str> = above.iter().copied().chain([command.get_name()]).collect();
+    found.push(command.clone().name(words.join("-")).bin_name(words.join(" ")).term_width(WIDTH));
     for below in command.get_subcommands() {
-        add(below, &names, found);
+        add(below, &words, found);
     }
 }
 

@@ -95,21 +95,37 @@ fn the_unit_can_be_read_by_systemd() {
     assert!(said.contains("WatchdogSecs"), "it is able to complain: {said}");
 }
 
+/// Runs the rest of its arguments with all read-only but for the folder named first, in a mount
+/// namespace of its own, as `ProtectSystem=strict` has it.
+const STRICT: &str = r#"
+set -e
+mkdir -p "$1"
+mount --make-rprivate /
+mount --bind "$1" "$1"
+mount -o remount,bind,ro /
+shift
+exec "$@"
+"#;
+
 #[test]
-fn the_capabilities_of_the_unit_are_enough() {
+fn what_the_unit_allows_is_enough() {
     let text = fs::read_to_string(unit()).unwrap();
+    assert!(text.contains("\nProtectSystem=strict\n") && text.contains("\nNoNewPrivileges=yes\n"));
     let line = text.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
-    let set: String =
-        line.split(' ').map(|name| format!(",+{}", name.trim_start_matches("CAP_").to_lowercase())).collect();
+    let names = line.split(' ').map(|name| name.trim_start_matches("CAP_").to_lowercase());
+    let set = names.fold("-all".to_owned(), |set, name| format!("{set},+{name}"));
     let host = Host::new();
     fs::write(host.source().join("page"), "1").unwrap();
     let run = host.run();
-    let mut command = Command::new("setpriv");
-    command.arg(format!("--bounding-set=-all{set}")).arg("--no-new-privs").arg(run.get_program());
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", STRICT, "sh"]).arg(host.path().join("state"));
+    command.args(["setpriv", &format!("--bounding-set={set}"), "--no-new-privs"]).arg(run.get_program());
     command.args(run.get_args());
     let mut daemon = Daemon::start(command);
     host.wait_until_equal(&mut daemon);
+    // Written outside of the daemon's namespace.
     fs::write(host.source().join("page"), "22").unwrap();
     host.wait_until_equal(&mut daemon);
+    assert!(Daemon::start(host.ask("status")).wait().status.success());
     assert_eq!(daemon.stop().status.code(), Some(0));
 }
