@@ -23,9 +23,9 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    /// Asks all that can be found.
-    pub(super) fn everybody() -> Self {
-        Self { state_dir: None, source: None }
+    /// Asks all that can be found: those of a state directory, or those of the usual ones.
+    pub(super) fn of(state_dir: Option<PathBuf>) -> Self {
+        Self { state_dir, source: None }
     }
 
     fn directories(&self) -> Vec<PathBuf> {

@@ -18,7 +18,6 @@ pub(super) struct ExplainExclude {
     #[arg(value_name = "PATH")]
     path: PathBuf,
 
-    /// Take these settings [default: those of the running daemon, or else of the configuration file]
     #[command(flatten)]
     given: Given,
 }
@@ -42,7 +41,7 @@ pub(super) fn explain_exclude(flags: &ExplainExclude) -> Exit {
 }
 
 fn by_daemons(flags: &ExplainExclude, path: &str) -> Result<Vec<Explained>, Exit> {
-    let found = Ask::everybody().found()?;
+    let found = Ask::of(flags.given.state_dir()).found()?;
     if found.is_empty() {
         return by_settings(&flags.given, path);
     }

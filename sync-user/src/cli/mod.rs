@@ -65,7 +65,8 @@ enum Command {
     /// Make running daemons read their configuration again
     #[cfg(feature = "source")]
     Reload(reload::Reload),
-    /// Say whether a path is left out, and which rule decides that
+    /// Say whether a path is left out, and which rule decides that: of the running daemon, or of the
+    /// settings that are given here
     #[cfg(feature = "source")]
     ExplainExclude(Box<explain::ExplainExclude>),
     /// Apply what a source sends on standard input to a directory (started by the source, over SSH)

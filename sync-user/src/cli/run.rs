@@ -185,7 +185,8 @@ impl<'a> Daemon<'a> {
                 }
             }
         }
-        if self.syncs.iter().all(|sync| sync.watched.started.get().is_some() || sync.is_finished()) {
+        let runs = |sync: &Running| sync.watched.started.get().is_some() && !sync.is_finished();
+        if self.syncs.iter().all(|sync| runs(sync) || sync.is_finished()) && self.syncs.iter().any(runs) {
             self.service.ready();
         }
     }

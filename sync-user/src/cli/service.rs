@@ -49,7 +49,7 @@ impl Service {
         Self { is_ready: false }
     }
 
-    /// Every source is being watched, or has failed.
+    /// Every source is being watched, or has failed while others are.
     pub(super) fn ready(&mut self) {
         if !self.is_ready {
             self.is_ready = true;

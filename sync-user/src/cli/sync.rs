@@ -125,19 +125,31 @@ impl Prepared {
         let finished = Arc::new(AtomicBool::new(false));
         let work = {
             let (watched, stop, common) = (Arc::clone(&watched), stop.clone(), common.clone());
-            let finished = Arc::clone(&finished);
+            let over = Over { finished: Arc::clone(&finished), changed: Arc::clone(&common.changed) };
             let config = config(&sync, &claims, &common);
             let about = sync.settings.clone();
             let work = move || {
+                let _over = over;
                 let result = replicate(config, &about, &watched, &stop, log, &common);
                 drop(claims);
-                finished.store(true, Ordering::Release);
-                (common.changed)();
                 result
             };
             thread::Builder::new().name("sync".to_owned()).spawn(work)?
         };
         Ok(Running { sync, watched, stop, hidden, work: Some(work), finished, control })
+    }
+}
+
+/// Tells that a sync has ended when it is dropped: in order, or by a panic.
+struct Over {
+    finished: Arc<AtomicBool>,
+    changed: Arc<dyn Fn() + Send + std::marker::Sync>,
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.finished.store(true, Ordering::Release);
+        (self.changed)();
     }
 }
 

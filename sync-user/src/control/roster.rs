@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::watched::Watched;
 
-/// All syncs, in the order of their sections. Clones share it.
+/// All syncs, those that run longest first. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Roster(Arc<Inner>);
 

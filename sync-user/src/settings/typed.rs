@@ -9,6 +9,9 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use super::definitions::{DaemonSettings, SyncSettings};
 use super::key::Key;
 
+/// The key that says where a running daemon is found.
+const STATE_DIR: &str = "state_dir";
+
 /// What a command was given that reads the settings.
 #[derive(Debug, Clone, Args)]
 pub struct Given {
@@ -35,9 +38,15 @@ impl Given {
         self
     }
 
-    /// Whether it is about anything else than the usual file.
+    /// Whether it names settings: a file, or flags other than that of the state directory.
     pub fn is_any(&self) -> bool {
-        self.config.is_some() || !self.typed.0.is_empty()
+        self.config.is_some() || self.typed.0.iter().any(|(name, _)| name != STATE_DIR)
+    }
+
+    /// The state directory, as it was typed.
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        let mut values = self.typed.0.iter().filter(|(name, _)| name == STATE_DIR);
+        values.next().map(|(_, value)| PathBuf::from(value))
     }
 }
 

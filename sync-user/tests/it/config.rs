@@ -287,16 +287,12 @@ fn the_rule_that_decides_is_named_by_daemon_and_by_flags() {
     fs::create_dir(configured.at("source/cache")).unwrap();
     let mut daemon = configured.start();
     daemon.wait_for_log("compared the trees");
-    let explain = |mut command: Command, path: &str| {
-        command.args(["explain-exclude", path]);
+    let by_daemon = |path: &str| {
+        let mut command = Command::new(KSYNCD);
+        command.args(["explain-exclude", path, "--state-dir"]).arg(configured.at("state"));
         let ended = wait(command);
         assert!(ended.status.success(), "{}", configured.said(&ended));
         configured.said(&ended)
-    };
-    let by_daemon = |path: &str| {
-        let mut command = Command::new(KSYNCD);
-        command.env("RUNTIME_DIRECTORY", configured.at("state"));
-        explain(command, path)
     };
     let below = |path: &str| configured.at("source").join(path).display().to_string();
     insta::assert_snapshot!(by_daemon(&below("cache")), @r#"cache is left out by: exclude "/cache/" ([host]/ksyncd.toml line 10)"#);
