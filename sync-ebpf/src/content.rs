@@ -40,8 +40,8 @@ pub(crate) fn file(kind: u8, dentry: u64, inode: impl Inode, root: &Handshake) {
             kind::WRITTEN => closes_told,
             _ => writes_told || closes_told,
         };
-        // Of several names each has to be told by its own writes.
-        if is_told && inode.links() == 1 {
+        // Of several names each has to be told by its own writes, unless all of them are.
+        if is_told && (before.by_inode == 1 || inode.links() == 1) {
             return;
         }
         if kind == kind::WRITTEN {
@@ -51,15 +51,18 @@ pub(crate) fn file(kind: u8, dentry: u64, inode: impl Inode, root: &Handshake) {
             unsafe { (*told).epochs.writes = 0 };
         }
     }
-    if entry(kind, dentry, root) {
-        match kind {
-            kind::WRITING => known.writes = now.writes,
-            kind::WRITTEN => known.closes = now.closes,
-            // Told on its own, it says nothing of content.
-            _ => return,
-        }
-        unsafe { *told = told_of(dentry, inode, known) };
+    let by_inode = match entry(kind, dentry, inode, root) {
+        Entry::Told => 0,
+        Entry::ToldByInode => 1,
+        Entry::NotTold => return,
+    };
+    match kind {
+        kind::WRITING => known.writes = now.writes,
+        kind::WRITTEN => known.closes = now.closes,
+        // Told on its own, it says nothing of content.
+        _ => return,
     }
+    unsafe { *told = Told { by_inode, ..told_of(dentry, inode, known) } };
 }
 
 /// Remembers that a new file was told of, which covers its writes in the epoch that was current
@@ -76,7 +79,8 @@ pub(crate) fn told_of_creation(dentry: u64, inode: impl Inode, before: Epochs) {
 
 #[inline(always)]
 fn told_of(dentry: u64, inode: impl Inode, epochs: Epochs) -> Told {
-    Told { dentry, inode: inode.number(), generation: u64::from(inode.generation()), epochs }
+    let generation = u64::from(inode.generation());
+    Told { dentry, inode: inode.number(), generation, by_inode: 0, epochs }
 }
 
 /// Whether the file that was told of is still the one behind the dentry.
@@ -105,13 +109,33 @@ fn place_of(dentry: u64) -> u32 {
     (dentry.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - TOLD_MAX.ilog2())) as u32
 }
 
-/// Tells of what `dentry` names; whether user space will look, or need not.
+/// What became of a change to a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    /// User space will look, or need not.
+    Told,
+    /// The same, by all names that the file has below the root.
+    ToldByInode,
+    /// It is not ours, or the ring was full.
+    NotTold,
+}
+
+/// Tells of what `dentry` names.
 #[inline(always)]
-fn entry(kind: u8, dentry: u64, root: &Handshake) -> bool {
-    let Some(scratch) = record::begin() else { return false };
-    match walk::place(scratch, dentry, root) {
+fn entry(kind: u8, dentry: u64, inode: impl Inode, root: &Handshake) -> Entry {
+    let Some(scratch) = record::begin() else { return Entry::NotTold };
+    let is_told = match walk::place(scratch, dentry, root) {
         Place::Inside => tell(scratch, kind, root),
         Place::Unhashed => tell_by_another_name(scratch, kind, dentry, root),
+        Place::Outside if inode.links() > 1 => {
+            let kind = match kind {
+                kind::WRITING => kind::WRITING_OUTSIDE,
+                kind::WRITTEN => kind::WRITTEN_OUTSIDE,
+                _ => kind::ATTRIBUTES_OUTSIDE,
+            };
+            let is_told = record::tell_inode(scratch, root, kind, inode.number());
+            return if is_told { Entry::ToldByInode } else { Entry::NotTold };
+        }
         Place::Outside => false,
         Place::Alone if kernel::dentry_superblock(dentry) == root.superblock => {
             record::tell_without_path(scratch, root, kind::NAMELESS)
@@ -119,7 +143,8 @@ fn entry(kind: u8, dentry: u64, root: &Handshake) -> bool {
         // The top of another file system.
         Place::Alone => false,
         Place::TooDeep => record::tell_unplaced(scratch, root),
-    }
+    };
+    if is_told { Entry::Told } else { Entry::NotTold }
 }
 
 /// A file that was made without a name keeps a dentry that nobody finds, whatever name it is

@@ -12,7 +12,7 @@ use aya_ebpf::programs::{FEntryContext, ProbeContext};
 use sync_ebpf::{Handshake, kind};
 
 use crate::arguments::{Event, file_of, mask};
-use crate::kernel::{self, Inode, Typed, Untyped, offset};
+use crate::kernel::{self, Inode, Typed, Untyped};
 use crate::root::{learn, root};
 use crate::{content, names};
 
@@ -157,12 +157,22 @@ fn fsnotify_parent(ctx: &impl Arguments) -> u32 {
     0
 }
 
-/// `file_update_time(file)`: the first store through a memory map to each clean page.
+/// `file_update_time(file)`: the first store through a memory map to each clean page. The map of a
+/// file in an overlay is one of the file below it.
 #[inline(always)]
 fn file_update_time(ctx: &impl Arguments) -> u32 {
     if let Some(root) = root() {
-        let dentry: u64 = kernel::read(ctx.argument(0), offset!(file_dentry));
-        if kernel::dentry_superblock(dentry) == root.superblock {
+        let file = ctx.argument(0);
+        let mut dentry = kernel::file_dentry(file);
+        let mut superblock = kernel::dentry_superblock(dentry);
+        if superblock != root.superblock {
+            dentry = kernel::backed_dentry(file);
+            if dentry == 0 {
+                return 0;
+            }
+            superblock = kernel::dentry_superblock(dentry);
+        }
+        if superblock == root.superblock {
             content(mask::MODIFY, dentry, kernel::dentry_inode(dentry), root);
         }
     }

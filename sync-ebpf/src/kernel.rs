@@ -5,7 +5,7 @@
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use core::ptr::{read_volatile, write_volatile};
-use sync_ebpf::DENTRY_WORDS;
+use sync_ebpf::{DENTRY_WORDS, Settings};
 
 use crate::maps::SCRATCH;
 
@@ -34,6 +34,20 @@ pub(crate) fn dentry_inode(dentry: u64) -> Untyped {
 #[inline(always)]
 pub(crate) fn dentry_superblock(dentry: u64) -> u64 {
     read(dentry, offset!(dentry_superblock))
+}
+
+/// The name of a file that is open.
+#[inline(always)]
+pub(crate) fn file_dentry(file: u64) -> u64 {
+    read(file, offset!(file_dentry))
+}
+
+/// The name in an overlay of a file that is open below it. Of any other file this is whatever
+/// lies behind it in memory: its superblock tells, and the flag that the kernel has for it moves
+/// from version to version.
+#[inline(always)]
+pub(crate) fn backed_dentry(file: u64) -> u64 {
+    if offset!(backing_dentry) == Settings::NONE { 0 } else { read(file, offset!(backing_dentry)) }
 }
 
 /// What a walk has to know of a dentry.

@@ -28,6 +28,10 @@ pub struct Settings {
     pub superblock_root: u32,
     /// `f_path.dentry`.
     pub file_dentry: u32,
+    /// `backing_file.user_path.dentry`: the name in an overlay of the file below it that a memory
+    /// map is really of. [`Settings::NONE`] where the root is no overlay, or the kernel keeps that
+    /// name in the file itself.
+    pub backing_dentry: u32,
     pub path_dentry: u32,
     /// `qstr.name`.
     pub name_bytes: u32,
@@ -50,7 +54,7 @@ impl Settings {
     pub const NONE: u32 = u32::MAX;
 }
 
-const _: () = assert!(size_of::<Settings>() == 19 * 4);
+const _: () = assert!(size_of::<Settings>() == 20 * 4);
 
 /// How many processes can be told apart from all others.
 pub const IGNORED_MAX: usize = 8;
@@ -92,6 +96,12 @@ pub mod kind {
     pub const UNPLACED: u8 = 7;
     /// A file changed whose name the kernel does not know: it was opened by handle.
     pub const NAMELESS: u8 = 8;
+    /// A file with several names changed by one outside of the root, as [`WRITING`], [`WRITTEN`]
+    /// or [`ATTRIBUTES`]: its inode number stands in place of the path. One of the others may be
+    /// inside.
+    pub const WRITING_OUTSIDE: u8 = 9;
+    pub const WRITTEN_OUTSIDE: u8 = 10;
+    pub const ATTRIBUTES_OUTSIDE: u8 = 11;
 }
 
 /// Facts about a record.

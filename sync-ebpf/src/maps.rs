@@ -22,6 +22,7 @@ pub(crate) static SETTINGS: Settings = Settings {
     inode_dentries: 0,
     superblock_root: 0,
     file_dentry: 0,
+    backing_dentry: 0,
     path_dentry: 0,
     name_bytes: 0,
     rename_moved: 0,
@@ -80,6 +81,8 @@ pub(crate) struct Told {
     pub(crate) dentry: u64,
     pub(crate) inode: u64,
     pub(crate) generation: u64,
+    /// 1 where it was told by its inode, which stands for all its names.
+    pub(crate) by_inode: u64,
     pub(crate) epochs: Epochs,
 }
 

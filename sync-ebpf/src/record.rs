@@ -58,6 +58,17 @@ pub(crate) fn tell(scratch: *mut Scratch, root: &Handshake, kind: u8, flags: u8,
     emit(scratch)
 }
 
+/// Tells of the inode with this number, in place of a path.
+#[inline(always)]
+pub(crate) fn tell_inode(scratch: *mut Scratch, root: &Handshake, kind: u8, number: u64) -> bool {
+    // SAFETY: the scratch is this processor's own, and has room for more names than a word.
+    unsafe {
+        write_volatile((&raw mut (*scratch).names).cast::<u64>(), number);
+        write_volatile(&raw mut (*scratch).used, size_of::<u64>() as u32);
+    }
+    tell(scratch, root, kind, 0, size_of::<u64>() as u16)
+}
+
 /// Tells that something happened, without the path.
 #[inline(always)]
 pub(crate) fn tell_without_path(scratch: *mut Scratch, root: &Handshake, kind: u8) -> bool {

@@ -17,6 +17,8 @@ pub mod shutdown;
 pub mod wire;
 
 #[cfg(feature = "source")]
+pub mod aliases;
+#[cfg(feature = "source")]
 pub mod barrier;
 #[cfg(feature = "source")]
 pub mod metrics;

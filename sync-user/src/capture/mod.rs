@@ -14,9 +14,8 @@ pub use choose::open;
 pub use requirements::{Requirement, Requirements, State as RequirementState, requirements};
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
+use crate::aliases::Aliases;
 use crate::barrier::Barrier;
 use crate::model::{Captured, TreePath};
 use crate::shutdown::Stop;
@@ -46,22 +45,22 @@ pub struct Config {
     /// A hook to leave out, which only a test does.
     without: Option<&'static str>,
     barrier: Option<Barrier>,
-    /// `None` when any file may have several names.
-    sharing: Option<Arc<AtomicBool>>,
+    /// `None` when any file outside of the root may have names below it.
+    aliases: Option<Aliases>,
 }
 
 impl Config {
     pub fn new(root: PathBuf, backend: Backend) -> Self {
         let (ignored, excluded) = (Vec::new(), Vec::new());
-        let (without, barrier, sharing) = (None, None, None);
-        Self { root, backend, ring_bytes: RING_BYTES, ignored, excluded, without, barrier, sharing }
+        let (without, barrier, aliases) = (None, None, None);
+        Self { root, backend, ring_bytes: RING_BYTES, ignored, excluded, without, barrier, aliases }
     }
 
-    /// Spares rescans for files outside of the root that have several names, as long as `sharing`
-    /// does not say that a file below it has.
+    /// Asks `aliases` which names below the root a file has that was changed by one outside of it.
+    /// Without them each such change is a gap.
     #[must_use]
-    pub fn with_sharing(mut self, sharing: Arc<AtomicBool>) -> Self {
-        self.sharing = Some(sharing);
+    pub fn with_aliases(mut self, aliases: Aliases) -> Self {
+        self.aliases = Some(aliases);
         self
     }
 

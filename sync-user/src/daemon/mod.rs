@@ -119,7 +119,7 @@ pub fn run(
     let capture_config = capture::Config::new(tree.root().to_path_buf(), backend)
         .with_ring_bytes(ring_bytes)
         .without_below(left_out)
-        .with_sharing(tree.sharing())
+        .with_aliases(tree.aliases().clone())
         .with_barrier(gauges.barrier.clone());
     let (capture, reason) = capture::open(&capture_config)?;
     started(&Started {

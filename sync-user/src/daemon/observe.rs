@@ -50,6 +50,11 @@ pub(super) fn observe(batch: &Batch, tree: &Tree, ledger: &Ledger, links: &mut L
     observer.observation
 }
 
+/// Whether a change may have been made by another name.
+fn has_several_names(entry: &Entry) -> bool {
+    entry.links > 1 && entry.version.kind != FileKind::Directory
+}
+
 struct Observer<'a> {
     tree: &'a Tree,
     ledger: &'a Ledger,
@@ -72,7 +77,7 @@ impl Observer<'_> {
             return;
         }
         let before = self.links.shared(path);
-        let seen = self.tree.look(path);
+        let seen = self.sight(path);
         let now = if let Seen::Present(entry) = &seen { Some(entry.inode) } else { None };
         match seen {
             Seen::Present(entry) => {
@@ -84,10 +89,9 @@ impl Observer<'_> {
                 if directory && (look.depth == Depth::Below || !self.ledger.is_directory(path)) {
                     self.below(path);
                 }
-                let (inode, several) = (entry.inode, entry.links > 1);
-                let is_directory = entry.version.kind == FileKind::Directory;
+                let (inode, several) = (entry.inode, has_several_names(&entry));
                 self.present(path, entry, look.content);
-                if several && !is_directory {
+                if several {
                     self.other_names(inode, path, look.content);
                 }
             }
@@ -102,6 +106,22 @@ impl Observer<'_> {
         // The change may have been one of the file that had this name before.
         if let Some(before) = before.filter(|before| Some(*before) != now) {
             self.other_names(before, path, look.content);
+        }
+    }
+
+    /// What is at `path`. Of a file with several names it is what is there once capture knows the
+    /// name: whatever changes by another one from then on is told by this one, too.
+    fn sight(&self, path: &TreePath) -> Seen {
+        let seen = self.tree.look(path);
+        match &seen {
+            Seen::Present(entry) if has_several_names(entry) => {
+                self.tree.aliases().note(entry.inode.number, path);
+                self.tree.look(path)
+            }
+            _ => {
+                self.tree.aliases().forget(path);
+                seen
+            }
         }
     }
 
@@ -129,8 +149,12 @@ impl Observer<'_> {
             self.unreadable(&unreadable.place, &unreadable.cause);
         }
         let mut shared = Vec::new();
-        for (path, entry) in scan.entries {
-            if entry.links > 1 && entry.version.kind != FileKind::Directory {
+        for (path, mut entry) in scan.entries {
+            if has_several_names(&entry) {
+                // As it is now, if it still is.
+                if let Seen::Present(now) = self.sight(&path) {
+                    entry = now;
+                }
                 shared.push((entry.inode, path.clone()));
             }
             if !path.is_root() {
@@ -153,9 +177,6 @@ impl Observer<'_> {
             return;
         }
         if entry.version.kind != FileKind::Directory {
-            if entry.links > 1 {
-                self.tree.note_sharing();
-            }
             self.links.note(entry.inode, entry.links, path);
         }
         self.twins(path);
@@ -176,7 +197,7 @@ impl Observer<'_> {
         if self.observation.seen.contains_key(path) {
             return;
         }
-        if let (Seen::Present(entry), None) = (self.tree.look(path), self.topmost_unknown_directory(path)) {
+        if let (Seen::Present(entry), None) = (self.sight(path), self.topmost_unknown_directory(path)) {
             let content = worth_hashing(&entry, self.ledger.held(path), asked)
                 .then(|| self.hash(path, &entry))
                 .flatten();
@@ -216,6 +237,9 @@ impl Observer<'_> {
     }
 
     fn add(&mut self, path: &TreePath, state: State) {
+        if state == State::Absent {
+            self.tree.aliases().forget(path);
+        }
         self.observation.seen.insert(path.clone(), Observed { state, content: None, asked: false });
     }
 }
@@ -223,9 +247,10 @@ impl Observer<'_> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::sync::atomic::Ordering;
+    use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
+    use crate::aliases::Found;
     use crate::ledger::{Held, Known};
     use crate::model::{Preserve, Stamp};
     use crate::tree::{Excludes, Rules};
@@ -256,13 +281,14 @@ mod tests {
         fs::hard_link(root.path().join("f"), root.path().join("g")).unwrap();
         let tree = Tree::open(root.path(), Excludes::new(Rules::default()).unwrap(), Preserve::ALL).unwrap();
         let (ledger, mut links) = (equal(&tree), Links::default());
-        assert!(!tree.sharing().load(Ordering::Acquire));
         observe(&look_at("", Depth::Below), &tree, &ledger, &mut links);
-        assert!(tree.sharing().load(Ordering::Acquire), "capture has to mind names outside from now on");
+        let inode = fs::metadata(root.path().join("f")).unwrap().ino();
+        assert_eq!(tree.aliases().of(inode), Found::Names(vec![path("f"), path("g")]), "for capture");
         // What was written through it is in the other name now, and only there.
         fs::write(root.path().join("g"), "one and more").unwrap();
         fs::remove_file(root.path().join("g")).unwrap();
         let seen = observe(&look_at("g", Depth::Entry), &tree, &ledger, &mut links).seen;
+        assert_eq!(tree.aliases().of(inode), Found::Names(vec![]));
         assert_eq!(seen[&path("g")].state, State::Absent);
         assert!(matches!(&seen[&path("f")].state, State::Present(entry) if entry.version.size == 12));
     }

@@ -9,7 +9,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FlockOperation, Mode as RawMode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode as RawMode, OFlags};
 use rustix::io::Errno;
 
 use super::attributes::open_path;
@@ -164,6 +164,10 @@ impl Stage {
         match linked {
             Ok(()) => Ok(Staged { directory, name, kept: false }),
             Err(Errno::NOENT) => Err(Failure::unexpected("what it is to be a link of is not there")),
+            // The kernel says so by EPERM, which else means that links cannot be had here.
+            Err(Errno::PERM) if is_directory(to) => {
+                Err(Failure::unexpected("what it is to be a link of is a directory"))
+            }
             Err(error @ (Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::NOTSUP)) => {
                 Err(Failure::new(Refusal::Unlinkable, format!("link it: {error}")))
             }
@@ -352,4 +356,9 @@ fn names(directory: &OwnedFd) -> Vec<PathBuf> {
 fn user() -> String {
     let id = nix::unistd::geteuid();
     nix::unistd::User::from_uid(id).ok().flatten().map_or_else(|| id.to_string(), |user| user.name)
+}
+
+fn is_directory(leaf: &Leaf) -> bool {
+    rustix::fs::statat(&leaf.directory, leaf.name(), AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }

@@ -17,8 +17,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -28,6 +26,7 @@ pub use identity::IdentityError;
 pub use rules::{Rule, Rules, Verdict};
 pub use scan::{Scan, Unreadable};
 
+use crate::aliases::Aliases;
 use crate::metadata::{self, XattrPlace};
 use crate::model::{Content, Entry, FileKind, Inode, Preserve, TreePath, Version, Xattr, XattrHash};
 
@@ -42,8 +41,7 @@ pub struct Tree {
     identity: identity::Identity,
     excludes: Excludes,
     preserve: Preserve,
-    /// Whether a file with several names was seen.
-    sharing: Arc<AtomicBool>,
+    aliases: Aliases,
 }
 
 /// Why a root cannot be replicated.
@@ -90,8 +88,9 @@ impl Tree {
         })?;
         let stat =
             rustix::fs::fstat(&descriptor).map_err(|error| failed("examine", &error, "check the disk"))?;
-        let (identity, sharing) = (identity::Identity::of(&stat), Arc::default());
-        Ok(Self { root: absolute, descriptor, identity, excludes, preserve, sharing })
+        let identity = identity::Identity::of(&stat);
+        let aliases = Aliases::default();
+        Ok(Self { root: absolute, descriptor, identity, excludes, preserve, aliases })
     }
 
     /// The root, absolute and without symbolic links.
@@ -99,16 +98,9 @@ impl Tree {
         &self.root
     }
 
-    /// Whether a file with several names was seen below the root. As long as none was, a file
-    /// elsewhere that has several names has none of them here: one that is made later is looked at
-    /// after it was made.
-    pub fn sharing(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.sharing)
-    }
-
-    /// Notes that such a file was seen.
-    pub fn note_sharing(&self) {
-        self.sharing.store(true, Ordering::Release);
+    /// The names of its files that have several, as far as whoever looked at them has noted.
+    pub fn aliases(&self) -> &Aliases {
+        &self.aliases
     }
 
     /// What is read of an entry.

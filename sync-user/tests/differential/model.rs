@@ -78,12 +78,22 @@ impl Model {
             O::Symlink { at } => self.create(at, Kind::Symlink, 0),
             O::MakeDirectory { at } => self.create(at, Kind::Directory, 0o755),
             O::Rename { from, to, how } => self.rename(from, to, *how),
-            O::MoveOut { at, to } => self.rename(at, &format!("{OUTSIDE}{to}"), Renaming::Plain),
-            O::MoveIn { from, at } => self.rename(&format!("{OUTSIDE}{from}"), at, Renaming::Plain),
+            O::MoveOut { at, to } => self.rename(at, &outside(to), Renaming::Plain),
+            O::MoveIn { from, at } => self.rename(&outside(from), at, Renaming::Plain),
             O::Link { from, to } => {
                 let node = self.names[from];
                 self.names.insert(to.clone(), node);
             }
+            O::LinkOut { at, to } => {
+                let node = self.names[at];
+                self.names.insert(outside(to), node);
+            }
+            O::LinkIn { from, at } => {
+                let node = self.names[&outside(from)];
+                self.names.insert(at.clone(), node);
+            }
+            O::AppendOutside { to } => self.content(&outside(to)).extend(text(stamp, 19)),
+            O::ModeOutside { to, mode } => self.node(&outside(to)).mode = u32::from(*mode),
             O::Mode { at, mode } => self.node(at).mode = u32::from(*mode),
             O::Owner { at, group } => self.node(at).group = u32::from(*group),
             O::Acl { at, group } => self.node(at).mode = 0o606 | u32::from(*group) << 3,
@@ -143,6 +153,11 @@ impl Model {
         let taken = self.names.extract_if(.., |name, _| name == top || name.starts_with(&below));
         taken.map(|(name, node)| (name[top.len()..].to_owned(), node)).collect()
     }
+}
+
+/// How a name outside of the root stands in the model.
+fn outside(name: &str) -> String {
+    format!("{OUTSIDE}{name}")
 }
 
 fn overwrite(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {

@@ -137,6 +137,25 @@ pub(crate) enum Operation {
         from: String,
         at: String,
     },
+    /// Gives a file a name outside of the root.
+    LinkOut {
+        at: String,
+        to: String,
+    },
+    /// Gives a file that is outside of the root a name below it.
+    LinkIn {
+        from: String,
+        at: String,
+    },
+    /// Appends by a name outside of the root, which may be one of several.
+    AppendOutside {
+        to: String,
+    },
+    /// The same with another way to change it.
+    ModeOutside {
+        to: String,
+        mode: u16,
+    },
     /// Opens a file, and keeps it open.
     Hold {
         slot: u8,
@@ -295,6 +314,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => name().prop_map(|at| O::RemoveTree { at }),
         2 => (name(), outside()).prop_map(|(at, to)| O::MoveOut { at, to }),
         3 => (outside(), name()).prop_map(|(from, at)| O::MoveIn { from, at }),
+        3 => (name(), outside()).prop_map(|(at, to)| O::LinkOut { at, to }),
+        2 => (outside(), name()).prop_map(|(from, at)| O::LinkIn { from, at }),
     ];
     let attributes = prop_oneof![
         (name(), 0..0o1000_u16).prop_map(|(at, mode)| O::Mode { at, mode }),
@@ -310,5 +331,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (0..SLOTS).prop_map(|slot| O::StoreHeld { slot }),
         1 => (0..SLOTS).prop_map(|slot| O::Release { slot }),
     ];
-    prop_oneof![50 => content, 40 => names, 10 => attributes, 15 => held]
+    let elsewhere = prop_oneof![
+        3 => outside().prop_map(|to| O::AppendOutside { to }),
+        1 => (outside(), 0..0o1000_u16).prop_map(|(to, mode)| O::ModeOutside { to, mode }),
+    ];
+    prop_oneof![6 => elsewhere, 50 => content, 40 => names, 10 => attributes, 15 => held]
 }

@@ -117,6 +117,20 @@ impl Performer {
             O::RemoveTree { at: name } => remove_tree(&at(name)),
             O::MoveOut { at: name, to } => fs::rename(at(name), self.outside.join(to)),
             O::MoveIn { from, at: name } => fs::rename(self.outside.join(from), at(name)),
+            O::LinkOut { at: name, to } => {
+                Ok(sys::linkat(CWD, at(name), CWD, self.outside.join(to), AtFlags::empty())?)
+            }
+            O::LinkIn { from, at: name } => {
+                Ok(sys::linkat(CWD, self.outside.join(from), CWD, at(name), AtFlags::empty())?)
+            }
+            O::AppendOutside { to } => {
+                regular(OpenOptions::new().append(true), &self.outside.join(to))?.write_all(&text(stamp, 19))
+            }
+            // What is no file may be a link that leads nowhere.
+            O::ModeOutside { to, mode } => {
+                let file = regular(OpenOptions::new().write(true), &self.outside.join(to))?;
+                file.set_permissions(fs::Permissions::from_mode(u32::from(*mode)))
+            }
             O::Hold { slot, at: name } => {
                 let file = regular(OpenOptions::new().read(true).write(true), &at(name))?;
                 self.held[usize::from(*slot)] = Some(Held { file, map: None });

@@ -172,6 +172,22 @@ fn links_under_the_root_lead_nowhere() {
 }
 
 #[test]
+fn a_link_to_what_became_a_directory_is_only_refused_this_once() {
+    let place = Place::new();
+    fs::create_dir(place.root().join("dir")).unwrap();
+    let expects = Version {
+        kind: FileKind::File,
+        size: 1,
+        mtime: MTIME,
+        mode: Mode(0o644),
+        owner: Owner::NOBODY,
+        xattrs: XattrHash::NONE,
+    };
+    let link = Step::Link { path: b"link".into(), to: b"dir".into(), expects };
+    assert_eq!(refusals(&place.root(), vec![link]), [Some(Refusal::Unexpected)]);
+}
+
+#[test]
 fn a_directory_that_is_swapped_for_a_link_leads_nowhere_either() {
     let place = Place::new();
     let (root, outside) = (place.root(), place.outside());

@@ -7,14 +7,12 @@ use std::fs;
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum as _;
 
-use super::image::{self, FILE_SYSTEMS};
+use super::image;
 use super::kernel::{self, Series};
 use super::machine::{self, Clock};
+use super::place::Place;
 use super::{DIFFERENTIAL, SEEDS, differential};
 use crate::{build, packages, workspace};
-
-/// The file systems, in the order of the table. The last two need no disk.
-const PLACES: [&str; 5] = ["ext4", "xfs", "btrfs", "tmpfs", "overlay"];
 
 const CAPTURES: [&str; 2] = ["ebpf", "fanotify"];
 
@@ -37,7 +35,7 @@ pub(crate) fn matrix() -> Result<()> {
         let kernel = kernel::fetch(*series)?;
         let version = &kernel.version;
         eprintln!("xtask: Linux {version}");
-        let image = image::make(&kernel, &script(), &programs, &FILE_SYSTEMS)?;
+        let image = image::make(&kernel, &script(), &programs, Place::disks(true))?;
         let mut read = |line: &str| {
             if let Some((place, capture, words)) = outcome(line) {
                 println!(
@@ -55,7 +53,7 @@ pub(crate) fn matrix() -> Result<()> {
     fs::create_dir_all(workspace().join("docs")).context("make docs")?;
     fs::write(&document, render(&versions, &outcomes))
         .with_context(|| format!("write {}", document.display()))?;
-    let expected = Series::value_variants().len() * PLACES.len() * CAPTURES.len();
+    let expected = Series::value_variants().len() * Place::ALL.len() * CAPTURES.len();
     if outcomes.len() != expected {
         bail!("{} of {expected} attempts were made", outcomes.len());
     }
@@ -72,17 +70,9 @@ pub(crate) fn matrix() -> Result<()> {
 
 /// What the machine runs: mounts each file system and tries each capture there.
 fn script() -> String {
-    let mut script = String::from(
-        "mkdir -p /place && cd /\nfor module in $(ls /more | sort -n); do insmod /more/$module 2>/dev/null; done\n",
-    );
-    for place in PLACES {
-        let mount = match FILE_SYSTEMS.iter().position(|(name, _)| *name == place) {
-            // The first disk is mounted at /data.
-            Some(0) => "mount --bind /data /place".to_owned(),
-            Some(number) => format!("mount -t {place} /dev/vd{} /place", char::from(b'a' + number as u8)),
-            None if place == "overlay" => "mkdir -p /data/upper /data/work /data/lower && mount -t overlay -o lowerdir=/data/lower,upperdir=/data/upper,workdir=/data/work,index=on,nfs_export=on overlay /place".to_owned(),
-            None => "mount -t tmpfs place /place".to_owned(),
-        };
+    let mut script = format!("cd / && {}\n", Place::load());
+    for place in Place::ALL {
+        let (mount, place) = (place.mount(), place.name());
         let _written = writeln!(script, "if {mount}; then");
         for capture in CAPTURES {
             let test = differential(capture, &format!("--directory /place --seeds {SEEDS}"));
@@ -124,7 +114,7 @@ fn render(versions: &[String], outcomes: &Outcomes) -> String {
     );
     let mut notes: Vec<&String> = Vec::new();
     for version in versions {
-        for place in PLACES {
+        for place in Place::ALL.map(Place::name) {
             let _written = write!(text, "| {version} | {place} ");
             for capture in CAPTURES {
                 let cell = match outcomes.get(&(version.clone(), place.to_owned(), capture.to_owned())) {

@@ -7,6 +7,7 @@ mod image;
 mod kernel;
 mod machine;
 mod matrix;
+mod place;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::{build, packages};
 use kernel::Series;
 use machine::Clock;
 pub(crate) use matrix::matrix;
+use place::Place;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -27,6 +29,9 @@ pub(crate) struct Arguments {
     /// More for the kernel's command line, such as `preempt=full`
     #[arg(long, value_name = "WORDS", default_value = "")]
     append: String,
+    /// What is mounted at /place besides
+    #[arg(long, value_enum)]
+    place: Option<Place>,
     /// The command and its arguments; /data is a disk with ext4, PATH holds ksyncd, busybox and,
     /// when it is named, the test `differential`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
@@ -41,7 +46,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.command.iter().any(|word| word.contains(DIFFERENTIAL)) {
         programs.push((build::differential()?, DIFFERENTIAL));
     }
-    boot(arguments.kernel, &arguments.append, &quote(&arguments.command), &programs)
+    let mut command = quote(&arguments.command);
+    if let Some(place) = arguments.place {
+        command = format!("{} && {} && {command}", Place::load(), place.mount());
+    }
+    boot(arguments.kernel, &arguments.append, &command, &programs, arguments.place.is_some())
 }
 
 /// The name that the differential test has in a machine.
@@ -73,7 +82,7 @@ pub(crate) fn test() -> Result<()> {
             commands.push(differential("ebpf", "--mutate"));
             commands.push(differential("ebpf", "--storm 200000"));
         }
-        boot(series, append, &commands.join(" && "), &programs).context(name)?;
+        boot(series, append, &commands.join(" && "), &programs, false).context(name)?;
     }
     Ok(())
 }
@@ -90,9 +99,16 @@ fn install() -> Result<()> {
     [packages::BUILD, packages::RUN, packages::VM].into_iter().try_for_each(packages::install)
 }
 
-fn boot(series: Series, append: &str, command: &str, programs: &[(PathBuf, &str)]) -> Result<()> {
+/// Boots once; with `disks` for every place, or for `/data` alone.
+fn boot(
+    series: Series,
+    append: &str,
+    command: &str,
+    programs: &[(PathBuf, &str)],
+    disks: bool,
+) -> Result<()> {
     let kernel = kernel::fetch(series)?;
-    let image = image::make(&kernel, command, programs, &image::FILE_SYSTEMS[..1])?;
+    let image = image::make(&kernel, command, programs, Place::disks(disks))?;
     // Nobody reads it when standard output is closed.
     let show = |line: &str| drop(writeln!(std::io::stdout().lock(), "{line}"));
     machine::run(&kernel, &image, Clock::Real, append, &mut { show })
@@ -104,7 +120,7 @@ pub(crate) fn count(name: &str, program: PathBuf, command: &str) -> Result<Strin
     install()?;
     build::build()?;
     let kernel = kernel::fetch(Series::Trixie)?;
-    let image = image::make(&kernel, command, &[(program, name)], &image::FILE_SYSTEMS[..1])?;
+    let image = image::make(&kernel, command, &[(program, name)], Place::disks(false))?;
     let mut printed = String::new();
     let mut show = |line: &str| {
         eprintln!("{line}");

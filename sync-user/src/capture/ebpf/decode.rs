@@ -2,7 +2,7 @@
 
 use sync_ebpf::{HEAD_BYTES, flag, kind};
 
-use crate::model::{Captured, Change, Gap, Kind, Origin, Reason, Stamp, TreePath};
+use crate::model::{Change, Kind, Origin, Reason, Stamp, TreePath};
 
 /// A record is not one that our programs write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,11 +11,39 @@ pub(super) struct Damaged;
 /// What a record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
-    pub(super) captured: Captured,
+    pub(super) told: Told,
     /// The processor that told.
     pub(super) processor: u32,
     /// Whether it is about a name that became another, on one side of the root's border at least.
     pub(super) is_rename: bool,
+}
+
+/// What the programs told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Told {
+    Change(Change),
+    /// The same of all names below the root that this inode has: it was changed by one outside.
+    Elsewhere(Elsewhere),
+    /// A change at a place that nobody knows.
+    Unplaced(Reason),
+}
+
+/// A change to a file with several names, without those.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Elsewhere {
+    pub(super) inode: u64,
+    pub(super) kind: Kind,
+    pub(super) origin: Origin,
+    pub(super) seen: Stamp,
+    pub(super) read: Stamp,
+}
+
+impl Elsewhere {
+    /// The change of one of the names.
+    pub(super) fn at(&self, path: TreePath) -> Change {
+        let Self { inode: _, kind, origin, seen, read } = self.clone();
+        Change { kind, path, origin, seen, read }
+    }
 }
 
 pub(super) fn decode(record: &[u8], read: Stamp) -> Result<Record, Damaged> {
@@ -29,13 +57,15 @@ pub(super) fn decode(record: &[u8], read: Stamp) -> Result<Record, Damaged> {
     let old = names.get(..first).ok_or(Damaged)?;
     let new = names.get(first..first + second).ok_or(Damaged)?;
     let has = |bit: u8| flags & bit != 0;
-    let change = |kind, path| {
-        let origin = Origin { tgid, comm, ignored: has(flag::IGNORED) };
-        // A stamp from the future would be a clock that runs backwards.
-        Captured::Change(Change { kind, path, origin, seen: seen.min(read), read })
+    let origin = Origin { tgid, comm, ignored: has(flag::IGNORED) };
+    // A stamp from the future would be a clock that runs backwards.
+    let seen = seen.min(read);
+    let change = |kind, path| Told::Change(Change { kind, path, origin, seen, read });
+    let elsewhere = |kind| {
+        let inode = u64::from_ne_bytes(old.try_into().map_err(|_length| Damaged)?);
+        Ok(Told::Elsewhere(Elsewhere { inode, kind, origin, seen, read }))
     };
-    let gap = |reason| Captured::Gap(Gap { place: TreePath::root(), reason, lost: 0, seen: read });
-    let captured = match happened {
+    let told = match happened {
         kind::CREATED if has(flag::UNFINISHED) => change(Kind::Created, path(old)?),
         kind::CREATED => change(Kind::Named, path(old)?),
         kind::WRITING => change(Kind::Writing, path(old)?),
@@ -47,11 +77,14 @@ pub(super) fn decode(record: &[u8], read: Stamp) -> Result<Record, Damaged> {
         kind::RENAMED => {
             change(Kind::Moved { from: path(old)?, directory: has(flag::DIRECTORY) }, path(new)?)
         }
-        kind::UNPLACED => gap(Reason::PathTooDeep),
-        kind::NAMELESS => gap(Reason::Unresolved),
+        kind::UNPLACED => Told::Unplaced(Reason::PathTooDeep),
+        kind::NAMELESS => Told::Unplaced(Reason::Unresolved),
+        kind::WRITING_OUTSIDE => elsewhere(Kind::Writing)?,
+        kind::WRITTEN_OUTSIDE => elsewhere(Kind::Written)?,
+        kind::ATTRIBUTES_OUTSIDE => elsewhere(Kind::Attributes)?,
         _ => return Err(Damaged),
     };
-    Ok(Record { captured, processor, is_rename: happened == kind::RENAMED })
+    Ok(Record { told, processor, is_rename: happened == kind::RENAMED })
 }
 
 /// Names with NULs, from the leaf up, as a path.
@@ -84,7 +117,7 @@ mod tests {
 
     fn decoded(record: &[u8]) -> Change {
         match decode(record, Stamp(9)) {
-            Ok(Record { captured: Captured::Change(change), .. }) => change,
+            Ok(Record { told: Told::Change(change), .. }) => change,
             other => panic!("{other:?}"),
         }
     }
@@ -114,6 +147,17 @@ mod tests {
     fn only_a_new_regular_file_with_one_name_may_still_be_written() {
         assert_eq!(decoded(&record(kind::CREATED, flag::UNFINISHED, b"f\0", b"")).kind, Kind::Created);
         assert_eq!(decoded(&record(kind::CREATED, 0, b"f\0", b"")).kind, Kind::Named);
+    }
+
+    #[test]
+    fn a_change_from_outside_is_told_by_the_inode() {
+        let told = |names: &[u8]| decode(&record(kind::WRITTEN_OUTSIDE, 0, names, b""), Stamp(9));
+        let Ok(Record { told: Told::Elsewhere(elsewhere), .. }) = told(&5_u64.to_ne_bytes()) else {
+            panic!("not understood");
+        };
+        let change = elsewhere.at(TreePath::new(b"f").unwrap());
+        assert_eq!((elsewhere.inode, change.kind, change.seen), (5, Kind::Written, Stamp(7)));
+        assert_eq!(told(b"abc"), Err(Damaged));
     }
 
     proptest! {

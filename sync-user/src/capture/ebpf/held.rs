@@ -1,52 +1,74 @@
 //! Keeps writes to open files back until their epoch ends, so that each is told once.
 
 use std::collections::BTreeMap;
+use std::mem::take;
 
-use crate::model::{Captured, Change, Kind, TreePath};
+use super::decode::Elsewhere;
+use crate::model::{Change, Kind, TreePath};
 
 /// Files that were written in this epoch and not closed since.
 #[derive(Debug, Default)]
-pub(super) struct Held(BTreeMap<TreePath, Write>);
+pub(super) struct Held {
+    paths: BTreeMap<TreePath, Write<Change>>,
+    /// Files that were written by a name outside of the root: where they are is asked at the end
+    /// of the epoch, since a name below the root may be new to us.
+    inodes: BTreeMap<u64, Write<Elsewhere>>,
+}
 
 #[derive(Debug)]
-struct Write {
-    change: Change,
+struct Write<T> {
+    change: T,
     /// The processor that told; `None` for several.
     processor: Option<u32>,
 }
 
+impl<T> Write<T> {
+    fn told_by(&mut self, processor: u32) {
+        if self.processor != Some(processor) {
+            self.processor = None;
+        }
+    }
+}
+
 impl Held {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.paths.len() + self.inodes.len()
     }
 
     /// Keeps back that `change.path` is being written, of which the oldest stays.
     pub(super) fn hold(&mut self, change: &Change, processor: u32) {
-        let held = self.0.entry(change.path.clone()).or_insert_with(|| Write {
+        let held = self.paths.entry(change.path.clone()).or_insert_with(|| Write {
             change: Change { kind: Kind::Writing, ..change.clone() },
             processor: Some(processor),
         });
-        if held.processor != Some(processor) {
-            held.processor = None;
-        }
+        held.told_by(processor);
+    }
+
+    /// Keeps back that a file is being written by a name outside.
+    pub(super) fn hold_elsewhere(&mut self, change: Elsewhere, processor: u32) {
+        let write = Write { processor: Some(processor), change };
+        self.inodes.entry(write.change.inode).or_insert(write).told_by(processor);
     }
 
     /// A file was closed, which `processor` has told of. It tells of later writes anew; another
     /// that has told of a write may keep quiet until the epoch ends, and then the file has to be
     /// looked at again.
     pub(super) fn closed(&mut self, path: &TreePath, processor: u32) {
-        if self.0.get(path).is_some_and(|held| held.processor == Some(processor)) {
-            self.0.remove(path);
+        if self.paths.get(path).is_some_and(|held| held.processor == Some(processor)) {
+            self.paths.remove(path);
         }
     }
 
     /// Hands everything over, which may only be looked at once the epoch has ended.
-    pub(super) fn release(&mut self) -> impl Iterator<Item = Captured> {
-        std::mem::take(&mut self.0).into_values().map(|write| Captured::Change(write.change))
+    pub(super) fn release(
+        &mut self,
+    ) -> (impl Iterator<Item = Change> + use<>, impl Iterator<Item = Elsewhere> + use<>) {
+        let (paths, inodes) = (take(&mut self.paths), take(&mut self.inodes));
+        (paths.into_values().map(|write| write.change), inodes.into_values().map(|write| write.change))
     }
 }
 
@@ -70,8 +92,8 @@ mod tests {
         assert_eq!(held.len(), 2, "processor 0 may still keep quiet about a");
         held.closed(&a.path, 0);
         held.closed(&b.path, 0);
-        let left: Vec<Captured> = held.release().collect();
-        assert_eq!(left, [Captured::Change(Change { kind: Kind::Writing, ..b })]);
+        let left: Vec<Change> = held.release().0.collect();
+        assert_eq!(left, [Change { kind: Kind::Writing, ..b }]);
         assert!(held.is_empty());
     }
 }

@@ -26,11 +26,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::mounts::Mounts;
 use super::unplaced::Unplaced;
 use super::{Config, Error, Source};
+use crate::aliases::{Aliases, Found};
 use crate::barrier::Barrier;
 use crate::clock;
-use crate::model::{Captured, Change, Gap, Kind, Reason, Stamp, TreePath};
+use crate::model::{Captured, Gap, Kind, Reason, Stamp, TreePath};
 use crate::shutdown::Stop;
-use decode::Record;
+use decode::{Elsewhere, Record, Told};
 use held::Held;
 use load::Loaded;
 use pace::{LINGER, Pace};
@@ -62,6 +63,7 @@ pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
         held: Held::default(),
         epoch: clock::now(),
         unplaced: Unplaced::default(),
+        aliases: config.aliases.clone(),
         barrier: config.barrier.clone(),
         records_max: config.ring_bytes.next_power_of_two() as usize / sync_ebpf::HEAD_BYTES,
     }))
@@ -99,6 +101,7 @@ struct Capture {
     /// When the first of them was kept back.
     epoch: Stamp,
     unplaced: Unplaced,
+    aliases: Option<Aliases>,
     barrier: Option<Barrier>,
     /// How many records the ring has room for, at most.
     records_max: usize,
@@ -215,25 +218,37 @@ impl Capture {
     }
 
     fn deliver(&mut self, record: Record, deliver: &mut dyn FnMut(Captured)) {
-        let Record { captured, processor, is_rename: _ } = record;
-        match &captured {
-            Captured::Gap(gap) => return self.unplaced.add(gap.reason),
-            Captured::Change(change) => match &change.kind {
-                Kind::Writing => return self.hold(change, processor),
-                // Its first writes are not told.
-                Kind::Created => self.hold(change, processor),
-                Kind::Written => self.held.closed(&change.path, processor),
-                _ => {}
-            },
-        }
-        deliver(captured);
-    }
-
-    fn hold(&mut self, change: &Change, processor: u32) {
+        let Record { told, processor, is_rename: _ } = record;
         if self.held.is_empty() {
             self.epoch = clock::now();
         }
-        self.held.hold(change, processor);
+        match told {
+            Told::Unplaced(reason) => self.unplaced.add(reason),
+            Told::Elsewhere(change) if change.kind == Kind::Writing => {
+                self.held.hold_elsewhere(change, processor);
+            }
+            Told::Elsewhere(change) => self.deliver_elsewhere(&change, deliver),
+            Told::Change(change) => {
+                match &change.kind {
+                    Kind::Writing => return self.held.hold(&change, processor),
+                    // Its first writes are not told.
+                    Kind::Created => self.held.hold(&change, processor),
+                    Kind::Written => self.held.closed(&change.path, processor),
+                    _ => {}
+                }
+                deliver(Captured::Change(change));
+            }
+        }
+    }
+
+    /// Tells of a file by all names that it has below the root.
+    fn deliver_elsewhere(&mut self, change: &Elsewhere, deliver: &mut dyn FnMut(Captured)) {
+        match self.aliases.as_ref().map_or(Found::Anywhere, |aliases| aliases.of(change.inode)) {
+            Found::Names(names) => {
+                names.into_iter().for_each(|name| deliver(Captured::Change(change.at(name))));
+            }
+            Found::Anywhere => self.unplaced.add(Reason::Unresolved),
+        }
     }
 
     /// Ends the epoch of writes when its time has come, or many wait, or `now`.
@@ -243,7 +258,9 @@ impl Capture {
         // Asked to, also when nothing is held: of what is excluded nothing is told at all.
         if now || is_due {
             self.loaded.epochs.end_writes();
-            self.held.release().for_each(deliver);
+            let (paths, inodes) = self.held.release();
+            paths.for_each(|change| deliver(Captured::Change(change)));
+            inodes.for_each(|change| self.deliver_elsewhere(&change, deliver));
         }
     }
 

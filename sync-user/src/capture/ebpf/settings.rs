@@ -10,8 +10,8 @@ use super::hooks::{HOOKS, Hook};
 #[error("the kernel has no `{0}`")]
 pub(super) struct Missing(String);
 
-/// Reads the settings from the kernel's type information.
-pub(super) fn settings(btf: &Btf) -> Result<Settings, Missing> {
+/// Reads the settings from the kernel's type information, for a root that is an overlay or not.
+pub(super) fn settings(btf: &Btf, is_overlay: bool) -> Result<Settings, Missing> {
     for Hook { function, arguments } in HOOKS {
         if btf.arguments(function) != Some(arguments) {
             return Err(Missing(format!("{function}() with {arguments} arguments")));
@@ -38,6 +38,12 @@ pub(super) fn settings(btf: &Btf) -> Result<Settings, Missing> {
         inode_dentries: field("inode", "i_dentry.first")?,
         superblock_root: field("super_block", "s_root")?,
         file_dentry: field("file", "f_path.dentry")?,
+        backing_dentry: if is_overlay {
+            // Since Linux 6.8; before, such a file has the overlay's name itself.
+            field("backing_file", "user_path.dentry").unwrap_or(Settings::NONE)
+        } else {
+            Settings::NONE
+        },
         path_dentry: field("path", "dentry")?,
         name_bytes: field("qstr", "name")?,
         // Renames pass a struct of their own in Linux 7; before, the dentry.
@@ -72,7 +78,7 @@ mod tests {
             println!("skipped: this kernel has no type information");
             return;
         };
-        let settings = settings(&Btf::parse(bytes).unwrap()).unwrap();
+        let settings = settings(&Btf::parse(bytes).unwrap(), true).unwrap();
         assert_ne!(settings.dentry_words, settings.dentry_inode);
     }
 }

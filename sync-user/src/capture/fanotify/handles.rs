@@ -5,8 +5,6 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 
@@ -22,9 +20,9 @@ const HANDLE_BYTES_MAX: usize = 128;
 pub(super) enum Place {
     Inside(TreePath),
     /// Not below the root, as far as the kernel knows its names at the moment. A file that has
-    /// several may have another one inside.
+    /// several may have another one inside: this is its inode then.
     Outside {
-        several_names: bool,
+        of_several: Option<u64>,
     },
     /// The inode is no more.
     Gone,
@@ -42,8 +40,6 @@ pub(super) struct Handles {
     root: OwnedHandle,
     /// Directories that were resolved since the last [`forget`](Self::forget).
     places: HashMap<OwnedHandle, Place>,
-    /// Whether a file below the root has several names; `None` when that is not known.
-    sharing: Option<Arc<AtomicBool>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -61,24 +57,19 @@ struct RawHandle {
 }
 
 impl Handles {
-    pub(super) fn open(root: &Path, sharing: Option<Arc<AtomicBool>>) -> Result<Self, Error> {
+    pub(super) fn open(root: &Path) -> Result<Self, Error> {
         let remedy = "run as root, or give ksyncd CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH";
         let mount =
             clone_mount(root).map_err(|error| Error::new("look into the root by handle", &error, remedy))?;
         let handle = handle_at(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH).map_err(|error| {
             Error::new("get the root's handle", &error, "replicate from another file system")
         })?;
-        let handles = Self { mount, root: handle.clone(), places: HashMap::new(), sharing };
+        let handles = Self { mount, root: handle.clone(), places: HashMap::new() };
         // Opening by handle takes another capability than marking: better told now.
         handles
             .open_handle(handle.kind, &handle.bytes, libc::O_PATH | libc::O_DIRECTORY)
             .map_err(|error| Error::new("open a file by its handle", &error, remedy))?;
         Ok(handles)
-    }
-
-    /// Whether a file outside of the root may have a name below it.
-    pub(super) fn root_may_share(&self) -> bool {
-        self.sharing.as_ref().is_none_or(|sharing| sharing.load(Ordering::Acquire))
     }
 
     /// Forgets where handles lead: a directory may have been renamed since.
@@ -135,7 +126,7 @@ impl Handles {
             return Ok(Place::Gone);
         }
         let directory = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
-        let outside = Place::Outside { several_names: !directory && stat.st_nlink > 1 };
+        let outside = Place::Outside { of_several: (!directory && stat.st_nlink > 1).then_some(stat.st_ino) };
         let name = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))
             .map_err(|_cause| Unresolved)?;
         match name.as_os_str().as_bytes() {
@@ -212,7 +203,7 @@ mod tests {
         fs::create_dir(&root).unwrap();
         fs::write(root.join("f"), "").unwrap();
         fs::hard_link(root.join("f"), root.join("g")).unwrap();
-        let handles = Handles::open(&root, None).unwrap();
+        let handles = Handles::open(&root).unwrap();
         let name = CString::new(name).unwrap();
         let handle = handle_at(handles.mount.as_raw_fd(), &name, 0).unwrap();
         change(&root);
@@ -238,12 +229,12 @@ mod tests {
             fs::rename(root.join("f"), root.with_file_name("f")).unwrap();
             fs::rename(root.join("g"), root.with_file_name("g")).unwrap();
         });
-        assert_eq!(place, Ok(Place::Outside { several_names: true }));
+        assert!(matches!(place, Ok(Place::Outside { of_several: Some(_) })));
         let place = place_after("g", |root| {
             fs::remove_file(root.join("f")).unwrap();
             fs::rename(root.join("g"), root.with_file_name("g")).unwrap();
         });
-        assert_eq!(place, Ok(Place::Outside { several_names: false }));
+        assert_eq!(place, Ok(Place::Outside { of_several: None }));
         let place = place_after("g", |root| fs::remove_dir_all(root).unwrap());
         assert_eq!(place, Ok(Place::Gone));
     }

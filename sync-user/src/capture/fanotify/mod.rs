@@ -19,6 +19,7 @@ use std::os::fd::AsFd;
 use super::mounts::Mounts;
 use super::unplaced::Unplaced;
 use super::{Backend, Config, Error, Source};
+use crate::aliases::Aliases;
 use crate::barrier::Barrier;
 use crate::clock;
 use crate::model::{Captured, Origin, Reason};
@@ -43,6 +44,7 @@ struct Fanotify {
     handles: Handles,
     mounts: Mounts,
     unplaced: Unplaced,
+    aliases: Option<Aliases>,
     /// Processes whose changes are marked.
     ignored: Vec<u32>,
     barrier: Option<Barrier>,
@@ -51,16 +53,17 @@ struct Fanotify {
 /// Marks the file system of the root; from then on nothing that changes below goes unseen.
 pub fn open(config: &Config) -> Result<Box<dyn Source>, Error> {
     let group = Group::open(config)?;
-    let handles = Handles::open(&config.root, config.sharing.clone())?;
+    let handles = Handles::open(&config.root)?;
     let mounts = Mounts::open(&config.root)?;
     let (unplaced, ignored, barrier) = (Unplaced::default(), config.ignored.clone(), config.barrier.clone());
-    Ok(Box::new(Fanotify { group, handles, mounts, unplaced, ignored, barrier }))
+    let aliases = config.aliases.clone();
+    Ok(Box::new(Fanotify { group, handles, mounts, unplaced, aliases, ignored, barrier }))
 }
 
 /// Whether this process may use fanotify on the file system of `root`: marks it, and lets go.
 pub fn probe(root: &std::path::Path) -> Result<(), Error> {
     Group::open(&Config::new(root.to_owned(), Backend::Fanotify))?;
-    Handles::open(root, None)?;
+    Handles::open(root)?;
     Ok(())
 }
 
@@ -141,7 +144,8 @@ impl Fanotify {
                 events += 1;
                 let tgid = u32::try_from(event.process).unwrap_or(0);
                 let origin = Origin { tgid, ignored: self.ignored.contains(&tgid), ..Origin::default() };
-                if translate::translate(&event, &mut self.handles, origin, read, deliver).is_err() {
+                let (handles, aliases) = (&mut self.handles, self.aliases.as_ref());
+                if translate::translate(&event, handles, aliases, origin, read, deliver).is_err() {
                     self.unplaced.add(Reason::Unresolved);
                 }
             }

@@ -8,12 +8,14 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::handles::{Handles, Place, Unresolved};
 use super::records::{Entry, Event, Handle};
+use crate::aliases::{Aliases, Found};
 use crate::model::{Captured, Change, Gap, Kind, Origin, Reason, Stamp, TreePath};
 
 /// Delivers what `event`, made by `origin`, says; an error means that something changed at an unknown place.
 pub(super) fn translate(
     event: &Event<'_>,
     handles: &mut Handles,
+    aliases: Option<&Aliases>,
     origin: Origin,
     read: Stamp,
     deliver: &mut dyn FnMut(Captured),
@@ -28,7 +30,7 @@ pub(super) fn translate(
         return rename(event, handles, &mut change);
     }
     match event.entry {
-        Some(entry) => named(event, entry, handles, &mut change),
+        Some(entry) => named(event, entry, handles, aliases, &mut change),
         None => nameless(event, handles, &mut change),
     }
 }
@@ -55,6 +57,7 @@ fn named(
     event: &Event<'_>,
     entry: Entry<'_>,
     handles: &mut Handles,
+    aliases: Option<&Aliases>,
     change: &mut impl FnMut(Kind, TreePath),
 ) -> Result<(), Unresolved> {
     let has = |bits: u64| event.mask & bits != 0;
@@ -64,8 +67,9 @@ fn named(
     let path = path_of(entry, handles)?;
     let Some(path) = path else {
         return match file.map(|inode| elsewhere(inode, handles, change)).transpose()? {
-            // One of its names may be inside, and that is not known.
-            Some(Place::Outside { several_names: true }) if handles.root_may_share() => Err(Unresolved),
+            Some(Place::Outside { of_several: Some(inode) }) => {
+                by_other_names(inode, content_of(event.mask), aliases, change)
+            }
             _ => Ok(()),
         };
     };
@@ -78,10 +82,8 @@ fn named(
     if has(libc::FAN_CREATE) && !has(libc::FAN_CLOSE_WRITE) {
         change(created(&path, handles), path.clone());
     }
-    if has(libc::FAN_CLOSE_WRITE) {
-        change(Kind::Written, path.clone());
-    } else if has(libc::FAN_MODIFY) {
-        change(Kind::Writing, path.clone());
+    if has(libc::FAN_CLOSE_WRITE | libc::FAN_MODIFY) {
+        change(content_of(event.mask), path.clone());
     }
     if has(libc::FAN_ATTRIB) {
         change(Kind::Attributes, path.clone());
@@ -96,6 +98,32 @@ fn named(
         }
         _ => Ok(()),
     }
+}
+
+/// What happened to a file besides its names. When several things did, the one that has most
+/// looked at.
+fn content_of(mask: u64) -> Kind {
+    if mask & libc::FAN_CLOSE_WRITE != 0 {
+        Kind::Written
+    } else if mask & libc::FAN_MODIFY != 0 {
+        Kind::Writing
+    } else {
+        Kind::Attributes
+    }
+}
+
+/// A file was changed by a name outside of the root: has it looked at by those that it has inside.
+fn by_other_names(
+    inode: u64,
+    kind: Kind,
+    aliases: Option<&Aliases>,
+    change: &mut impl FnMut(Kind, TreePath),
+) -> Result<(), Unresolved> {
+    match aliases.map_or(Found::Anywhere, |aliases| aliases.of(inode)) {
+        Found::Names(names) => names.into_iter().for_each(|name| change(kind.clone(), name)),
+        Found::Anywhere => return Err(Unresolved),
+    }
+    Ok(())
 }
 
 /// Events without a name: the file was opened by handle (by an NFS server, say), or lost one of

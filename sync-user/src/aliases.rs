@@ -1,0 +1,134 @@
+//! Knows the names below the root of files that have several, so that a change by a name outside
+//! of the root is told by those inside.
+//!
+//! Whoever looks at the tree notes them, and capture asks. Names are noted first and looked at
+//! after: so a change that capture cannot place yet is one that the look has seen.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::model::TreePath;
+
+/// Names that are kept. Beyond, nobody knows where a file with several names is, and the root is
+/// rescanned when one changes by a name outside (I6). About 20 MB.
+const NAMES_MAX: usize = 100_000;
+
+/// The index; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Aliases(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Whether there was ever a name: else nobody needs the lock.
+    any: AtomicBool,
+    names: Mutex<Names>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    by_inode: HashMap<u64, BTreeSet<TreePath>>,
+    by_name: HashMap<TreePath, u64>,
+    /// More were seen than are kept.
+    overflown: bool,
+}
+
+/// Where else a file may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// By these names, or by none.
+    Names(Vec<TreePath>),
+    /// Anywhere.
+    Anywhere,
+}
+
+impl Aliases {
+    /// Notes that `path` is one of several names of the inode with this number. On one file
+    /// system the number is enough; a wrong one costs a look.
+    pub fn note(&self, inode: u64, path: &TreePath) {
+        self.0.any.store(true, Ordering::Release);
+        let mut names = self.lock();
+        if names.by_name.get(path) == Some(&inode) {
+            return;
+        }
+        names.forget(path);
+        if names.by_name.len() >= NAMES_MAX {
+            names.overflown = true;
+            return;
+        }
+        names.by_name.insert(path.clone(), inode);
+        names.by_inode.entry(inode).or_default().insert(path.clone());
+    }
+
+    /// Notes that `path` is gone, or the only name of what it leads to.
+    pub fn forget(&self, path: &TreePath) {
+        if self.any() {
+            self.lock().forget(path);
+        }
+    }
+
+    /// The names of the inode with this number.
+    pub fn of(&self, inode: u64) -> Found {
+        if !self.any() {
+            return Found::Names(Vec::new());
+        }
+        let names = self.lock();
+        if names.overflown {
+            return Found::Anywhere;
+        }
+        Found::Names(names.by_inode.get(&inode).into_iter().flatten().cloned().collect())
+    }
+
+    fn any(&self) -> bool {
+        self.0.any.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Names> {
+        self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Names {
+    fn forget(&mut self, path: &TreePath) {
+        let Some(inode) = self.by_name.remove(path) else { return };
+        if let Some(names) = self.by_inode.get_mut(&inode) {
+            names.remove(path);
+            if names.is_empty() {
+                self.by_inode.remove(&inode);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_known_by_the_names_that_still_lead_to_it() {
+        let aliases = Aliases::default();
+        assert_eq!(aliases.of(7), Found::Names(vec![]));
+        for name in ["a", "b", "b"] {
+            aliases.note(7, &path(name));
+        }
+        assert_eq!(aliases.of(7), Found::Names(vec![path("a"), path("b")]));
+        aliases.note(8, &path("b"));
+        aliases.forget(&path("a"));
+        assert_eq!((aliases.of(7), aliases.of(8)), (Found::Names(vec![]), Found::Names(vec![path("b")])));
+    }
+
+    #[test]
+    fn beyond_its_bound_a_file_may_be_anywhere() {
+        let aliases = Aliases::default();
+        for number in 0..NAMES_MAX {
+            aliases.note(number as u64, &path(&number.to_string()));
+        }
+        assert_eq!(aliases.of(3), Found::Names(vec![path("3")]));
+        aliases.note(7, &path("one more"));
+        assert_eq!(aliases.of(3), Found::Anywhere);
+    }
+}
