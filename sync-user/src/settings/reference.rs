@@ -56,7 +56,7 @@ fn example(key: &Key) -> String {
         "state_dir" => "/var/lib/ksyncd",
         "metrics_listen" => "127.0.0.1:9847",
         "latency_log" => "/var/log/ksyncd/www.hlog",
-        "include" => "/cache/keep.html",
+        "include" => "keep.tmp",
         "exclude" => "*.tmp",
         "exclude_from" => "/etc/ksyncd/excludes",
         _ => key.value_name(),
