@@ -7,23 +7,61 @@ use std::process::ExitCode;
 #[repr(u8)]
 pub enum Exit {
     Success = 0,
-    /// Something failed that has no status of its own.
     Failure = 1,
-    /// A flag or argument is wrong; clap ends with this one too.
+    /// clap ends with this one too.
     Usage = 2,
-    /// Not everything reached every target: a run ended in order before, a wait timed out, or a
-    /// target is not connected.
     Incomplete = 3,
-    /// `EX_NOINPUT`: the source is missing, or cannot be read.
+    /// `EX_NOINPUT`
     NoSource = 66,
-    /// `EX_UNAVAILABLE`: no target can be reached, or none lets us in.
+    /// `EX_UNAVAILABLE`
     NoTarget = 69,
-    /// `EX_OSERR`: the kernel offers neither eBPF nor fanotify to us.
+    /// `EX_OSERR`
     NoCapture = 71,
-    /// `EX_TEMPFAIL`: no daemon is running that could be asked.
+    /// `EX_TEMPFAIL`
     NoDaemon = 75,
-    /// `EX_PROTOCOL`: the peer of a receiver does not keep to the protocol.
+    /// `EX_PROTOCOL`
     Protocol = 76,
+    /// `EX_CONFIG`
+    Config = 78,
+}
+
+impl Exit {
+    pub const ALL: [Self; 10] = [
+        Self::Success,
+        Self::Failure,
+        Self::Usage,
+        Self::Incomplete,
+        Self::NoSource,
+        Self::NoTarget,
+        Self::NoCapture,
+        Self::NoDaemon,
+        Self::Protocol,
+        Self::Config,
+    ];
+
+    /// What it says to whoever reads it, such as a service manager.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Success => "it ended in order, and everything is done",
+            Self::Failure => "something failed that has no status of its own",
+            Self::Usage => "a flag, an argument or a variable of the environment is wrong",
+            Self::Incomplete => {
+                "not everything reached every target: a run ended in order before, a wait timed out, or a target is not connected"
+            }
+            Self::NoSource => "a source is missing, or cannot be read",
+            Self::NoTarget => "no target can be reached, or none lets us in",
+            Self::NoCapture => "the kernel offers neither eBPF nor fanotify to us",
+            Self::NoDaemon => "no daemon is running that could be asked",
+            Self::Protocol => "the peer of a receiver does not keep to the protocol",
+            Self::Config => "the configuration file is missing or wrong",
+        }
+    }
+}
+
+/// All of them, a line each.
+pub fn table() -> String {
+    let line = |exit: &Exit| format!("{:>3}  {}", *exit as u8, exit.meaning());
+    Exit::ALL.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl From<Exit> for ExitCode {

@@ -38,6 +38,8 @@ pub mod plan;
 #[cfg(feature = "source")]
 pub mod queue;
 #[cfg(feature = "source")]
+pub mod settings;
+#[cfg(feature = "source")]
 pub mod ship;
 #[cfg(feature = "source")]
 pub mod state;

@@ -3,6 +3,8 @@
 mod bench;
 mod bpf;
 mod build;
+mod docs;
+mod package;
 mod packages;
 mod process;
 mod run;
@@ -40,6 +42,14 @@ enum Command {
     },
     /// Build the eBPF object, the static receiver and the daemon
     Build,
+    /// Write the references in docs/ anew, from what the program says of itself
+    Docs,
+    /// Make the Debian package in target/package
+    Package {
+        /// Install, upgrade and purge it in a small Debian of its own, which is fetched
+        #[arg(long)]
+        test: bool,
+    },
     /// Run a command in a virtual machine on a Debian kernel, with the built programs inside
     Vm(vm::Arguments),
     /// Try every capture on every file system and kernel, and write docs/support.md
@@ -59,6 +69,8 @@ fn main() -> ExitCode {
         Command::Run { arguments } => run::run(&arguments),
         Command::Test { only } => test::test(&only),
         Command::Build => packages::install(packages::BUILD).and_then(|()| build::build().map(drop)),
+        Command::Docs => packages::install(packages::BUILD).and_then(|()| docs::docs()),
+        Command::Package { test } => package::package(test),
         Command::Vm(arguments) => vm::run(&arguments),
         Command::Matrix => vm::matrix(),
         Command::Tidy => tidy::check(),

@@ -59,6 +59,10 @@ pub(crate) const VM: &[Need] = &[Need {
 pub(crate) const MATRIX: &[Need] =
     &[Need { purpose: "to make file systems", packages: &["xfsprogs", "btrfs-progs"] }];
 
+pub(crate) const PACKAGE: &[Need] = &[Need { purpose: "to make the package", packages: &["dpkg-dev"] }];
+
+pub(crate) const CHROOT: &[Need] = &[Need { purpose: "to try the package", packages: &["debootstrap"] }];
+
 pub(crate) const BENCH: &[Need] = &[Need { purpose: "to compare with", packages: &["lsyncd", "rsync"] }];
 
 /// Installs what is missing.
@@ -98,6 +102,8 @@ fn is_installed(package: &str) -> bool {
         "qemu-system-x86" => "/usr/bin/qemu-system-x86_64",
         "busybox-static" => "/bin/busybox",
         "lsyncd" => "/usr/bin/lsyncd",
+        "debootstrap" => "/usr/sbin/debootstrap",
+        "dpkg-dev" => "/usr/bin/dpkg-shlibdeps",
         "rsync" => "/usr/bin/rsync",
         "attr" => "/usr/bin/setfattr",
         "acl" => "/usr/bin/setfacl",

@@ -23,11 +23,25 @@ pub(super) struct Ask {
 }
 
 impl Ask {
+    /// Asks all that can be found: those of a state directory, or those of the usual ones.
+    pub(super) fn of(state_dir: Option<PathBuf>) -> Self {
+        Self { state_dir, source: None }
+    }
+
+    fn directories(&self) -> Vec<PathBuf> {
+        state::control_directories(self.state_dir.as_deref())
+    }
+
+    /// The daemons that run, whatever they replicate: maybe none.
+    pub(super) fn found(&self) -> Result<Vec<Daemon>, Exit> {
+        let places: Vec<Place> = self.directories().iter().map(|directory| Place::new(directory)).collect();
+        control::daemons(&places).map_err(|error| told(&error))
+    }
+
     /// The daemons to ask: at least one. What is wrong is told, and is the exit status.
     pub(super) fn daemons(&self) -> Result<Vec<Daemon>, Exit> {
-        let directories = state::control_directories(self.state_dir.as_deref());
-        let places: Vec<Place> = directories.iter().map(|directory| Place::new(directory)).collect();
-        let mut daemons = control::daemons(&places).map_err(|error| told(&error))?;
+        let directories = self.directories();
+        let mut daemons = self.found()?;
         let mut others = Vec::new();
         if let Some(source) = &self.source {
             let source = source.canonicalize().unwrap_or_else(|_| source.clone()).display().to_string();

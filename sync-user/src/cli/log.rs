@@ -18,9 +18,13 @@ use crate::shutdown::Stop;
 /// How much one interval covers: a log grows by some 10 MB a day under constant load.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Appends to the file at `path` until `stop` is requested; the thread ends after the last write.
-pub(super) fn keep(path: &Path, watched: Arc<Watched>, stop: Stop) -> io::Result<JoinHandle<()>> {
-    let mut log = LatencyLog::append(path, since_1970(), watched.gauges.latency.snapshot())?;
+/// Begins a log in the file at `path`, behind what is there.
+pub(super) fn open(path: &Path, watched: &Watched) -> io::Result<LatencyLog> {
+    LatencyLog::append(path, since_1970(), watched.gauges.latency.snapshot())
+}
+
+/// Appends to `log` until `stop` is requested; the thread ends after the last write.
+pub(super) fn keep(mut log: LatencyLog, watched: Arc<Watched>, stop: Stop) -> io::Result<JoinHandle<()>> {
     let work = move || {
         let mut failing = false;
         loop {

@@ -3,26 +3,32 @@
 #[cfg(feature = "source")]
 mod ask;
 #[cfg(feature = "source")]
-mod bandwidth;
-#[cfg(feature = "source")]
 mod check;
 #[cfg(feature = "source")]
-mod flags;
+mod config;
+#[cfg(feature = "source")]
+mod demo;
+#[cfg(feature = "source")]
+mod explain;
 #[cfg(feature = "source")]
 mod latency;
 #[cfg(feature = "source")]
 mod log;
-#[cfg(feature = "source")]
-mod preserve;
 mod receive;
 #[cfg(feature = "source")]
+mod reload;
+#[cfg(feature = "source")]
 mod run;
+#[cfg(feature = "source")]
+mod service;
 #[cfg(feature = "source")]
 mod signals;
 #[cfg(feature = "source")]
 mod state;
 #[cfg(feature = "source")]
 mod status;
+#[cfg(feature = "source")]
+mod sync;
 #[cfg(feature = "source")]
 mod tail;
 #[cfg(feature = "source")]
@@ -32,13 +38,16 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
+use crate::logging;
+#[cfg(feature = "source")]
+use crate::settings::{Given, Trouble};
 
 /// Replicates a web root to other servers the moment its files change
 #[derive(Debug, Parser)]
-#[command(name = "ksyncd", version, max_term_width = 100)]
+#[command(name = "ksyncd", version, max_term_width = 100, after_long_help = format!("Exit status:\n{}", exit::table()))]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -46,9 +55,20 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Replicate a directory to one or more targets, until stopped
+    /// Replicate directories to their targets, until stopped: one that is given, or those of the
+    /// configuration file
     #[cfg(feature = "source")]
-    Run(Box<flags::Run>),
+    Run(Box<Given>),
+    /// Print a configuration to begin with, or the one in force, or what is wrong with it
+    #[cfg(feature = "source")]
+    Config(config::Config),
+    /// Make running daemons read their configuration again
+    #[cfg(feature = "source")]
+    Reload(reload::Reload),
+    /// Say whether a path is left out, and which rule decides that: of the running daemon, or of the
+    /// settings that are given here
+    #[cfg(feature = "source")]
+    ExplainExclude(Box<explain::ExplainExclude>),
     /// Apply what a source sends on standard input to a directory (started by the source, over SSH)
     Receive {
         /// The directory to keep equal to the source; its last component is made if missing
@@ -79,14 +99,20 @@ enum Command {
     State(state::Flags),
     /// Show ksyncd at work on this machine alone: a sample web root, a throw-away SSH server, a replica
     #[cfg(feature = "source")]
-    Demo(flags::Demo),
+    Demo(demo::Demo),
 }
 
 /// Runs the program, and says how it ended.
 pub fn main() -> Exit {
     match Arguments::parse().command {
         #[cfg(feature = "source")]
-        Command::Run(flags) => run::run(&flags),
+        Command::Run(given) => run::run(&given),
+        #[cfg(feature = "source")]
+        Command::Config(flags) => config::config(&flags),
+        #[cfg(feature = "source")]
+        Command::Reload(flags) => reload::reload(&flags),
+        #[cfg(feature = "source")]
+        Command::ExplainExclude(flags) => explain::explain_exclude(&flags),
         Command::Receive { root } => receive::receive(&root),
         #[cfg(feature = "source")]
         Command::Check { source } => check::check(&source),
@@ -108,6 +134,18 @@ pub fn main() -> Exit {
     }
 }
 
+/// All commands with their flags, for those who write them down.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+/// Tells what is wrong with the settings.
+#[cfg(feature = "source")]
+fn refused(trouble: &Trouble) -> Exit {
+    let exit = if trouble.in_file { Exit::Config } else { Exit::Usage };
+    fail(exit, trouble, trouble.remedy.as_deref())
+}
+
 /// Prints a text that ends with one line end, to standard output.
 #[cfg(feature = "source")]
 fn print(text: &str) {
@@ -119,7 +157,7 @@ fn print(text: &str) {
 fn fail(exit: Exit, what: &dyn Display, remedy: Option<&str>) -> Exit {
     let mut out = std::io::stderr().lock();
     // There is nobody left to tell when standard error is closed.
-    let _closed = writeln!(out, "ksyncd: {what}");
+    let _closed = writeln!(out, "{}ksyncd: {what}", logging::error_prefix());
     if let Some(remedy) = remedy {
         let _closed = writeln!(out, "  hint: {remedy}");
     }

@@ -1,196 +1,298 @@
-//! Runs the source side: from flags to a running daemon, and to an exit status.
+//! Runs the daemon: all syncs of the configuration, until it is asked to end.
 
-use std::io::Write as _;
-use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::Arc;
 
-use tracing::{info, warn};
+use crossbeam::channel::{self, Receiver, Sender};
+use tracing::{error, info, warn};
 
-use super::flags::Run;
-use super::{fail, log, signals};
-use crate::control::{self, Place, Watched};
-use crate::daemon::{self, Ended, Error, Gauges, Started};
+use super::service::Service;
+use super::sync::{Common, Failure, Prepared, Running, print_table, try_source};
+use super::{fail, refused, signals};
+use crate::control::{Place, Reload, Reloaded, Roster};
 use crate::exit::Exit;
-use crate::ship::{Access, Terms, receiver};
+use crate::logging::SetLevel;
+use crate::settings::{self, Given, Loaded, Sync, Trouble};
+use crate::ship::receiver;
 use crate::shutdown::Stop;
-use crate::state::{self, Claim, State};
-use crate::tree::Excludes;
-use crate::{batch, http, logging};
+use crate::state::{self, State};
+use crate::{http, logging};
 
-/// Paths that may wait for one target, ready or open: some 50 MB of names.
-const BACKLOG_MAX: usize = 200_000;
+/// Orders that may wait.
+const ORDERS_MAX: usize = 16;
 
-/// How long the network, and each answer of a server, may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// What the daemon is asked to do.
+enum Order {
+    Stop,
+    /// Whoever asks is told how it went.
+    Reload(Option<Sender<Result<Reloaded, String>>>),
+    /// A sync has started, or ended.
+    Look,
+}
 
-pub(super) fn run(flags: &Run) -> Exit {
-    logging::start(flags.log_level);
-    let excludes = match Excludes::new(&flags.excludes) {
-        Ok(excludes) => excludes,
-        Err(error) => return fail(Exit::Usage, &error, None),
+pub(super) fn run(given: &Given) -> Exit {
+    let loaded = match settings::load(given) {
+        Ok(loaded) => loaded,
+        Err(trouble) => return refused(&trouble),
     };
-    let gauges = match Gauges::new(&flags.targets) {
-        Ok(gauges) => gauges,
-        Err(error) => return fail(Exit::Failure, &format!("make an event descriptor: {error}"), None),
-    };
-    let watched = Arc::new(watched(flags, gauges.clone()));
+    let set_level = logging::start(loaded.daemon.settings.log_level);
+    match Daemon::start(given, loaded, set_level) {
+        Ok(daemon) => daemon.run(),
+        Err(failure) => told(&failure),
+    }
+}
 
-    let stop = match prepare(&watched) {
-        Ok(stop) => stop,
-        Err(error) => return fail(Exit::Failure, &format!("prepare for signals: {error}"), None),
-    };
-    // Asked for only when everything is over: what is measured at the end is logged, too.
-    let ended = match Stop::new() {
-        Ok(ended) => ended,
-        Err(error) => return fail(Exit::Failure, &format!("make an event descriptor: {error}"), None),
-    };
-    let receiver = match receiver() {
-        Ok(receiver) => receiver,
-        Err(error) => return fail(Exit::Failure, &format!("read this program: {error}"), None),
-    };
-    let claims = match claim(flags) {
-        Ok(claims) => claims,
-        Err(error) => return fail(Exit::Failure, &error, Some(&error.remedy)),
-    };
-    if let Some(address) = flags.metrics_listen {
-        match http::serve(address, Arc::clone(&watched), stop.clone()) {
-            Ok(address) => info!("metrics are at http://{address}/metrics"),
-            Err(error) => {
-                let remedy = "give another address, or a free port: --metrics-listen 127.0.0.1:9847";
-                return fail(Exit::Failure, &format!("listen at {address}: {error}"), Some(remedy));
+fn told(failure: &Failure) -> Exit {
+    fail(failure.exit, &failure.what, failure.remedy.as_deref())
+}
+
+struct Daemon<'a> {
+    given: &'a Given,
+    settings: settings::Daemon,
+    set_level: SetLevel,
+    state: State,
+    common: Common,
+    roster: Roster,
+    syncs: Vec<Running>,
+    /// How many syncs were ever started.
+    numbers: usize,
+    orders: Receiver<Order>,
+    service: Service,
+    /// Ends what serves the whole process.
+    stop: Stop,
+    /// How the first sync failed that did.
+    failure: Option<Failure>,
+    exit: Exit,
+}
+
+impl<'a> Daemon<'a> {
+    fn start(given: &'a Given, loaded: Loaded, set_level: SetLevel) -> Result<Self, Failure> {
+        let failed =
+            |what: &str, error: &dyn std::fmt::Display| Failure::new(format!("{what}: {error}"), None);
+        let roster = Roster::default();
+        let (order, orders) = channel::bounded(ORDERS_MAX);
+        let stop = Stop::new().map_err(|error| failed("make an event descriptor", &error))?;
+        handle_signals(&stop, &order, &roster).map_err(|error| failed("prepare for signals", &error))?;
+        let receiver = receiver().map_err(|error| failed("read this program", &error))?;
+        let directory = loaded.daemon.settings.state_dir.as_deref();
+        let state =
+            State::open(directory).map_err(|error| Failure::new(error.to_string(), Some(&error.remedy)))?;
+        let prepared: Result<Vec<Prepared>, Failure> =
+            loaded.syncs.into_iter().map(|sync| Prepared::new(sync, &state)).collect();
+        let prepared = prepared?;
+        if let Some(address) = loaded.daemon.settings.metrics_listen {
+            match http::serve(address, roster.clone(), stop.clone()) {
+                Ok(address) => info!("metrics are at http://{address}/metrics"),
+                Err(error) => {
+                    let remedy = "give another address, or a free port: --metrics-listen 127.0.0.1:9847";
+                    return Err(Failure::new(format!("listen at {address}: {error}"), Some(remedy)));
+                }
             }
         }
+        let common = Common {
+            receiver: Arc::from(receiver),
+            place: Place::new(&state::control_directory(directory)),
+            reload: asking(order.clone()),
+            changed: Arc::new(move || {
+                // It looks after each order, so when many wait one more is not needed. Waiting for
+                // room here would wait for the daemon, which may be waiting for this sync to end.
+                let _looks_anyway = order.try_send(Order::Look);
+            }),
+        };
+        let service = Service::watch(roster.clone(), stop.clone());
+        let mut daemon = Self {
+            given,
+            settings: loaded.daemon,
+            set_level,
+            state,
+            common,
+            roster,
+            syncs: Vec::new(),
+            numbers: 0,
+            orders,
+            service,
+            stop,
+            failure: None,
+            exit: Exit::Success,
+        };
+        daemon.begin(prepared)?;
+        Ok(daemon)
     }
-    let log = match &flags.latency_log {
-        Some(path) => match log::keep(path, Arc::clone(&watched), ended.clone()) {
-            Ok(log) => Some(log),
-            Err(error) => {
-                let what = format!("open the latency log {}: {error}", path.display());
-                return fail(
-                    Exit::Failure,
-                    &what,
-                    Some("give a file that this user may write: --latency-log"),
-                );
+
+    fn begin(&mut self, prepared: Vec<Prepared>) -> Result<(), Failure> {
+        for prepared in prepared {
+            let running = prepared.start(self.numbers, &self.common);
+            let running = running.map_err(|error| Failure::new(format!("start a thread: {error}"), None))?;
+            self.syncs.push(running);
+            self.numbers += 1;
+        }
+        self.roster.set(self.syncs.iter().map(|sync| Arc::clone(&sync.watched)).collect());
+        Ok(())
+    }
+
+    fn run(mut self) -> Exit {
+        while let Ok(order) = self.orders.recv() {
+            match order {
+                Order::Stop => {
+                    Service::stopping();
+                    self.syncs.iter().for_each(Running::stop);
+                }
+                Order::Reload(asked) => {
+                    let result = self.reload();
+                    if let Some(asked) = asked {
+                        // Whoever asked may be gone.
+                        let _gone = asked.try_send(result);
+                    }
+                }
+                Order::Look => {}
             }
-        },
-        None => None,
-    };
-    let control = listen(flags, &watched, &stop);
-    let config = daemon::Config {
-        source: flags.source.clone(),
-        excludes,
-        preserve: flags.preserve,
-        terms: terms(flags),
-        targets: flags.targets.iter().cloned().zip(claims.iter().map(Claim::ledger)).collect(),
-        access: Access {
-            identity: flags.identity.clone(),
-            known_hosts: flags.known_hosts.clone(),
-            port: flags.port,
-            patience: PATIENCE,
-        },
-        receiver: Arc::from(receiver),
-        backend: flags.capture.into(),
-        ring_bytes: flags.ring_size.0,
-        batch: batch::Config {
-            delay: flags.batch_delay,
-            max_delay: flags.batch_max_delay,
-            max_changes: flags.batch_max_changes,
-            max_bytes: flags.batch_max_bytes.0,
-            open_file_interval: flags.open_file_interval,
-            backlog_max: BACKLOG_MAX,
-        },
-    };
-    let greet = |now: &Started| {
-        let targets = flags.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        info!(source = %flags.source.display(), targets, capture = now.backend, "{}", now.reason);
-        // Set once: a run starts once.
-        let _first = watched.started.set(now.clone());
-    };
-    let result = daemon::run(config, &gauges, &stop, greet);
-    print_table(&watched);
-    drop(claims);
-    stop.request();
-    ended.request();
-    for thread in control.into_iter().chain(log) {
-        // Its panic was told, and changes nothing any more.
-        let _panicked = thread.join();
-    }
-    conclude(result)
-}
-
-fn terms(flags: &Run) -> Terms {
-    Terms {
-        numeric_ids: flags.numeric_ids,
-        durability: flags.durability.into(),
-        shared_target: flags.shared_target,
-        compression: flags.compress.into(),
-        rate: flags.bwlimit.0,
-    }
-}
-
-fn watched(flags: &Run, gauges: Gauges) -> Watched {
-    Watched {
-        source: flags.source.canonicalize().unwrap_or_else(|_| flags.source.clone()).display().to_string(),
-        targets: flags.targets.iter().map(ToString::to_string).collect(),
-        batch_delay: flags.batch_delay,
-        batch_max_delay: flags.batch_max_delay,
-        batch_max_changes: flags.batch_max_changes,
-        gauges,
-        started: OnceLock::new(),
-    }
-}
-
-/// Lets others ask how it goes. Replication does not depend on it, so it may fail.
-fn listen(flags: &Run, watched: &Arc<Watched>, stop: &Stop) -> Option<JoinHandle<()>> {
-    let place = Place::new(&state::control_directory(flags.state_dir.as_deref()));
-    let serving = place.bind().and_then(|socket| control::serve(socket, Arc::clone(watched), stop.clone()));
-    let failed = |error| {
-        let directory = place.path().display();
-        warn!("make a control socket in {directory}: {error}; nobody can ask this run how it is");
-    };
-    serving.map_err(failed).ok()
-}
-
-/// Prints to standard output; the log has standard error.
-fn print_table(watched: &Watched) {
-    if let Some(table) = watched.table() {
-        // Nobody reads it when standard output is closed.
-        let _closed = write!(std::io::stdout().lock(), "\n{table}");
-    }
-}
-
-/// Claims every target, for as long as the run takes.
-fn claim(flags: &Run) -> Result<Vec<Claim>, state::Error> {
-    let state = State::open(flags.state_dir.as_deref())?;
-    // A source that is not there is told by the run itself.
-    let source = flags.source.canonicalize().unwrap_or_else(|_| flags.source.clone());
-    flags.targets.iter().map(|target| state.claim(&source, &target.to_string())).collect()
-}
-
-fn prepare(watched: &Arc<Watched>) -> std::io::Result<Stop> {
-    let stop = Stop::new()?;
-    let blocked = signals::block()?;
-    let watched = Arc::clone(watched);
-    signals::serve(blocked, stop.clone(), move || print_table(&watched))?;
-    Ok(stop)
-}
-
-fn conclude(result: Result<Ended, Error>) -> Exit {
-    match result {
-        Ok(Ended { unsent: 0 }) => Exit::Success,
-        Ok(Ended { unsent }) => {
-            warn!(
-                unsent,
-                "ended with paths that are not replicated yet: the next start compares the trees and sends them"
-            );
-            Exit::Incomplete
+            self.look();
+            if self.syncs.iter().all(Running::is_finished) {
+                break;
+            }
         }
-        Err(Error::Source(error)) => fail(Exit::NoSource, &error, Some(&error.remedy)),
-        Err(Error::Capture(error)) => fail(Exit::NoCapture, &error, Some(&error.remedy)),
-        Err(Error::Target { target, cause }) => {
-            fail(Exit::NoTarget, &format!("{target}: {cause}"), Some(&cause.remedy()))
+        Service::stopping();
+        self.stop.request();
+        for sync in self.syncs {
+            sync.hide();
         }
-        Err(error @ (Error::Thread(_) | Error::Descriptor(_))) => fail(Exit::Failure, &error, None),
+        match self.failure {
+            Some(failure) => told(&failure),
+            None => self.exit,
+        }
     }
+
+    /// Notes what has started, and what has ended.
+    fn look(&mut self) {
+        let stopping = self.stop.requested();
+        for index in 0..self.syncs.len() {
+            if !self.syncs[index].is_finished() {
+                continue;
+            }
+            let Some(result) = self.syncs[index].join() else { continue };
+            let others = self.syncs.iter().any(|sync| !sync.is_finished());
+            match result {
+                Ok(Exit::Success) => {}
+                Ok(exit) => self.exit = exit,
+                Err(failure) => {
+                    let watched = &self.syncs[index].watched;
+                    // Set once: it ends once.
+                    let _first = watched.ended.set(failure.what.clone());
+                    if others && !stopping {
+                        let remedy = failure.remedy.as_deref().unwrap_or("ksyncd reload");
+                        error!(sync = %watched.name, "it has ended, the others go on: {} ({remedy}); ksyncd reload starts it again", failure.what);
+                    }
+                    self.failure.get_or_insert(failure);
+                }
+            }
+        }
+        let runs = |sync: &Running| sync.watched.started.get().is_some() && !sync.is_finished();
+        if self.syncs.iter().all(|sync| runs(sync) || sync.is_finished()) && self.syncs.iter().any(runs) {
+            self.service.ready();
+        }
+    }
+
+    /// Reads the settings again. What is as it was goes on undisturbed; an error leaves all as it was.
+    fn reload(&mut self) -> Result<Reloaded, String> {
+        Service::reloading();
+        let result = self.read_again().map(|loaded| self.replace(loaded));
+        self.service.ready_again();
+        self.roster.note_reload(!result.as_ref().is_ok_and(|reloaded| reloaded.failed.is_empty()));
+        match &result {
+            Ok(Reloaded { started, ended, unchanged, needs_restart, failed, .. }) => {
+                for failed in failed {
+                    error!("it cannot be started: {failed}");
+                }
+                info!(?started, ?ended, unchanged = unchanged.len(), "the settings were read again");
+                if !needs_restart.is_empty() {
+                    warn!("these take effect when ksyncd is restarted: {}", needs_restart.join(", "));
+                }
+            }
+            Err(what) => error!("the settings stay as they were: {what}"),
+        }
+        result
+    }
+
+    fn read_again(&self) -> Result<Loaded, String> {
+        if self.stop.requested() {
+            return Err("it is ending".to_owned());
+        }
+        let loaded = settings::load(self.given).map_err(|Trouble { what, .. }| what)?;
+        for sync in &loaded.syncs {
+            try_source(sync).map_err(|error| format!("{}: {error}", sync.name))?;
+        }
+        Ok(loaded)
+    }
+
+    fn replace(&mut self, loaded: Loaded) -> Reloaded {
+        let mut told = Reloaded { process: std::process::id(), ..Reloaded::default() };
+        told.needs_restart = self.settings.needs_restart(&loaded.daemon);
+        let level = loaded.daemon.settings.log_level;
+        (self.set_level)(level);
+        self.settings.settings.log_level = level;
+        let (mut kept, mut gone) = (Vec::new(), Vec::new());
+        let mut new: Vec<Sync> = loaded.syncs;
+        for running in self.syncs.drain(..) {
+            let same = new.iter().position(|sync| sync.is_same(&running.sync));
+            match same.filter(|_| !running.is_over()) {
+                Some(same) => {
+                    new.remove(same);
+                    told.unchanged.push(running.watched.name.clone());
+                    kept.push(running);
+                }
+                None => gone.push(running),
+            }
+        }
+        gone.iter().for_each(Running::stop);
+        for mut running in gone {
+            // What it could not send is sent by the one that takes its place, and else not wanted.
+            if let Some(Err(failure)) = running.join() {
+                warn!(sync = %running.watched.name, "{}", failure.what);
+            }
+            if !new.iter().any(|sync| sync.name == running.sync.name) {
+                told.ended.push(running.watched.name.clone());
+            }
+            running.hide();
+        }
+        // What failed before was asked to be tried again, or is gone.
+        (self.failure, self.exit) = (None, Exit::Success);
+        self.syncs = kept;
+        for sync in new {
+            let name = sync.name.clone();
+            match Prepared::new(sync, &self.state).and_then(|prepared| self.begin(vec![prepared])) {
+                Ok(()) => told.started.push(name),
+                Err(failure) => {
+                    told.failed.push(format!("{name}: {}", failure.what));
+                    self.failure.get_or_insert(failure);
+                }
+            }
+        }
+        self.roster.set(self.syncs.iter().map(|sync| Arc::clone(&sync.watched)).collect());
+        told
+    }
+}
+
+/// Gives the order to reload, and waits until that is done.
+fn asking(order: Sender<Order>) -> Reload {
+    Arc::new(move || {
+        let ending = || "it is ending".to_owned();
+        let (answer, answered) = channel::bounded(1);
+        order.send(Order::Reload(Some(answer))).map_err(|_nobody| ending())?;
+        answered.recv().unwrap_or_else(|_| Err(ending()))
+    })
+}
+
+fn handle_signals(stop: &Stop, order: &Sender<Order>, roster: &Roster) -> std::io::Result<()> {
+    let blocked = signals::block(&signals::OF_A_DAEMON)?;
+    let (order, roster, stopping) = (order.clone(), roster.clone(), stop.clone());
+    signals::serve(blocked, stop.clone(), move |asked| {
+        match asked {
+            signals::Asked::Report => roster.all().iter().for_each(|watched| print_table(watched)),
+            // When there is no room it has been asked to often enough.
+            signals::Asked::Reload => drop(order.try_send(Order::Reload(None))),
+            signals::Asked::Stop => {
+                stopping.request();
+                let _ending = order.send(Order::Stop);
+            }
+        }
+    })
 }

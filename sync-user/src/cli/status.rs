@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::ask::{Ask, told};
 use super::{fail, print};
-use crate::control::{TargetStatus, summary};
+use crate::control::summary;
 use crate::exit::Exit;
 
 /// Flags of `ksyncd status`.
@@ -31,7 +31,7 @@ pub(super) fn status(flags: &Status) -> Exit {
             Ok(status) => status,
             Err(error) => return told(&error),
         };
-        all_up &= status.targets.iter().all(TargetStatus::is_up);
+        all_up &= status.is_up();
         let text = if flags.json { serde_json::to_string(&status) } else { Ok(summary(&status)) };
         match text {
             Ok(text) => texts.push(text),

@@ -12,13 +12,13 @@ use base64::engine::general_purpose::STANDARD;
 use bytesize::ByteSize;
 use serde::Serialize;
 
-use super::flags::{CaptureFlag, ring_size};
 use super::{fail, signals};
 use crate::capture::{self, Backend, RING_BYTES};
 use crate::clock;
 use crate::exit::Exit;
 use crate::model::{Captured, Change, Gap, Kind, Stamp, Time, TreePath};
 use crate::queue;
+use crate::settings::{CaptureFlag, ring_size};
 use crate::shutdown::Stop;
 
 /// Changes that may wait to be printed; a terminal is slower than the kernel.
@@ -51,11 +51,19 @@ pub(super) struct Tail {
 
 pub(super) fn tail(flags: Tail) -> Exit {
     let Tail { root, capture, ring_size, ignored, json } = flags;
-    let (stop, blocked) = match Stop::new().and_then(|stop| Ok((stop, signals::block()?))) {
+    let (stop, blocked) = match Stop::new().and_then(|stop| Ok((stop, signals::block(&signals::USUAL)?))) {
         Ok(prepared) => prepared,
         Err(error) => return fail(Exit::Failure, &format!("prepare for signals: {error}"), None),
     };
-    if let Err(error) = signals::serve(blocked, stop.clone(), || ()) {
+    let asked = {
+        let stop = stop.clone();
+        move |asked| {
+            if asked == signals::Asked::Stop {
+                stop.request();
+            }
+        }
+    };
+    if let Err(error) = signals::serve(blocked, stop.clone(), asked) {
         return fail(Exit::Failure, &format!("start a thread: {error}"), None);
     }
     let root = match root.canonicalize() {

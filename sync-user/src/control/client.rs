@@ -8,8 +8,10 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::connections::read_until;
+use super::explain::Explained;
 use super::place::Place;
 use super::protocol::{ANSWER_MAX, Reply, Request};
+use super::reload::Reloaded;
 use super::status::Status;
 use super::wait::Waited;
 use crate::clock;
@@ -17,6 +19,9 @@ use crate::metrics::Report;
 
 /// How long an answer may take that nobody has to wait for.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a reload may take: syncs that are replaced send what is open first.
+const RELOAD_PATIENCE: Duration = Duration::from_mins(2);
 
 /// The longest that a read waits at a time: what the kernel counts in is bounded.
 const HOUR: Duration = Duration::from_hours(1);
@@ -30,7 +35,7 @@ pub struct Error {
     pub remedy: Option<String>,
 }
 
-/// A daemon that answers.
+/// A sync of a daemon that answers.
 #[derive(Debug)]
 pub struct Daemon {
     stream: UnixStream,
@@ -83,6 +88,15 @@ impl Daemon {
             timeout_seconds: timeout.map(|timeout| timeout.as_secs_f64()),
         };
         self.ask(&request, timeout.map_or(Duration::MAX, |timeout| timeout.saturating_add(PATIENCE)))
+    }
+
+    pub fn explain_exclude(&mut self, path: &str) -> Result<Explained, Error> {
+        self.ask(&Request::ExplainExclude { path: path.to_owned() }, PATIENCE)
+    }
+
+    /// Has the whole process read its settings again.
+    pub fn reload(&mut self) -> Result<Reloaded, Error> {
+        self.ask(&Request::Reload {}, RELOAD_PATIENCE)
     }
 
     fn ask<T: DeserializeOwned>(&mut self, request: &Request, patience: Duration) -> Result<T, Error> {

@@ -11,8 +11,11 @@
 
 mod client;
 mod connections;
+mod explain;
 mod place;
 mod protocol;
+mod reload;
+mod roster;
 mod server;
 mod status;
 mod summary;
@@ -21,10 +24,13 @@ mod watched;
 
 pub use client::{Daemon, Error, daemons};
 pub use connections::{Connections, read_until};
+pub use explain::{Explained, explain};
 pub use place::{Place, Socket};
 pub use protocol::Request;
+pub use reload::{Reload, Reloaded};
+pub use roster::Roster;
 pub use server::serve;
 pub use status::{Capture, GapStatus, Occurrence, PathProblem, Status, TargetStatus};
 pub use summary::summary;
-pub use wait::{Missing, Waited};
+pub use wait::{Missing, Waited, below};
 pub use watched::Watched;

@@ -1,7 +1,7 @@
 //! Knows where the sockets of running daemons are.
 //!
-//! Each daemon has one of its own, named after its process, so that several may share a state
-//! directory.
+//! Each sync of each daemon has one of its own, named after its process and a number, so that
+//! several may share a state directory.
 
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -20,7 +20,7 @@ const WAITING_MAX: i32 = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place(PathBuf);
 
-/// The socket of this process, removed when dropped.
+/// A socket of this process, removed when dropped.
 #[derive(Debug)]
 pub struct Socket {
     path: PathBuf,
@@ -36,9 +36,9 @@ impl Place {
         &self.0
     }
 
-    /// Makes the socket of this process, which only its user may connect to.
-    pub fn bind(&self) -> io::Result<Socket> {
-        let path = self.0.join(format!("{PREFIX}{}{SUFFIX}", std::process::id()));
+    /// Makes a socket of this process, which only its user may connect to; one for each `number`.
+    pub fn bind(&self, number: usize) -> io::Result<Socket> {
+        let path = self.0.join(format!("{PREFIX}{}-{number}{SUFFIX}", std::process::id()));
         for stale in self.sockets()?.into_iter().filter(|socket| !answers(socket)) {
             // Another daemon may have removed it meanwhile.
             let _gone = std::fs::remove_file(stale);
@@ -92,7 +92,7 @@ mod tests {
     fn only_its_user_may_use_the_socket() {
         let directory = tempfile::tempdir().unwrap();
         let place = Place::new(directory.path());
-        let socket = place.bind().unwrap();
+        let socket = place.bind(0).unwrap();
         let mode = std::fs::metadata(&socket.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(place.sockets().unwrap(), std::slice::from_ref(&socket.path));
@@ -106,7 +106,7 @@ mod tests {
         let stale = directory.path().join("control-1.sock");
         drop(UnixListener::bind(&stale).unwrap());
         let place = Place::new(directory.path());
-        let living = place.bind().unwrap();
+        let living = place.bind(0).unwrap();
         assert_eq!(place.sockets().unwrap(), std::slice::from_ref(&living.path));
     }
 }

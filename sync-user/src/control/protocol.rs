@@ -25,6 +25,13 @@ pub enum Request {
         #[serde(default)]
         timeout_seconds: Option<f64>,
     },
+    /// Whether a path is left out, and by which rule: [`Explained`](super::Explained).
+    ExplainExclude {
+        /// Absolute, or below the source; a slash at its end says that it is a directory.
+        path: String,
+    },
+    /// Read the settings again, for all syncs of the process: [`Reloaded`](super::Reloaded).
+    Reload {},
 }
 
 /// What comes back.

@@ -10,8 +10,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::connections::{Connections, read_until};
+use super::explain::{Explained, explain};
 use super::place::Socket;
 use super::protocol::{ANSWER_MAX, REQUEST_MAX, Reply, Request};
+use super::reload::Reload;
 use super::status::Status;
 use super::wait::{self, Waited};
 use super::watched::Watched;
@@ -25,12 +27,17 @@ const CONNECTIONS_MAX: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves the socket in a thread of its own, until `stop` is requested. The thread removes it.
-pub fn serve(socket: Socket, watched: Arc<Watched>, stop: Stop) -> io::Result<JoinHandle<()>> {
+pub fn serve(
+    socket: Socket,
+    watched: Arc<Watched>,
+    reload: Reload,
+    stop: Stop,
+) -> io::Result<JoinHandle<()>> {
     let work = move || {
         let ends = stop.clone();
         let answering = Arc::new(move |stream| {
             // The client is told as far as it can be; what it does then is its own affair.
-            let _gone = answer_all(stream, &watched, &ends);
+            let _gone = answer_all(stream, &watched, &reload, &ends);
         });
         let accept = || {
             let (stream, _) = socket.listener.accept()?;
@@ -43,7 +50,7 @@ pub fn serve(socket: Socket, watched: Arc<Watched>, stop: Stop) -> io::Result<Jo
     thread::Builder::new().name("control".to_owned()).spawn(work)
 }
 
-fn answer_all(mut stream: UnixStream, watched: &Watched, stop: &Stop) -> io::Result<()> {
+fn answer_all(mut stream: UnixStream, watched: &Watched, reload: &Reload, stop: &Stop) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         let deadline = clock::now().plus(PATIENCE);
@@ -66,6 +73,14 @@ fn answer_all(mut stream: UnixStream, watched: &Watched, stop: &Stop) -> io::Res
                     Err(why) => return refuse(&stream, &why),
                 }
             }
+            Ok(Request::ExplainExclude { path }) => match explained(watched, &path) {
+                Ok(explained) => reply(&stream, &Reply::Answer(explained))?,
+                Err(why) => return refuse(&stream, &why),
+            },
+            Ok(Request::Reload {}) => match reload() {
+                Ok(reloaded) => reply(&stream, &Reply::Answer(reloaded))?,
+                Err(why) => return refuse(&stream, &why),
+            },
             Err(error) => return refuse(&stream, &format!("understand the request: {error}")),
         }
     }
@@ -83,6 +98,12 @@ fn wait(
         .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(|error| format!("the timeout: {error}")))
         .transpose()?;
     Ok(wait::wait(watched, path.as_ref(), timeout, stream, stop))
+}
+
+fn explained(watched: &Watched, path: &str) -> Result<Explained, String> {
+    let source = Path::new(&watched.source);
+    let below = wait::below(source, path)?;
+    Ok(explain(source, &watched.excludes, &below, path.ends_with('/')))
 }
 
 fn refuse(stream: &UnixStream, why: &str) -> io::Result<()> {

@@ -15,7 +15,11 @@ pub struct Status {
     /// Of the program.
     pub version: String,
     pub process: u32,
+    /// What it is called: the source, unless it was given a name.
+    pub name: String,
     pub source: String,
+    /// Why it has ended by itself, while others of the process go on.
+    pub ended: Option<String>,
     /// `None` before capture is attached.
     pub capture: Option<Capture>,
     /// Changes seen below the root that no exclude rule left out.
@@ -126,7 +130,9 @@ impl Status {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),
+            name: watched.name.clone(),
             source: watched.source.clone(),
+            ended: watched.ended.get().cloned(),
             capture,
             changes_captured: counters.changes_captured.get(),
             queue_length: counters.queue_length.get(),
@@ -137,6 +143,13 @@ impl Status {
             rescans: counters.rescans.get(),
             targets: targets.collect(),
         }
+    }
+}
+
+impl Status {
+    /// Whether it runs, and all its targets are connected.
+    pub fn is_up(&self) -> bool {
+        self.ended.is_none() && self.targets.iter().all(TargetStatus::is_up)
     }
 }
 

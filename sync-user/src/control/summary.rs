@@ -22,7 +22,13 @@ pub fn summary(status: &Status) -> String {
 }
 
 fn write_source(out: &mut String, status: &Status) -> fmt::Result {
+    if status.name != status.source {
+        writeln!(out, "name      {}", status.name)?;
+    }
     writeln!(out, "source    {}", status.source)?;
+    if let Some(why) = &status.ended {
+        writeln!(out, "ended     {why}")?;
+    }
     match &status.capture {
         Some(capture) => {
             writeln!(out, "process   {}, running for {}", status.process, time_of(capture.running_seconds))?;
@@ -139,6 +145,8 @@ mod tests {
         let status = Status {
             version: "0.1.0".to_owned(),
             process: 4242,
+            name: "/srv/www".to_owned(),
+            ended: None,
             source: "/srv/www".to_owned(),
             capture: Some(Capture {
                 backend: "ebpf".to_owned(),

@@ -56,6 +56,9 @@ pub(super) fn wait(
             (0..targets.len()).filter(|target| !barrier.is_passed(*target, marker, path)).collect();
         let took = clock::now().since(began);
         let hopeless = || {
+            if watched.ended.get().is_some() {
+                return true;
+            }
             let connection = |target: &usize| targets[*target].snapshot(clock::now()).connection;
             missing.iter().any(|target| connection(target) == Connection::GivenUp)
         };
@@ -82,7 +85,7 @@ fn tell(watched: &Watched, missing: &[usize]) -> Vec<Missing> {
 }
 
 /// The path below the source that `text` names: relative to it, or absolute.
-pub(super) fn below(source: &Path, text: &str) -> Result<TreePath, String> {
+pub fn below(source: &Path, text: &str) -> Result<TreePath, String> {
     use std::os::unix::ffi::OsStrExt as _;
     let path = Path::new(text);
     let below = match path.strip_prefix(source) {

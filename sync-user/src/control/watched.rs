@@ -6,18 +6,24 @@ use std::time::Duration;
 use crate::clock;
 use crate::daemon::{Gauges, Started};
 use crate::metrics::{Facts, Report, render};
+use crate::tree::Excludes;
 
 /// A run, as those see it who ask.
 #[derive(Debug)]
 pub struct Watched {
+    /// What it is called: the source, unless it was given a name.
+    pub name: String,
     pub source: String,
     pub targets: Vec<String>,
     pub batch_delay: Duration,
     pub batch_max_delay: Duration,
     pub batch_max_changes: usize,
+    pub excludes: Excludes,
     pub gauges: Gauges,
     /// Set once capture is attached.
     pub started: OnceLock<Started>,
+    /// Why it has ended, set when it has done so by itself and others go on.
+    pub ended: OnceLock<String>,
 }
 
 impl Watched {

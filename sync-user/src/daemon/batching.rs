@@ -62,7 +62,9 @@ pub(super) fn run(
 ) -> usize {
     let mut noticed = noticed.clone();
     let mut queued = Queued::default();
+    gauges.counters.batching.runs(true);
     loop {
+        gauges.counters.batching.beat();
         queued.look(&gauges.barrier, || exit.changes().len());
         if let Some(gap) = exit.lost() {
             push_gap(&gap, &mut lanes, gauges, clock::now());
@@ -98,6 +100,7 @@ pub(super) fn run(
             default(wait) => {}
         }
     }
+    gauges.counters.batching.runs(false);
     flush(lanes, abandon, flush_max)
 }
 
@@ -160,7 +163,7 @@ fn without_excluded(change: Change, tree: &Tree) -> Option<Change> {
     let Change { kind, path, origin, seen, read } = change;
     let (kind, path) = match kind {
         Kind::Moved { from, directory } => {
-            let excluded = |path| tree.excludes(path) || (directory && tree.excludes_directory(path));
+            let excluded = |path| tree.excludes_as(path, directory);
             match (excluded(&from), excluded(&path)) {
                 (false, false) => (Kind::Moved { from, directory }, path),
                 (false, true) => (Kind::Removed, from),

@@ -13,7 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clock;
-use crate::control::{Connections, Status, Watched, read_until};
+use crate::control::{Connections, Roster, Status, Watched, read_until};
+use crate::metrics::Snapshot;
 use crate::shutdown::Stop;
 
 /// Connections at a time; each is closed after its answer.
@@ -27,14 +28,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves HTTP at `address` in a thread of its own, until `stop` is requested. Says the address,
 /// which is another one where the port was 0.
-pub fn serve(address: SocketAddr, watched: Arc<Watched>, stop: Stop) -> io::Result<SocketAddr> {
+pub fn serve(address: SocketAddr, roster: Roster, stop: Stop) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let work = move || {
         let answering = Arc::new(move |stream| {
             // Whoever went away needs no answer.
-            let _gone = answer(stream, &watched);
+            let _gone = answer(stream, &roster);
         });
         let accept = || {
             let (stream, _) = listener.accept()?;
@@ -48,19 +49,19 @@ pub fn serve(address: SocketAddr, watched: Arc<Watched>, stop: Stop) -> io::Resu
     Ok(address)
 }
 
-fn answer(mut stream: TcpStream, watched: &Watched) -> io::Result<()> {
+fn answer(mut stream: TcpStream, roster: &Roster) -> io::Result<()> {
     let timeout = |stream: &TcpStream, left| stream.set_read_timeout(Some(left));
     let deadline = clock::now().plus(PATIENCE);
     let head = read_until(&mut stream, &mut Vec::new(), b"\r\n\r\n", REQUEST_MAX, deadline, timeout);
     let response = match head {
-        Ok(Some(head)) => respond(&head, watched),
+        Ok(Some(head)) => respond(&head, roster),
         Ok(None) => return Ok(()),
         Err(_) => Response::plain("400 Bad Request", "that is no request\n"),
     };
     stream.write_all(&response.to_bytes())
 }
 
-fn respond(head: &[u8], watched: &Watched) -> Response {
+fn respond(head: &[u8], roster: &Roster) -> Response {
     let first = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let mut words = first.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next()) else {
@@ -75,17 +76,19 @@ fn respond(head: &[u8], watched: &Watched) -> Response {
     let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
     let (media, body): (&str, String) = match path {
         b"/metrics" => {
-            let status = Status::of(watched);
-            let metrics = prometheus::text(&status, &watched.gauges.latency.snapshot());
+            let metrics = prometheus::text(&shown(roster), !roster.reload_failed());
             ("text/plain; version=0.0.4; charset=utf-8", metrics)
         }
-        b"/" => {
-            let page = page::html(&Status::of(watched), &watched.gauges.latency.snapshot());
-            ("text/html; charset=utf-8", page)
-        }
+        b"/" => ("text/html; charset=utf-8", page::html(&shown(roster))),
         _ => return Response::plain("404 Not Found", "there are / and /metrics\n"),
     };
     Response { status: "200 OK", media, body, only_head: method == b"HEAD" }
+}
+
+/// Each sync as it is now.
+fn shown(roster: &Roster) -> Vec<(Status, Snapshot)> {
+    let shown = |watched: &Arc<Watched>| (Status::of(watched), watched.gauges.latency.snapshot());
+    roster.all().iter().map(shown).collect()
 }
 
 /// What is sent back, once.

@@ -28,21 +28,37 @@ rect{fill:#3867b1}text{font-size:11px;fill:#555}line{stroke:#bbb}\
 .up{color:#6fcf97}.away{color:#ff8a80}rect{fill:#7aa5e8}text{fill:#aaa}line{stroke:#555}}";
 
 /// The page. It asks to be loaded again every five seconds.
-pub(super) fn html(status: &Status, latency: &Snapshot) -> String {
+pub(super) fn html(syncs: &[(Status, Snapshot)]) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _infallible = write_page(&mut out, status, latency);
+    let _infallible = write_page(&mut out, syncs);
     out
 }
 
-fn write_page(out: &mut String, status: &Status, latency: &Snapshot) -> fmt::Result {
-    let source = escape(&status.source);
+fn write_page(out: &mut String, syncs: &[(Status, Snapshot)]) -> fmt::Result {
+    let names: Vec<String> = syncs.iter().map(|(status, _)| escape(&status.name)).collect();
     write!(
         out,
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><meta http-equiv=\"refresh\" content=\"5\">\
-         <title>ksyncd {source}</title><style>{STYLE}</style></head><body><h1>{source}</h1>"
+         <title>ksyncd {}</title><style>{STYLE}</style></head><body>",
+        names.join(", ")
     )?;
+    for (status, latency) in syncs {
+        write_sync(out, status, latency)?;
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    write!(out, "<p>ksyncd {version} · <a href=\"/metrics\">metrics</a></p></body></html>")
+}
+
+fn write_sync(out: &mut String, status: &Status, latency: &Snapshot) -> fmt::Result {
+    write!(out, "<h1>{}</h1>", escape(&status.name))?;
+    if status.name != status.source {
+        write!(out, "<p>{}</p>", escape(&status.source))?;
+    }
+    if let Some(why) = &status.ended {
+        write!(out, "<p class=\"away\">It has ended: {}</p>", escape(why))?;
+    }
     let capture =
         status.capture.as_ref().map_or_else(|| "starting".to_owned(), |capture| escape(&capture.reason));
     write!(
@@ -58,7 +74,7 @@ fn write_page(out: &mut String, status: &Status, latency: &Snapshot) -> fmt::Res
     for stage in [Stage::EndToEnd, Stage::Capture, Stage::Queue, Stage::Batch, Stage::Ship, Stage::Apply] {
         write_picture(out, stage.name(), latency.of(stage))?;
     }
-    write!(out, "<p>ksyncd {} · <a href=\"/metrics\">metrics</a></p></body></html>", escape(&status.version))
+    Ok(())
 }
 
 fn write_target(out: &mut String, target: &TargetStatus) -> fmt::Result {

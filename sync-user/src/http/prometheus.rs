@@ -7,7 +7,7 @@ use std::fmt::{self, Display, Write as _};
 
 use hdrhistogram::Histogram;
 
-use crate::control::Status;
+use crate::control::{Status, TargetStatus};
 use crate::metrics::{Snapshot, Stage};
 
 /// Upper edges of the buckets of latency, in nanoseconds: 100 µs to 10 minutes.
@@ -34,85 +34,113 @@ const EDGES_NS: [u64; 20] = [
     600_000_000_000,
 ];
 
-/// What `/metrics` answers.
-pub(super) fn text(status: &Status, latency: &Snapshot) -> String {
+/// What `/metrics` answers. `is_current` is whether the settings were read without errors when
+/// they were read last.
+pub(super) fn text(syncs: &[(Status, Snapshot)], is_current: bool) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _infallible = write_run(&mut out, status);
-    let _infallible = write_targets(&mut out, status);
-    let _infallible = write_latency(&mut out, latency);
+    let _infallible = write_process(&mut out, is_current);
+    let _infallible = write_syncs(&mut out, syncs);
+    let _infallible = write_targets(&mut out, syncs);
+    let _infallible = write_latency(&mut out, syncs);
     out
 }
 
-fn write_run(out: &mut String, status: &Status) -> fmt::Result {
+fn write_process(out: &mut String, is_current: bool) -> fmt::Result {
     head(out, "ksyncd_build_info", "gauge", "The program; always 1.")?;
-    sample(out, "ksyncd_build_info", &[("version", &status.version)], 1)?;
-    let backend = status.capture.as_ref().map_or("none", |capture| capture.backend.as_str());
-    let name = "ksyncd_changes_captured_total";
-    head(out, name, "counter", "Changes seen below the root that no exclude rule left out.")?;
-    sample(out, name, &[("capture", backend)], status.changes_captured)?;
-    let name = "ksyncd_changes_lost_total";
-    head(out, name, "counter", "Events that were lost and counted; each loss leads to a rescan.")?;
-    for gap in &status.gaps_by_reason {
-        sample(out, name, &[("reason", &gap.reason)], gap.lost_events)?;
-    }
-    let name = "ksyncd_gaps_total";
-    head(out, name, "counter", "Places rescanned because something there may have gone unseen.")?;
-    for gap in &status.gaps_by_reason {
-        sample(out, name, &[("reason", &gap.reason)], gap.gaps)?;
-    }
-    head(out, "ksyncd_queue_length", "gauge", "Changes that wait between capture and the batcher.")?;
-    sample(out, "ksyncd_queue_length", &[], status.queue_length)?;
-    head(out, "ksyncd_queue_capacity", "gauge", "How many changes may wait there.")?;
+    sample(out, "ksyncd_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1)?;
+    let name = "ksyncd_config_last_reload_successful";
+    head(out, name, "gauge", "Whether the settings were read without errors when they were read last.")?;
+    sample(out, name, &[], u8::from(is_current))?;
+    head(out, "ksyncd_queue_capacity", "gauge", "How many changes may wait in a queue.")?;
     sample(out, "ksyncd_queue_capacity", &[], crate::daemon::QUEUE_CAPACITY)
 }
 
-fn write_targets(out: &mut String, status: &Status) -> fmt::Result {
-    let mut family = |name: &str, kind: &str, help: &str, value: &dyn Fn(usize) -> f64| -> fmt::Result {
-        head(out, name, kind, help)?;
-        for (index, target) in status.targets.iter().enumerate() {
-            sample(out, name, &[("target", &target.name)], value(index))?;
+fn write_syncs(out: &mut String, syncs: &[(Status, Snapshot)]) -> fmt::Result {
+    let all = || syncs.iter().map(|(status, _)| (status.name.as_str(), status));
+    head(out, "ksyncd_up", "gauge", "Whether the sync runs.")?;
+    for (sync, status) in all() {
+        sample(out, "ksyncd_up", &[("sync", sync)], u8::from(status.ended.is_none()))?;
+    }
+    let name = "ksyncd_changes_captured_total";
+    head(out, name, "counter", "Changes seen below the root that no exclude rule left out.")?;
+    for (sync, status) in all() {
+        let backend = status.capture.as_ref().map_or("none", |capture| capture.backend.as_str());
+        sample(out, name, &[("sync", sync), ("capture", backend)], status.changes_captured)?;
+    }
+    let name = "ksyncd_changes_lost_total";
+    head(out, name, "counter", "Events that were lost and counted; each loss leads to a rescan.")?;
+    for (sync, status) in all() {
+        for gap in &status.gaps_by_reason {
+            sample(out, name, &[("sync", sync), ("reason", &gap.reason)], gap.lost_events)?;
         }
-        Ok(())
-    };
-    let of = &status.targets;
-    family("ksyncd_target_up", "gauge", "Whether the target is connected.", &|index| {
-        f64::from(u8::from(of[index].is_up()))
-    })?;
-    let help = "How long the oldest change on its way has waited.";
-    family("ksyncd_target_lag_seconds", "gauge", help, &|index| of[index].lag_seconds)?;
-    let help = "How many changes are on their way.";
-    family("ksyncd_target_lag_changes", "gauge", help, &|index| of[index].lag_changes as f64)?;
-    let help = "Paths that failed and are looked at again later.";
-    family("ksyncd_target_put_off", "gauge", help, &|index| of[index].put_off as f64)?;
-    let help = "Changes that the target has acknowledged.";
-    family("ksyncd_changes_shipped_total", "counter", help, &|index| of[index].changes_shipped as f64)?;
-    let help = "Content that was sent, before encryption.";
-    family("ksyncd_shipped_bytes_total", "counter", help, &|index| of[index].bytes_shipped as f64)?;
-    let help = "All that was written to connections, before encryption.";
-    family("ksyncd_written_bytes_total", "counter", help, &|index| of[index].bytes_written as f64)?;
-    let help = "Comparisons of the whole tree with the target's listing.";
-    family("ksyncd_rescans_total", "counter", help, &|index| of[index].rescans as f64)?;
-    let help = "Failures of single paths, each attempt counted.";
-    family("ksyncd_problems_total", "counter", help, &|index| of[index].problems_total as f64)?;
-    let help = "Steps that replaced what somebody else had changed at the target.";
-    family("ksyncd_unexpected_replaced_total", "counter", help, &|index| {
-        of[index].unexpected_replaced as f64
-    })?;
-    let help = "Removals left out, since somebody else had changed at the target what they were to remove.";
-    family("ksyncd_unexpected_kept_total", "counter", help, &|index| of[index].unexpected_kept as f64)
-}
-
-fn write_latency(out: &mut String, latency: &Snapshot) -> fmt::Result {
-    let name = "ksyncd_stage_latency_seconds";
-    head(out, name, "histogram", "How long a change took in each stage, one value a change.")?;
-    for stage in Stage::ALL {
-        write_histogram(out, name, stage.tag(), latency.of(stage))?;
+    }
+    let name = "ksyncd_gaps_total";
+    head(out, name, "counter", "Places rescanned because something there may have gone unseen.")?;
+    for (sync, status) in all() {
+        for gap in &status.gaps_by_reason {
+            sample(out, name, &[("sync", sync), ("reason", &gap.reason)], gap.gaps)?;
+        }
+    }
+    head(out, "ksyncd_queue_length", "gauge", "Changes that wait between capture and the batcher.")?;
+    for (sync, status) in all() {
+        sample(out, "ksyncd_queue_length", &[("sync", sync)], status.queue_length)?;
     }
     Ok(())
 }
 
-fn write_histogram(out: &mut String, name: &str, stage: &str, histogram: &Histogram<u64>) -> fmt::Result {
+fn write_targets(out: &mut String, syncs: &[(Status, Snapshot)]) -> fmt::Result {
+    let mut family = |name: &str, kind: &str, help: &str, value: fn(&TargetStatus) -> f64| -> fmt::Result {
+        head(out, name, kind, help)?;
+        for (status, _) in syncs {
+            for target in &status.targets {
+                sample(out, name, &[("sync", &status.name), ("target", &target.name)], value(target))?;
+            }
+        }
+        Ok(())
+    };
+    family("ksyncd_target_up", "gauge", "Whether the target is connected.", |target| {
+        f64::from(u8::from(target.is_up()))
+    })?;
+    let help = "How long the oldest change on its way has waited.";
+    family("ksyncd_target_lag_seconds", "gauge", help, |target| target.lag_seconds)?;
+    let help = "How many changes are on their way.";
+    family("ksyncd_target_lag_changes", "gauge", help, |target| target.lag_changes as f64)?;
+    let help = "Paths that failed and are looked at again later.";
+    family("ksyncd_target_put_off", "gauge", help, |target| target.put_off as f64)?;
+    let help = "Changes that the target has acknowledged.";
+    family("ksyncd_changes_shipped_total", "counter", help, |target| target.changes_shipped as f64)?;
+    let help = "Content that was sent, before encryption.";
+    family("ksyncd_shipped_bytes_total", "counter", help, |target| target.bytes_shipped as f64)?;
+    let help = "All that was written to connections, before encryption.";
+    family("ksyncd_written_bytes_total", "counter", help, |target| target.bytes_written as f64)?;
+    let help = "Comparisons of the whole tree with the target's listing.";
+    family("ksyncd_rescans_total", "counter", help, |target| target.rescans as f64)?;
+    let help = "Failures of single paths, each attempt counted.";
+    family("ksyncd_problems_total", "counter", help, |target| target.problems_total as f64)?;
+    let help = "Steps that replaced what somebody else had changed at the target.";
+    family("ksyncd_unexpected_replaced_total", "counter", help, |target| target.unexpected_replaced as f64)?;
+    let help = "Removals left out, since somebody else had changed at the target what they were to remove.";
+    family("ksyncd_unexpected_kept_total", "counter", help, |target| target.unexpected_kept as f64)
+}
+
+fn write_latency(out: &mut String, syncs: &[(Status, Snapshot)]) -> fmt::Result {
+    let name = "ksyncd_stage_latency_seconds";
+    head(out, name, "histogram", "How long a change took in each stage, one value a change.")?;
+    for (status, latency) in syncs {
+        for stage in Stage::ALL {
+            write_histogram(out, name, (&status.name, stage.tag()), latency.of(stage))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_histogram(
+    out: &mut String,
+    name: &str,
+    (sync, stage): (&str, &str),
+    histogram: &Histogram<u64>,
+) -> fmt::Result {
     let (mut counts, mut sum) = ([0_u64; EDGES_NS.len()], 0.0);
     // One pass: asking for ranges would count what shares a sub-bucket with an edge twice.
     for value in histogram.iter_recorded() {
@@ -126,11 +154,16 @@ fn write_histogram(out: &mut String, name: &str, stage: &str, histogram: &Histog
     for (edge, count) in EDGES_NS.iter().zip(counts) {
         below += count;
         let edge = (*edge as f64 / 1e9).to_string();
-        sample(out, &format!("{name}_bucket"), &[("stage", stage), ("le", &edge)], below)?;
+        sample(out, &format!("{name}_bucket"), &[("sync", sync), ("stage", stage), ("le", &edge)], below)?;
     }
-    sample(out, &format!("{name}_bucket"), &[("stage", stage), ("le", "+Inf")], histogram.len())?;
-    sample(out, &format!("{name}_sum"), &[("stage", stage)], sum)?;
-    sample(out, &format!("{name}_count"), &[("stage", stage)], histogram.len())
+    sample(
+        out,
+        &format!("{name}_bucket"),
+        &[("sync", sync), ("stage", stage), ("le", "+Inf")],
+        histogram.len(),
+    )?;
+    sample(out, &format!("{name}_sum"), &[("sync", sync), ("stage", stage)], sum)?;
+    sample(out, &format!("{name}_count"), &[("sync", sync), ("stage", stage)], histogram.len())
 }
 
 fn head(out: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
@@ -162,7 +195,16 @@ mod tests {
             latency.record(Stage::Ship, Duration::from_micros(micros));
         }
         let mut out = String::new();
-        write_latency(&mut out, &latency.snapshot()).unwrap();
+        for stage in [Stage::Ship, Stage::EndToEnd] {
+            let snapshot = latency.snapshot();
+            write_histogram(
+                &mut out,
+                "ksyncd_stage_latency_seconds",
+                ("www", stage.tag()),
+                snapshot.of(stage),
+            )
+            .unwrap();
+        }
         let values: BTreeMap<&str, f64> = out
             .lines()
             .filter(|line| !line.starts_with('#'))
@@ -170,14 +212,16 @@ mod tests {
             .map(|(name, value)| (name, value.parse().unwrap()))
             .collect();
         let at = |edge: &str| {
-            values[format!("ksyncd_stage_latency_seconds_bucket{{stage=\"ship\",le=\"{edge}\"}}").as_str()]
-                as u64
+            values[format!(
+                "ksyncd_stage_latency_seconds_bucket{{sync=\"www\",stage=\"ship\",le=\"{edge}\"}}"
+            )
+            .as_str()] as u64
         };
         // Three significant digits: 100 µs is kept as 100.031 µs.
         assert_eq!((at("0.00025"), at("0.001"), at("0.025"), at("600"), at("+Inf")), (2, 3, 4, 4, 5));
-        let sum = values["ksyncd_stage_latency_seconds_sum{stage=\"ship\"}"];
+        let sum = values["ksyncd_stage_latency_seconds_sum{sync=\"www\",stage=\"ship\"}"];
         assert!((3600.0..3610.0).contains(&sum), "{sum}");
-        assert!(out.contains("ksyncd_stage_latency_seconds_count{stage=\"end_to_end\"} 0\n"));
+        assert!(out.contains("ksyncd_stage_latency_seconds_count{sync=\"www\",stage=\"end_to_end\"} 0\n"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::pulse::Pulse;
 use crate::model::Reason;
 
 /// A number that only grows.
@@ -39,6 +40,8 @@ impl Gauge {
 /// Everything that is counted.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Of the batching thread, through which every change has to pass.
+    pub batching: Pulse,
     /// Changes that capture delivered and no exclude rule left out.
     pub changes_captured: Counter,
     /// Changes that a target has acknowledged; with two targets one change counts twice.

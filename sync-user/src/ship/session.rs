@@ -12,20 +12,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::content::{self, Opened, Reading};
-use super::link::{Link, LinkError, Received};
+use super::event::{Event, SILENCE_MAX, SessionError, Ticket};
+use super::link::{Link, Received};
 use super::names::Names;
 use super::outbox::Outbox;
 use super::stream::{self, Next, Recall, Sent, Stream};
 use super::throttle::Throttle;
 use crate::delta::Outline;
 use crate::model::{
-    Compression, Content, Durability, Expected, OldFile, Owner, Receipt, Sequence, Stamp, Step, TreePath,
-    Version, Xattr, XattrHash,
+    Compression, Durability, Expected, OldFile, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version,
+    Xattr, XattrHash,
 };
 use crate::tree::Tree;
 use crate::wire::{
-    self, Attributes, Body, Claimed, FrameError, Listed, ReceiverHello, SourceHello, ToReceiver, ToSource,
-    Unreadable,
+    self, Attributes, Body, Claimed, FrameError, ReceiverHello, SourceHello, ToReceiver, ToSource,
 };
 
 /// Bytes that are encoded ahead of the link. Enough to keep SSH busy, little enough that the
@@ -44,9 +44,6 @@ const READ_BYTES_MAX: u64 = 4 << 20;
 /// After this time without a word from us the receiver is asked for a sign of life.
 const QUIET_MAX: Duration = Duration::from_secs(15);
 
-/// After this time without an answer the connection counts as lost.
-const SILENCE_MAX: Duration = Duration::from_mins(1);
-
 /// What a target is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
@@ -58,64 +55,6 @@ pub struct Terms {
     pub compression: Compression,
     /// What may be written to it in a second, in bytes before encryption.
     pub rate: Option<NonZeroU64>,
-}
-
-/// The caller's number for a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
-
-/// What happened on the connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// Content was read and sent; this is what the target will hold, once the step is applied.
-    /// `torn` says that the file changed meanwhile, and has to be looked at again. `shipped` is
-    /// how many bytes of the content travelled.
-    Sent {
-        ticket: Ticket,
-        version: Version,
-        content: Content,
-        settled: bool,
-        torn: bool,
-        shipped: u64,
-    },
-    /// The target was told to build the file from what it has under this path.
-    Built {
-        ticket: Ticket,
-        from: TreePath,
-    },
-    /// What to remember of a content that was sent, for when it changes.
-    Outlined {
-        content: Content,
-        outline: Outline,
-    },
-    /// What the step is about was gone or has changed, or could not be read, when it was wanted:
-    /// nothing was sent.
-    Unsent {
-        ticket: Ticket,
-        failure: Option<String>,
-    },
-    Answered {
-        ticket: Ticket,
-        receipt: Receipt,
-    },
-    Listing(Vec<Listed>),
-    ListingEnd(Vec<Unreadable>),
-}
-
-/// Why a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SessionError {
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error("the receiver ended{}", quoted(complaints))]
-    Ended { complaints: String },
-    #[error("the receiver was silent for {} s", SILENCE_MAX.as_secs())]
-    Silent,
-    #[error("the receiver does not keep to the protocol: {0}")]
-    Protocol(String),
-    /// The receiver said that it cannot go on.
-    #[error("{what}")]
-    Fatal { what: String, remedy: String },
 }
 
 /// Something that is not as it was when its step was planned; or why it could not be read.
@@ -145,10 +84,6 @@ fn another_version(theirs: &str) -> SessionError {
                  authorized_keys: then the receiver is brought along"
             .to_owned(),
     }
-}
-
-fn quoted(complaints: &str) -> String {
-    if complaints.is_empty() { String::new() } else { format!(": {complaints}") }
 }
 
 /// One connection, from the receiver's hello on.
@@ -507,7 +442,7 @@ impl Session {
     fn continue_stream(&mut self, mut stream: Stream, events: &mut Vec<Event>) -> u64 {
         match stream.next() {
             Ok(Next::Message(message)) => {
-                let hole = if let ToReceiver::Hole { length, .. } = message { length } else { 0 };
+                let hole = if let ToReceiver::Hole { length, .. } = *message { length } else { 0 };
                 self.outbox.push(&message);
                 self.stream = Some(stream);
                 hole

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::content::{Finished, Piece, Reading};
-use super::session::Ticket;
+use super::event::Ticket;
 use crate::delta::{self, Outline, Outliner, Part, Recipe};
 use crate::model::{Content, OldFile, Sequence, TreePath};
 use crate::tree::Tree;
@@ -40,7 +40,7 @@ enum Making {
 /// What comes next of a file.
 pub(super) enum Next {
     /// To be sent. A hole keeps no link busy, but took time to hash.
-    Message(ToReceiver),
+    Message(Box<ToReceiver>),
     /// So many bytes were read, and nothing is to be sent for them yet.
     Read(u64),
     End,
@@ -68,7 +68,7 @@ impl Stream {
 
     pub(super) fn next(&mut self) -> io::Result<Next> {
         if let Some(part) = self.parts.pop_front() {
-            return Ok(Next::Message(self.message(part)));
+            return Ok(Next::Message(Box::new(self.message(part))));
         }
         Ok(match (self.reading.next(wire::CONTENT_BYTES_MAX, wire::HOLE_BYTES_MAX)?, &mut self.making) {
             (Piece::Bytes(bytes), Making::Recipe(recipe)) => {
@@ -80,9 +80,11 @@ impl Stream {
                 if let Making::Outline(outliner) = making {
                     outliner.push(&bytes);
                 }
-                Next::Message(self.message(Part::New(bytes)))
+                Next::Message(Box::new(self.message(Part::New(bytes))))
             }
-            (Piece::Hole(length), _) => Next::Message(ToReceiver::Hole { sequence: self.sequence, length }),
+            (Piece::Hole(length), _) => {
+                Next::Message(Box::new(ToReceiver::Hole { sequence: self.sequence, length }))
+            }
             (Piece::End, making) => match std::mem::replace(making, Making::Nothing) {
                 Making::Nothing => Next::End,
                 Making::Outline(outliner) => {

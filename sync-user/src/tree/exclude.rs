@@ -1,11 +1,9 @@
-//! Decides what is left out, by patterns as rsync reads them.
+//! Decides what is left out, by rules as rsync reads them: the first that matches decides.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use regex::bytes::{RegexSet, RegexSetBuilder};
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-
+use super::pattern::Pattern;
+use super::rules::{Rule, Rules, Verdict};
 use crate::model::TreePath;
 
 /// Where receivers keep what they have not put into place yet, at the root of a target. A
@@ -15,63 +13,91 @@ const STAGE: &[u8] = b".ksyncd";
 /// How receivers name temporary files outside of [`STAGE`].
 const STAGED_PREFIX: &[u8] = b".ksyncd.";
 
-/// Patterns of paths that are not replicated.
+/// Memory that the compiled rules may take, in bytes; a thousand rules take some hundred KiB.
+const COMPILED_BYTES_MAX: usize = 64 << 20;
+
+/// Rules of what is replicated and what is not.
 ///
-/// `foo` leaves out that name at any depth, `a/b` any path that ends so, `/foo` the one at the
-/// root, `foo/` directories only. `*` and `?` do not match a slash; `**` between slashes stands
-/// for any number of directories. What is below a directory that is left out is left out too.
+/// `foo` matches that name at any depth, `a/b` any path that ends so, `/foo` the one at the root,
+/// `foo/` directories only. `*` and `?` do not match a slash, `**` does; `[a-z]` is one of these.
+/// What is below a directory that is left out is left out too, whatever other rules say.
 #[derive(Debug, Clone)]
 pub struct Excludes {
-    any_kind: GlobSet,
-    directories: GlobSet,
-    is_empty: bool,
-    /// What the patterns name by its whole path.
+    rules: Vec<Rule>,
+    directories: Patterns,
+    others: Patterns,
+    /// What is left out with everything below it, by its whole path.
     literal: Vec<TreePath>,
 }
 
-/// A pattern that cannot be read.
+/// A rule that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the pattern {pattern:?} cannot be read: {what}")]
+#[error("the rule {rule} cannot be read: {what}")]
 pub struct PatternError {
-    pub pattern: String,
+    pub rule: String,
     pub what: String,
 }
 
-impl Excludes {
-    pub fn new(patterns: &[String]) -> Result<Self, PatternError> {
-        let (mut any_kind, mut directories) = (GlobSetBuilder::new(), GlobSetBuilder::new());
-        let mut literal: Vec<TreePath> = TreePath::new(STAGE).into_iter().collect();
-        for pattern in patterns {
-            let failed = |what: String| PatternError { pattern: pattern.clone(), what };
-            let (body, directory_only) = match pattern.strip_suffix('/') {
-                Some(body) => (body, true),
-                None => (pattern.as_str(), false),
-            };
-            let glob = match body.strip_prefix('/') {
-                Some(anchored) => anchored.to_owned(),
-                None => format!("**/{body}"),
-            };
-            if body.trim_matches('/').is_empty() {
-                return Err(failed("it would leave out everything".to_owned()));
-            }
-            let built = GlobBuilder::new(&glob)
-                .literal_separator(true)
-                .backslash_escape(true)
-                .build()
-                .map_err(|error| failed(error.kind().to_string()))?;
-            if body.starts_with('/') && !body.contains(['*', '?', '[', ']', '{', '}', '\\']) {
-                literal.extend(TreePath::new(body.trim_start_matches('/').as_bytes()));
-            }
-            if directory_only { &mut directories } else { &mut any_kind }.add(built);
+/// Why a path is replicated or left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason<'a> {
+    /// No rule matches it.
+    NoRule,
+    /// It, or a directory above it, is what receivers keep for themselves.
+    Stage,
+    /// The rule, and whether it was a directory above the path that it matched.
+    Rule(&'a Rule, Option<TreePath>),
+}
+
+/// The expressions of some rules, with the place of each rule in the whole order.
+#[derive(Debug, Clone)]
+struct Patterns {
+    set: RegexSet,
+    places: Vec<usize>,
+}
+
+impl Patterns {
+    fn new(expressions: Vec<(usize, String)>) -> Result<Self, regex::Error> {
+        let (places, expressions): (Vec<usize>, Vec<String>) = expressions.into_iter().unzip();
+        let mut builder = RegexSetBuilder::new(expressions);
+        let set = builder.unicode(false).dot_matches_new_line(true).size_limit(COMPILED_BYTES_MAX).build()?;
+        Ok(Self { set, places })
+    }
+
+    /// The place of the first rule that matches a path that begins with a slash.
+    fn first(&self, path: &[u8]) -> Option<usize> {
+        // Most paths match no rule, and this is the cheaper question.
+        if self.places.is_empty() || !self.set.is_match(path) {
+            return None;
         }
-        let failed =
-            |error: globset::Error| PatternError { pattern: patterns.join(" "), what: error.to_string() };
-        Ok(Self {
-            any_kind: any_kind.build().map_err(failed)?,
-            directories: directories.build().map_err(failed)?,
-            is_empty: patterns.is_empty(),
-            literal,
-        })
+        self.set.matches(path).iter().next().map(|index| self.places[index])
+    }
+}
+
+impl Excludes {
+    pub fn new(rules: Rules) -> Result<Self, PatternError> {
+        let Rules(rules) = rules;
+        let (mut directories, mut others) = (Vec::new(), Vec::new());
+        let mut literal: Vec<TreePath> = Vec::new();
+        for (place, rule) in rules.iter().enumerate() {
+            let pattern =
+                Pattern::read(&rule.pattern).map_err(|what| PatternError { rule: rule.to_string(), what })?;
+            directories.push((place, pattern.directories));
+            others.extend(pattern.others.map(|others| (place, others)));
+            literal.extend(pattern.literal.filter(|_| rule.verdict == Verdict::Exclude));
+        }
+        let failed = |error: regex::Error| PatternError {
+            rule: format!("set, {} of them,", rules.len()),
+            what: error.to_string(),
+        };
+        let directories = Patterns::new(directories).map_err(failed)?;
+        let others = Patterns::new(others).map_err(failed)?;
+        let mut excludes = Self { rules, directories, others, literal: Vec::new() };
+        // One that an earlier rule includes is not left out.
+        literal.retain(|path| excludes.excluded(path, true));
+        literal.extend(TreePath::new(STAGE));
+        excludes.literal = literal;
+        Ok(excludes)
     }
 
     /// Paths below which everything is left out, whatever is there: those that a pattern names
@@ -82,20 +108,40 @@ impl Excludes {
 
     /// Whether `path`, which is a directory or not, is left out.
     pub fn excluded(&self, path: &TreePath, directory: bool) -> bool {
-        let mut components = path.components();
-        if components.next() == Some(STAGE) || path.components().any(|name| name.starts_with(STAGED_PREFIX)) {
-            return true;
-        }
-        if self.is_empty {
-            return false;
-        }
-        let matches = |path: &TreePath, directory: bool| {
-            let path = Path::new(OsStr::from_bytes(path.as_bytes()));
-            self.any_kind.is_match(path) || (directory && self.directories.is_match(path))
-        };
-        matches(path, directory)
-            || std::iter::successors(path.parent(), TreePath::parent)
-                .take_while(|parent| !parent.is_root())
-                .any(|parent| matches(&parent, true))
+        is_staged(path)
+            || self.decide(path, directory).is_some_and(|(rule, _)| rule.verdict == Verdict::Exclude)
     }
+
+    /// Whether `path` is left out, and why.
+    pub fn explain(&self, path: &TreePath, directory: bool) -> (bool, Reason<'_>) {
+        if is_staged(path) {
+            return (true, Reason::Stage);
+        }
+        match self.decide(path, directory) {
+            None => (false, Reason::NoRule),
+            Some((rule, above)) => (rule.verdict == Verdict::Exclude, Reason::Rule(rule, above)),
+        }
+    }
+
+    /// The rule that decides, and the directory above `path` that it matches, if it is that.
+    fn decide(&self, path: &TreePath, directory: bool) -> Option<(&Rule, Option<TreePath>)> {
+        if self.rules.is_empty() || path.is_root() {
+            return None;
+        }
+        let path = [b"/", path.as_bytes()].concat();
+        // From the root on: below a directory that is left out nothing is asked.
+        for (end, _) in path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/') {
+            if let Some(place) = self.directories.first(&path[..end])
+                && self.rules[place].verdict == Verdict::Exclude
+            {
+                return Some((&self.rules[place], TreePath::new(&path[1..end]).ok()));
+            }
+        }
+        let patterns = if directory { &self.directories } else { &self.others };
+        patterns.first(&path).map(|place| (&self.rules[place], None))
+    }
+}
+
+fn is_staged(path: &TreePath) -> bool {
+    path.components().next() == Some(STAGE) || path.components().any(|name| name.starts_with(STAGED_PREFIX))
 }

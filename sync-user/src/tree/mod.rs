@@ -6,6 +6,8 @@
 mod entry;
 mod exclude;
 mod identity;
+mod pattern;
+mod rules;
 mod scan;
 
 #[cfg(test)]
@@ -19,8 +21,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-pub use exclude::{Excludes, PatternError};
+pub use exclude::{Excludes, PatternError, Reason};
 pub use identity::IdentityError;
+pub use rules::{Rule, Rules, Verdict};
 pub use scan::{Scan, Unreadable};
 
 use crate::aliases::Aliases;
@@ -105,14 +108,14 @@ impl Tree {
         self.preserve
     }
 
-    /// Whether `path` is left out, as far as its kind does not matter.
+    /// Whether `path` is left out whatever it is: a directory or none.
     pub fn excludes(&self, path: &TreePath) -> bool {
-        self.excludes.excluded(path, false)
+        [false, true].into_iter().all(|directory| self.excludes_as(path, directory))
     }
 
-    /// Whether `path` is left out if it is a directory.
-    pub fn excludes_directory(&self, path: &TreePath) -> bool {
-        self.excludes.excluded(path, true)
+    /// Whether `path`, which is a directory or not, is left out.
+    pub fn excludes_as(&self, path: &TreePath, directory: bool) -> bool {
+        self.excludes.excluded(path, directory)
     }
 
     /// The directory that was opened.
@@ -149,7 +152,7 @@ impl Tree {
                 if self.excludes.excluded(path, directory) { Seen::Ignored } else { Seen::Present(entry) }
             }
             Err(Errno::AGAIN) => self.look(path),
-            Ok(None) if self.excludes(path) => Seen::Ignored,
+            Ok(None) if self.excludes_as(path, false) => Seen::Ignored,
             Ok(None) => Seen::Special,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Seen::Absent,
             Err(Errno::XDEV) => Seen::Ignored,

@@ -186,7 +186,7 @@ fn add(tree: &Tree, parent: &OwnedFd, path: TreePath, found: &mut Found, deeper:
     }
     let entry = match entry::entry(parent, name, &stat, tree.preserve) {
         Ok(Some(entry)) => entry,
-        Ok(None) if tree.excludes(&path) => return,
+        Ok(None) if tree.excludes_as(&path, false) => return,
         Ok(None) => return found.special.push(path),
         // Gone, or replaced between two calls.
         Err(Errno::NOENT | Errno::AGAIN) => return,

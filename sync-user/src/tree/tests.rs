@@ -3,15 +3,24 @@ use std::os::unix::fs::symlink;
 
 use proptest::prelude::*;
 
-use super::{Excludes, Seen, Tree};
+use super::{Excludes, Reason, Rules, Seen, Tree, Verdict};
 use crate::model::{Content, FileKind, Preserve, TreePath};
 
 fn path(text: &str) -> TreePath {
     TreePath::new(text.as_bytes()).unwrap()
 }
 
+/// Rules of which those with `+ ` before them include.
+fn rules(patterns: &[&str]) -> Rules {
+    let mut rules = Rules::default();
+    for pattern in patterns {
+        rules.add(pattern.as_bytes(), Verdict::Exclude, format!("--exclude {pattern}"));
+    }
+    rules
+}
+
 fn excludes(patterns: &[&str]) -> Excludes {
-    Excludes::new(&patterns.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
+    Excludes::new(rules(patterns)).unwrap()
 }
 
 fn tree(root: &std::path::Path) -> Tree {
@@ -35,6 +44,17 @@ fn patterns_leave_out_what_rsync_would_leave_out() {
         ("*.tmp", "a.tmp/b", false, true),
         ("a*b", "a/b", false, false),
         ("a/**/b", "a/x/y/b", false, true),
+        ("a/**/b", "a/b", false, false),
+        ("a**b", "x/a1/2b", false, true),
+        ("**/foo", "foo", false, true),
+        ("cache/***", "x/cache", true, true),
+        ("cache/***", "x/cache", false, false),
+        ("cache/***", "cache/deep/er", false, true),
+        ("{a,b}", "a", false, false),
+        ("[[:digit:]]?", "7x", false, true),
+        ("a\\b", "a\\b", false, true),
+        ("a\\*", "a*", false, true),
+        ("a\\*", "ab", false, false),
         ("?.txt", "ab.txt", false, false),
     ];
     for (pattern, at, directory, expected) in cases {
@@ -44,13 +64,55 @@ fn patterns_leave_out_what_rsync_would_leave_out() {
     assert!(excludes(&["*.tmp"]).excluded(&bytes, false), "names need not be text");
     assert!(excludes(&[]).excluded(&path(".ksyncd/stage"), false));
     assert!(excludes(&[]).excluded(&path("a/.ksyncd.1.2"), false));
-    assert!(Excludes::new(&["[".to_owned()]).is_err() && Excludes::new(&["/".to_owned()]).is_err());
+}
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let only_pages = excludes(&["+ */", "+ *.html", "*"]);
+    for (at, directory, expected) in [
+        ("news", true, false),
+        ("news", false, true),
+        ("news/index.html", false, false),
+        ("news/index.html~", false, true),
+    ] {
+        assert_eq!(only_pages.excluded(&path(at), directory), expected, "{at}");
+    }
+    let none = excludes(&["+ foo", "foo", "bar", "!"]);
+    assert_eq!(none.explain(&path("bar"), false), (false, Reason::NoRule), "all were taken back");
+    // What an earlier rule includes is not below what is left out, for the kernel neither.
+    let kept = excludes(&["+ /cache/", "/cache", "/tmp/", "+ /tmp/keep", "/a*"]);
+    let below: Vec<String> = kept.left_out_below().iter().map(ToString::to_string).collect();
+    assert_eq!(below, ["tmp", ".ksyncd"]);
+    assert!(kept.excluded(&path("tmp/keep"), false), "its directory is left out");
+}
+
+#[test]
+fn the_rule_that_decides_is_named() {
+    let told = |patterns: &[&str], at: &str| match excludes(patterns).explain(&path(at), false) {
+        (left_out, Reason::Rule(rule, above)) => {
+            format!("{left_out} {rule} {}", above.map_or_else(String::new, |above| above.to_string()))
+        }
+        (left_out, other) => format!("{left_out} {other:?}"),
+    };
+    insta::assert_snapshot!(told(&["*.tmp", "/cache/"], "cache/a/b"), @r#"true exclude "/cache/" (--exclude /cache/) cache"#);
+    insta::assert_snapshot!(told(&["+ a.tmp", "*.tmp"], "x/a.tmp"), @r#"false include "a.tmp" (--exclude + a.tmp) "#);
+    insta::assert_snapshot!(told(&["*.tmp"], "x/a"), @"false NoRule");
+    insta::assert_snapshot!(told(&[], ".ksyncd/x"), @"true Stage");
+}
+
+#[test]
+fn a_pattern_that_cannot_be_meant_is_refused() {
+    let refused = |pattern: &str| Excludes::new(rules(&[pattern])).unwrap_err().to_string();
+    insta::assert_snapshot!(refused("[a"), @r#"the rule exclude "[a" (--exclude [a) cannot be read: a bracket is never closed; write \[ for a bracket in a name"#);
+    insta::assert_snapshot!(refused("/"), @r#"the rule exclude "/" (--exclude /) cannot be read: it names nothing below the root"#);
+    insta::assert_snapshot!(refused("[[:word:]]"), @r#"the rule exclude "[[:word:]]" (--exclude [[:word:]]) cannot be read: there is no class [:word:]"#);
+    insta::assert_snapshot!(refused("*\\"), @r#"the rule exclude "*\\" (--exclude *\) cannot be read: nothing follows the backslash at its end"#);
 }
 
 proptest! {
     #[test]
     fn what_is_below_an_excluded_directory_is_excluded(above in "[ab]{1,2}(/[ab]{1,2}){0,2}", below in "[ab]{1,2}(/[ab]{1,2}){0,2}", pattern in "/?[ab*?]{1,3}/?") {
-        let Ok(excludes) = Excludes::new(std::slice::from_ref(&pattern)) else { return Ok(()) };
+        let Ok(excludes) = Excludes::new(rules(&[&pattern])) else { return Ok(()) };
         let above = path(&above);
         if excludes.excluded(&above, true) {
             prop_assert!(excludes.excluded(&above.join(below.as_bytes()).unwrap(), false));

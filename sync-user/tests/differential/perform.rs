@@ -127,19 +127,8 @@ impl Performer {
             O::RemoveTree { at: name } => remove_tree(&at(name)),
             O::MoveOut { at: name, to } => fs::rename(at(name), self.outside.join(to)),
             O::MoveIn { from, at: name } => fs::rename(self.outside.join(from), at(name)),
-            O::LinkOut { at: name, to } => {
-                Ok(sys::linkat(CWD, at(name), CWD, self.outside.join(to), AtFlags::empty())?)
-            }
-            O::LinkIn { from, at: name } => {
-                Ok(sys::linkat(CWD, self.outside.join(from), CWD, at(name), AtFlags::empty())?)
-            }
-            O::AppendOutside { to } => {
-                regular(OpenOptions::new().append(true), &self.outside.join(to))?.write_all(&text(stamp, 19))
-            }
-            // What is no file may be a link that leads nowhere.
-            O::ModeOutside { to, mode } => {
-                let file = regular(OpenOptions::new().write(true), &self.outside.join(to))?;
-                file.set_permissions(fs::Permissions::from_mode(u32::from(*mode)))
+            O::LinkOut { .. } | O::LinkIn { .. } | O::AppendOutside { .. } | O::ModeOutside { .. } => {
+                self.outside(operation, stamp)
             }
             O::Hold { slot, at: name } => {
                 let file = regular(OpenOptions::new().read(true).write(true), &at(name))?;
@@ -156,6 +145,28 @@ impl Performer {
             }
             O::Release { slot } => self.held[usize::from(*slot)].take().map(drop).ok_or(Errno::BADF.into()),
             O::ByHandle { at: name } => by_handle(&self.root, name, &text(stamp, 15)),
+        }
+    }
+
+    /// Gives and uses names outside of the root.
+    fn outside(&self, operation: &Operation, stamp: u32) -> io::Result<()> {
+        use Operation as O;
+        match operation {
+            O::LinkOut { at: name, to } => {
+                Ok(sys::linkat(CWD, self.root.join(name), CWD, self.outside.join(to), AtFlags::empty())?)
+            }
+            O::LinkIn { from, at: name } => {
+                Ok(sys::linkat(CWD, self.outside.join(from), CWD, self.root.join(name), AtFlags::empty())?)
+            }
+            O::AppendOutside { to } => {
+                regular(OpenOptions::new().append(true), &self.outside.join(to))?.write_all(&text(stamp, 19))
+            }
+            // What is no file may be a link that leads nowhere.
+            O::ModeOutside { to, mode } => {
+                let file = regular(OpenOptions::new().write(true), &self.outside.join(to))?;
+                file.set_permissions(fs::Permissions::from_mode(u32::from(*mode)))
+            }
+            _ => Err(Errno::INVAL.into()),
         }
     }
 

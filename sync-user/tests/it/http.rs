@@ -16,13 +16,13 @@ fn ask(address: &str, request: &str) -> (String, String) {
     (head.to_owned(), body.to_owned())
 }
 
-fn get(address: &str, path: &str) -> (String, String) {
+pub(crate) fn get(address: &str, path: &str) -> (String, String) {
     ask(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 }
 
 /// Samples by name and labels. Fails when a line is not of the format, or a family is not
 /// announced before its samples.
-fn parse(text: &str) -> BTreeMap<String, f64> {
+pub(crate) fn parse(text: &str) -> BTreeMap<String, f64> {
     let (mut samples, mut family) = (BTreeMap::new(), String::new());
     for line in text.lines() {
         if let Some(told) = line.strip_prefix("# TYPE ") {
@@ -52,7 +52,8 @@ fn metrics_and_page_are_served() {
     let log = daemon.log();
     let address = log.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
     fs::write(host.source().join("page"), "12345").unwrap();
-    let target = format!("{{target=\"127.0.0.1:{}\"}}", host.target().display());
+    let source = host.source().display().to_string();
+    let target = format!("{{sync=\"{source}\",target=\"127.0.0.1:{}\"}}", host.target().display());
     daemon.wait_until("the change is counted", || {
         let metrics = parse(&get(&address, "/metrics").1);
         metrics[&format!("ksyncd_changes_shipped_total{target}")] > 0.0
@@ -64,14 +65,20 @@ fn metrics_and_page_are_served() {
         (format!("ksyncd_target_up{target}"), 1.0),
         (format!("ksyncd_rescans_total{target}"), 1.0),
         (format!("ksyncd_target_lag_changes{target}"), 0.0),
-        ("ksyncd_queue_length".to_owned(), 0.0),
+        (format!("ksyncd_queue_length{{sync=\"{source}\"}}"), 0.0),
+        ("ksyncd_config_last_reload_successful".to_owned(), 1.0),
     ] {
         assert!((metrics[&name] - value).abs() < f64::EPSILON, "{name}: {}", metrics[&name]);
     }
-    assert!(metrics["ksyncd_changes_captured_total{capture=\"fanotify\"}"] > 0.0);
-    let (all, top) = ("_count{stage=\"end_to_end\"}", "_bucket{stage=\"end_to_end\",le=\"+Inf\"}");
-    let of = |suffix: &str| metrics[&format!("ksyncd_stage_latency_seconds{suffix}")];
-    assert!(of(all) > 0.0 && (of(all) - of(top)).abs() < f64::EPSILON);
+    assert!(
+        metrics[&format!("ksyncd_changes_captured_total{{sync=\"{source}\",capture=\"fanotify\"}}")] > 0.0
+    );
+    let of = |suffix: &str, more: &str| {
+        metrics
+            [&format!("ksyncd_stage_latency_seconds{suffix}{{sync=\"{source}\",stage=\"end_to_end\"{more}}}")]
+    };
+    let (all, top) = (of("_count", ""), of("_bucket", ",le=\"+Inf\""));
+    assert!(all > 0.0 && (all - top).abs() < f64::EPSILON);
 
     let (head, body) = get(&address, "/");
     assert!(head.contains("text/html") && head.contains("default-src 'none'"), "{head}");

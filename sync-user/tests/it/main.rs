@@ -5,9 +5,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod config;
 mod convergence;
 mod cuts;
 mod delta;
+mod excludes;
 mod host;
 mod hostile;
 mod http;
@@ -18,6 +20,7 @@ mod metadata;
 mod prescribed;
 mod rate;
 mod recovery;
+mod service;
 mod status;
 mod surprises;
 mod tail;

@@ -85,7 +85,7 @@ fn tells_what_cannot_be_replicated_until_it_can() {
 fn is_not_disturbed_by_nonsense() {
     let host = Host::new();
     let daemon = host.start();
-    let socket = host.path().join(format!("state/control-{}.sock", daemon.id()));
+    let socket = host.path().join(format!("state/control-{}-0.sock", daemon.id()));
     let say = |text: &[u8]| {
         let mut stream = UnixStream::connect(&socket).unwrap();
         // It may have refused and closed before all was written.

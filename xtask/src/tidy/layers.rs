@@ -24,6 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("batch", &["model"]),
     ("plan", &["model", "ledger"]),
     ("ship", &["model", "clock", "wire", "metadata", "tree", "delta"]),
+    ("settings", &["model", "capture", "ship", "tree"]),
     ("receive", &["model", "wire", "metadata"]),
     ("receiver", &["model", "clock", "wire", "receive"]),
     (
@@ -33,14 +34,14 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tree", "ledger", "queue", "capture", "batch", "plan", "ship",
         ],
     ),
-    ("control", &["model", "clock", "shutdown", "metrics", "barrier", "daemon"]),
+    ("control", &["model", "clock", "shutdown", "metrics", "barrier", "tree", "daemon"]),
     ("http", &["clock", "shutdown", "metrics", "daemon", "control"]),
     ("demo", &["clock"]),
     (
         "cli",
         &[
             "clock", "model", "shutdown", "exit", "logging", "state", "metrics", "barrier", "tree", "ledger",
-            "queue", "capture", "batch", "ship", "receiver", "daemon", "control", "http", "demo",
+            "queue", "capture", "batch", "ship", "settings", "receiver", "daemon", "control", "http", "demo",
         ],
     ),
 ];

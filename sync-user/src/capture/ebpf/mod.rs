@@ -245,7 +245,9 @@ impl Capture {
     fn deliver_elsewhere(&mut self, change: &Elsewhere, deliver: &mut dyn FnMut(Captured)) {
         match self.aliases.as_ref().map_or(Found::Anywhere, |aliases| aliases.of(change.inode)) {
             Found::Names(names) => {
-                names.into_iter().for_each(|name| deliver(Captured::Change(change.at(name))));
+                for name in names {
+                    deliver(Captured::Change(change.at(name)));
+                }
             }
             Found::Anywhere => self.unplaced.add(Reason::Unresolved),
         }

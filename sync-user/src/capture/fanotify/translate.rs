@@ -68,7 +68,7 @@ fn named(
     let Some(path) = path else {
         return match file.map(|inode| elsewhere(inode, handles, change)).transpose()? {
             Some(Place::Outside { of_several: Some(inode) }) => {
-                by_other_names(inode, content_of(event.mask), aliases, change)
+                by_other_names(inode, &content_of(event.mask), aliases, change)
             }
             _ => Ok(()),
         };
@@ -115,15 +115,19 @@ fn content_of(mask: u64) -> Kind {
 /// A file was changed by a name outside of the root: has it looked at by those that it has inside.
 fn by_other_names(
     inode: u64,
-    kind: Kind,
+    kind: &Kind,
     aliases: Option<&Aliases>,
     change: &mut impl FnMut(Kind, TreePath),
 ) -> Result<(), Unresolved> {
     match aliases.map_or(Found::Anywhere, |aliases| aliases.of(inode)) {
-        Found::Names(names) => names.into_iter().for_each(|name| change(kind.clone(), name)),
-        Found::Anywhere => return Err(Unresolved),
+        Found::Names(names) => {
+            for name in names {
+                change(kind.clone(), name);
+            }
+            Ok(())
+        }
+        Found::Anywhere => Err(Unresolved),
     }
-    Ok(())
 }
 
 /// Events without a name: the file was opened by handle (by an NFS server, say), or lost one of

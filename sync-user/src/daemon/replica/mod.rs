@@ -29,7 +29,7 @@ use tracing::{debug, error, info, warn};
 
 use super::Gauges;
 use super::mailbox::{Delivery, Post};
-use super::observe::{is_excluded, names_of_moves, observe, present};
+use super::observe::{names_of_moves, observe, present};
 use crate::batch::Room;
 use crate::clock;
 use crate::ledger::{About, Held, Known, Ledger, Links};
@@ -176,7 +176,7 @@ impl Replica {
         let is_ours = |path: &TreePath, known: Known| {
             let is_directory =
                 matches!(known, Known::Holds(Held { version, .. }) if version.kind == FileKind::Directory);
-            !is_excluded(&tree, path, is_directory)
+            !tree.excludes_as(path, is_directory)
         };
         self.ledger = Ledger::saved(saved.entries, is_ours);
         self.about = Some(saved.about);

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 /// Bytes per second; `None` for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bandwidth(pub(super) Option<NonZeroU64>);
+pub struct Bandwidth(pub Option<NonZeroU64>);
 
 /// rsync takes a number of KiB, or one with a suffix: `K`, `M` or `G`, with `iB` or nothing behind it for powers of
 /// 1,024 and with `B` for powers of 1,000; `B` alone for bytes.

@@ -1,6 +1,8 @@
-//! Defines the flags of `ksyncd run`: each once, with its documentation and its default.
+//! Defines every setting: once, with its documentation, its default and what values it takes.
+//!
+//! The field's flag is also its key in the configuration file and its variable in the
+//! environment; see [`Key`](super::key::Key).
 
-use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,138 +14,133 @@ use tracing::Level;
 use super::bandwidth::{Bandwidth, bandwidth};
 use super::preserve::preserve;
 use crate::capture::{Backend, RING_BYTES};
-use crate::demo;
 use crate::model::{Compression, Durability, Preserve};
 use crate::ship::TargetAddress;
+use crate::tree::{Excludes, Rules, Verdict};
 
-/// What was typed, as it was typed.
-#[derive(Debug, Args)]
-pub(super) struct Run {
-    /// The directory to replicate
+/// Settings of the whole daemon.
+#[derive(Debug, Clone, Args)]
+pub struct DaemonSettings {
+    /// Where ksyncd keeps what outlives a run [default: `$STATE_DIRECTORY`, `/var/lib/ksyncd`, or
+    /// `~/.local/state/ksyncd`]
     #[arg(long, value_name = "DIR")]
-    pub(super) source: PathBuf,
-
-    /// Where to: [USER@]HOST:DIR or ssh://[USER@]HOST[:PORT]/DIR; may be given several times
-    #[arg(long = "target", value_name = "TARGET", required = true)]
-    pub(super) targets: Vec<TargetAddress>,
-
-    /// The SSH port of targets that do not name one
-    #[arg(long, value_name = "PORT", default_value_t = 22)]
-    pub(super) port: u16,
-
-    /// The private key to log in with [default: the SSH agent, then the usual files in ~/.ssh]
-    #[arg(long, value_name = "FILE")]
-    pub(super) identity: Option<PathBuf>,
-
-    /// The file of known host keys [default: ~/.`ssh/known_hosts` and /`etc/ssh/ssh_known_hosts`]
-    #[arg(long, value_name = "FILE")]
-    pub(super) known_hosts: Option<PathBuf>,
-
-    /// Where ksyncd keeps what outlives a run [default: $`STATE_DIRECTORY`, /var/lib/ksyncd, or
-    /// ~/.local/state/ksyncd]
-    #[arg(long, value_name = "DIR")]
-    pub(super) state_dir: Option<PathBuf>,
-
-    /// How to see changes
-    #[arg(long, value_name = "BACKEND", value_enum, default_value_t = CaptureFlag::Auto)]
-    pub(super) capture: CaptureFlag,
-
-    /// How much room records of changes have on their way from the kernel (eBPF only)
-    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(RING_BYTES), value_parser = ring_size)]
-    pub(super) ring_size: ByteSize,
-
-    /// How long a change waits for company while its target is idle; 0 sends it at once
-    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = humantime::parse_duration)]
-    pub(super) batch_delay: Duration,
-
-    /// How long changes gather while earlier ones are on their way
-    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = humantime::parse_duration)]
-    pub(super) batch_max_delay: Duration,
-
-    /// How many paths close a batch before its time
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = positive)]
-    pub(super) batch_max_changes: usize,
-
-    /// How much content closes a batch before its time
-    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
-    pub(super) batch_max_bytes: ByteSize,
-
-    /// How often a file is sent that stays open for writing; a closed file is sent at once
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = open_file_interval)]
-    pub(super) open_file_interval: Duration,
-
-    /// What to leave out, as rsync reads it (`*.tmp`, `/cache/`); may be given several times
-    #[arg(long = "exclude", value_name = "PATTERN")]
-    pub(super) excludes: Vec<String>,
-
-    /// What to keep of each file besides content, mode and times: any of owner, group, xattrs,
-    /// acls and links, or none
-    #[arg(long, value_name = "LIST", default_value = "owner,group,xattrs,acls,links", value_parser = preserve)]
-    pub(super) preserve: Preserve,
-
-    /// Keep owners and groups by their numbers, not by their names
-    #[arg(long)]
-    pub(super) numeric_ids: bool,
-
-    /// What is on the target's disk before a change counts as replicated
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = DurabilityFlag::Batch)]
-    pub(super) durability: DurabilityFlag,
-
-    /// Replicate also into a directory that is the replica of another source; once is enough
-    #[arg(long)]
-    pub(super) shared_target: bool,
-
-    /// What to compress on its way; what does not shrink is sent as it is in any case
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t = CompressFlag::Auto)]
-    pub(super) compress: CompressFlag,
-
-    /// How much to send to each target in a second, as rsync reads it: KiB, or with a suffix (`10m`, `1.5MB`);
-    /// 0 for no limit
-    #[arg(long, value_name = "RATE", default_value = "0", value_parser = bandwidth)]
-    pub(super) bwlimit: Bandwidth,
+    pub state_dir: Option<PathBuf>,
 
     /// Serve metrics for Prometheus at /metrics, and a page for people at /, by HTTP at this address
     /// [default: no]
     #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(super) metrics_listen: Option<SocketAddr>,
-
-    /// Append the latencies of each 10 s to this file, as an interval log of `HdrHistogram`
-    #[arg(long, value_name = "FILE")]
-    pub(super) latency_log: Option<PathBuf>,
+    pub metrics_listen: Option<SocketAddr>,
 
     /// What to log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
-    pub(super) log_level: Level,
+    pub log_level: Level,
 }
 
-/// Flags of `ksyncd demo`.
-#[derive(Debug, Args)]
-pub(super) struct Demo {
+/// Settings of one source and its targets.
+#[derive(Debug, Clone, Args)]
+pub struct SyncSettings {
+    /// The directory to replicate
+    #[arg(long, value_name = "DIR")]
+    pub source: PathBuf,
+
+    /// Where to: [USER@]HOST:DIR or ssh://[USER@]HOST[:PORT]/DIR; may be given several times
+    #[arg(long = "target", value_name = "TARGET", required = true)]
+    pub targets: Vec<TargetAddress>,
+
+    /// What status, metrics and log call it [default: the source]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// The SSH port of targets that do not name one
+    #[arg(long, value_name = "PORT", default_value_t = 22)]
+    pub port: u16,
+
+    /// The private key to log in with [default: the SSH agent, then the usual files in `~/.ssh`]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+
+    /// The file of known host keys [default: `~/.ssh/known_hosts` and
+    /// `/etc/ssh/ssh_known_hosts`]
+    #[arg(long, value_name = "FILE")]
+    pub known_hosts: Option<PathBuf>,
+
     /// How to see changes
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t = CaptureFlag::Auto)]
-    capture: CaptureFlag,
+    pub capture: CaptureFlag,
 
-    /// How long four writers change the same files at random, to try this machine harder
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
-    writers: Duration,
-}
+    /// How much room records of changes have on their way from the kernel (eBPF only)
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(RING_BYTES), value_parser = ring_size)]
+    pub ring_size: ByteSize,
 
-impl From<Demo> for demo::Options {
-    fn from(flags: Demo) -> Self {
-        Self {
-            capture: match flags.capture {
-                CaptureFlag::Auto => "auto",
-                CaptureFlag::Ebpf => "ebpf",
-                CaptureFlag::Fanotify => "fanotify",
-            },
-            writers: flags.writers,
-            interactive: std::io::stdin().is_terminal(),
-        }
-    }
+    /// How long a change waits for company while its target is idle; 0 sends it at once
+    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = humantime::parse_duration)]
+    pub batch_delay: Duration,
+
+    /// How long changes gather while earlier ones are on their way
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = humantime::parse_duration)]
+    pub batch_max_delay: Duration,
+
+    /// How many paths close a batch before its time
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = positive)]
+    pub batch_max_changes: usize,
+
+    /// How much content closes a batch before its time
+    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    pub batch_max_bytes: ByteSize,
+
+    /// How often a file is sent that stays open for writing; a closed file is sent at once
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = open_file_interval)]
+    pub open_file_interval: Duration,
+
+    /// What to keep though a later rule leaves it out; may be given several times. Of all rules,
+    /// in the order in which they stand, the first that matches decides
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    pub include: Vec<String>,
+
+    /// What to leave out, as rsync reads it: `*.tmp`, `/cache/`; may be given several times. What
+    /// begins with `+ ` is kept instead. Nothing is removed at a target because of a rule
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    pub exclude: Vec<String>,
+
+    /// A file with a rule in each line, as rsync reads it; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub exclude_from: Vec<PathBuf>,
+
+    /// What to keep of each file besides content, mode and times: any of owner, group, xattrs,
+    /// acls and links, or none
+    #[arg(long, value_name = "LIST", default_value = "owner,group,xattrs,acls,links", value_parser = preserve)]
+    pub preserve: Preserve,
+
+    /// Keep owners and groups by their numbers, not by their names
+    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_value_t = false,
+        default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub numeric_ids: bool,
+
+    /// What is on the target's disk before a change counts as replicated
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = DurabilityFlag::Batch)]
+    pub durability: DurabilityFlag,
+
+    /// Replicate also into a directory that is the replica of another source; once is enough
+    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_value_t = false,
+        default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub shared_target: bool,
+
+    /// What to compress on its way; what does not shrink is sent as it is in any case
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = CompressFlag::Auto)]
+    pub compress: CompressFlag,
+
+    /// How much to send to each target in a second, as rsync reads it: KiB, or with a suffix (`10m`, `1.5MB`);
+    /// 0 for no limit
+    #[arg(long, value_name = "RATE", default_value = "0", value_parser = bandwidth)]
+    pub bwlimit: Bandwidth,
+
+    /// Append the latencies of each 10 s to this file, as an interval log of `HdrHistogram`
+    #[arg(long, value_name = "FILE")]
+    pub latency_log: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum CaptureFlag {
+pub enum CaptureFlag {
     /// eBPF where the kernel allows it, else fanotify
     Auto,
     /// eBPF programs on the kernel's notification functions
@@ -163,7 +160,7 @@ impl From<CaptureFlag> for Backend {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum DurabilityFlag {
+pub enum DurabilityFlag {
     /// Nothing: fastest, and a crash of the target costs a listing
     None,
     /// All changes that are acknowledged together
@@ -183,7 +180,7 @@ impl From<DurabilityFlag> for Durability {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum CompressFlag {
+pub enum CompressFlag {
     /// What a short trial says will shrink
     Auto,
     /// Nothing
@@ -211,7 +208,7 @@ fn positive(text: &str) -> Result<usize, String> {
 }
 
 /// What the kernel can give.
-pub(super) fn ring_size(text: &str) -> Result<ByteSize, String> {
+pub fn ring_size(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse()?;
     if (4096..=1 << 30).contains(&size.0) { Ok(size) } else { Err("4KiB to 1GiB can be had".to_owned()) }
 }
@@ -225,4 +222,14 @@ fn open_file_interval(text: &str) -> Result<Duration, String> {
         );
     }
     Ok(interval)
+}
+
+/// A rule that can be read, as it is written.
+fn pattern(text: &str) -> Result<String, String> {
+    let mut rules = Rules::default();
+    rules.add(text.as_bytes(), Verdict::Exclude, String::new());
+    match Excludes::new(rules) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.what),
+    }
 }

@@ -1,0 +1,200 @@
+//! Writes the settings down: a file to begin with, the reference, and what is in force.
+
+use std::fmt::Write as _;
+
+use super::FILE;
+use super::key::{Key, Scope};
+use super::layers::{Loaded, Setting, Value};
+
+/// Columns of a comment.
+const WIDTH: usize = 96;
+
+/// A configuration file in which every setting is named, and none is set.
+pub fn template() -> String {
+    let keys = Key::all();
+    let mut out = format!(
+        "# The configuration of ksyncd: ksyncd run reads {FILE}, and *.toml in conf.d beside it.\n\
+         #\n\
+         # What is set above the first [[sync]] holds for every section that does not set it itself.\n\
+         # Stronger than this file is an environment variable, KSYNCD_BATCH_DELAY for batch_delay,\n\
+         # and a flag, --batch-delay, is stronger than that. ksyncd config check says what is wrong,\n\
+         # ksyncd config show what is in force, and ksyncd reload makes a running daemon read it again.\n"
+    );
+    for key in keys.iter().filter(|key| key.scope == Scope::Daemon) {
+        write_commented(&mut out, key);
+    }
+    out.push_str("\n# One section for each source; remove the # to begin with.\n#[[sync]]\n");
+    for key in keys.iter().filter(|key| key.scope == Scope::Sync) {
+        write_commented(&mut out, key);
+    }
+    out
+}
+
+fn write_commented(out: &mut String, key: &Key) {
+    out.push('\n');
+    let mut help = key.help();
+    for (choice, meaning) in key.choices().into_iter().filter(|(_, meaning)| !meaning.is_empty()) {
+        // Writing to a string does not fail.
+        let _infallible = write!(help, "\n  {choice}: {meaning}");
+    }
+    for line in help.lines().flat_map(|line| wrapped(line, WIDTH)) {
+        let _infallible = writeln!(out, "# {line}");
+    }
+    let value = key.default().map_or_else(|| example(key), |value| quoted(&value.to_string_lossy()));
+    let value = if key.is_list() { format!("[{value}]") } else { value };
+    let _infallible = writeln!(out, "#{} = {value}", key.name);
+}
+
+/// A value for a setting that has no default.
+fn example(key: &Key) -> String {
+    let text = match key.name.as_str() {
+        "source" => "/var/www",
+        "target" => "deploy@web2.example.net:/var/www",
+        "name" => "www",
+        "identity" => "/root/.ssh/id_ed25519",
+        "known_hosts" => "/root/.ssh/known_hosts",
+        "state_dir" => "/var/lib/ksyncd",
+        "metrics_listen" => "127.0.0.1:9847",
+        "latency_log" => "/var/log/ksyncd/www.hlog",
+        "include" => "keep.tmp",
+        "exclude" => "*.tmp",
+        "exclude_from" => "/etc/ksyncd/excludes",
+        _ => key.value_name(),
+    };
+    quoted(text)
+}
+
+/// The reference of all settings, as Markdown.
+pub fn markdown() -> String {
+    let keys = Key::all();
+    let mut out = String::from(INTRODUCTION);
+    for (scope, title) in [
+        (Scope::Daemon, "\n## Of the whole daemon\n\nThey stand above the first `[[sync]]`.\n"),
+        (
+            Scope::Sync,
+            "\n## Of each section\n\nThey stand in a `[[sync]]`, or above all of them for each that does not have its own.\n",
+        ),
+    ] {
+        out.push_str(title);
+        for key in keys.iter().filter(|key| key.scope == scope) {
+            let default = key.default().map(|value| value.to_string_lossy().into_owned());
+            let default = default.map(|value| format!(" · default `{value}`")).unwrap_or_default();
+            let several = if key.is_list() { " · a list" } else { "" };
+            let _infallible = write!(
+                out,
+                "\n### `{}`\n\n`{} {}` · `{}`{default}{several}\n\n{}.\n",
+                key.name,
+                key.flag(),
+                key.value_name(),
+                key.variable(),
+                key.help().replace('<', "&lt;")
+            );
+            let choices = key.choices();
+            if choices.iter().any(|(_, meaning)| !meaning.is_empty()) {
+                out.push('\n');
+            }
+            for (choice, meaning) in choices.into_iter().filter(|(_, meaning)| !meaning.is_empty()) {
+                let _infallible = writeln!(out, "- `{choice}`: {meaning}");
+            }
+        }
+    }
+    out
+}
+
+const INTRODUCTION: &str = "\
+# Configuration
+
+<!-- Written by `cargo xtask docs` from sync-user/src/settings/definitions.rs. -->
+
+`ksyncd run` without `--source` reads `/etc/ksyncd/ksyncd.toml`, or the file of `--config`, and `*.toml` in `conf.d`
+beside it, in the order of their names:
+
+```toml
+metrics_listen = \"127.0.0.1:9847\"
+
+[[sync]]
+source = \"/var/www\"
+target = [\"deploy@web2.example.net:/var/www\", \"deploy@web3.example.net:/var/www\"]
+exclude = [\"*.tmp\", \"/cache/\"]
+
+[[sync]]
+source = \"/srv/media\"
+target = \"deploy@web2.example.net:/srv/media\"
+batch_max_delay = \"200ms\"
+```
+
+Each setting can also be given as an environment variable and as a flag. The strongest wins:
+
+1. the flag
+2. the environment variable; one that is empty counts as not set; a list is written as in the file
+3. the file: the section before what stands above all sections, and there later files before earlier ones
+4. the default
+
+With `--source`, or `KSYNCD_SOURCE`, no file is read. Sizes have units (`64MiB`), and so have times (`50ms`, `1h 30m`).
+Rules of what is left out are asked in their order, and the first that matches decides: those of the command line
+in the order in which they stand there, else those of `include`, `exclude` and `exclude_from` in this order.
+
+- `ksyncd config default` prints a file with all settings, to begin with.
+- `ksyncd config check` says what is wrong, with line and place.
+- `ksyncd config show --origin` prints what is in force, and where each value was set.
+- `ksyncd reload`, or SIGHUP, makes the running daemon read everything again. If anything is wrong it says so, and goes
+  on as before. A section that is as it was goes on undisturbed. One that differs is started anew, by itself: its
+  source is scanned and compared with its ledgers, and only differences are sent. Nothing is removed at a target because
+  a section, a target or a rule has changed. Settings of the whole daemon need a restart, but for `log_level`; a reload
+  names those that do.
+";
+
+/// What is in force, as a configuration file. With `origin` it says where each value was set.
+pub fn show(loaded: &Loaded, origin: bool) -> String {
+    let mut out = String::new();
+    write_settings(&mut out, &loaded.daemon.effective, origin);
+    for sync in &loaded.syncs {
+        out.push_str("\n[[sync]]\n");
+        write_settings(&mut out, &sync.effective, origin);
+    }
+    out
+}
+
+fn write_settings(out: &mut String, settings: &[Setting], origin: bool) {
+    for Setting { key, values } in settings {
+        let text = |value: &Value| quoted(&value.text.to_string_lossy());
+        let Some(first) = values.first() else { continue };
+        let line = if key.is_list() {
+            format!("{} = [{}]", key.name, values.iter().map(text).collect::<Vec<_>>().join(", "))
+        } else {
+            // The last one given is the one that counts.
+            format!("{} = {}", key.name, text(values.last().unwrap_or(first)))
+        };
+        let origin = if origin {
+            format!("{:1$}# {2}", "", 40_usize.saturating_sub(line.len()).max(1), first.origin)
+        } else {
+            String::new()
+        };
+        let _infallible = writeln!(out, "{line}{origin}");
+    }
+}
+
+/// A text as TOML has it, or a truth value or number as it is.
+fn quoted(text: &str) -> String {
+    if matches!(text, "true" | "false") || text.parse::<u32>().is_ok_and(|number| number.to_string() == text)
+    {
+        return text.to_owned();
+    }
+    // What JSON escapes TOML escapes alike; a string is always JSON.
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+fn wrapped(line: &str, width: usize) -> Vec<String> {
+    let indent: String = line.chars().take_while(|character| *character == ' ').collect();
+    let mut lines = vec![indent.clone()];
+    for word in line.split_whitespace() {
+        let last = lines.len() - 1;
+        if lines[last].len() + 1 + word.len() > width && lines[last] != indent {
+            lines.push(format!("{indent}{word}"));
+            continue;
+        }
+        let space = if lines[last] == indent { "" } else { " " };
+        let _infallible = write!(lines[last], "{space}{word}");
+    }
+    lines
+}
