@@ -20,12 +20,20 @@ const HANDLE_BYTES_MAX: usize = 128;
 pub(super) enum Place {
     Inside(TreePath),
     /// Not below the root, as far as the kernel knows its names at the moment. A file that has
-    /// several may have another one inside: this is its inode then.
+    /// several may have another one inside.
     Outside {
-        of_several: Option<u64>,
+        of_several: Option<Several>,
     },
     /// The inode is no more.
     Gone,
+}
+
+/// A file with several names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Several {
+    pub(super) inode: u64,
+    /// How many it has.
+    pub(super) names: u64,
 }
 
 /// A handle cannot be resolved for another reason than that its inode is gone.
@@ -126,7 +134,8 @@ impl Handles {
             return Ok(Place::Gone);
         }
         let directory = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
-        let outside = Place::Outside { of_several: (!directory && stat.st_nlink > 1).then_some(stat.st_ino) };
+        let several = Several { inode: stat.st_ino, names: stat.st_nlink };
+        let outside = Place::Outside { of_several: (!directory && several.names > 1).then_some(several) };
         let name = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))
             .map_err(|_cause| Unresolved)?;
         match name.as_os_str().as_bytes() {

@@ -6,7 +6,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use super::handles::{Handles, Place, Unresolved};
+use super::handles::{Handles, Place, Several, Unresolved};
 use super::records::{Entry, Event, Handle};
 use crate::aliases::{Aliases, Found};
 use crate::model::{Captured, Change, Gap, Kind, Origin, Reason, Stamp, TreePath};
@@ -31,7 +31,7 @@ pub(super) fn translate(
     }
     match event.entry {
         Some(entry) => named(event, entry, handles, aliases, &mut change),
-        None => nameless(event, handles, &mut change),
+        None => nameless(event, handles, aliases, &mut change),
     }
 }
 
@@ -67,8 +67,8 @@ fn named(
     let path = path_of(entry, handles)?;
     let Some(path) = path else {
         return match file.map(|inode| elsewhere(inode, handles, change)).transpose()? {
-            Some(Place::Outside { of_several: Some(inode) }) => {
-                by_other_names(inode, &content_of(event.mask), aliases, change)
+            Some(Place::Outside { of_several: Some(several) }) => {
+                by_other_names(several, &content_of(event.mask), aliases, change).map(drop)
             }
             _ => Ok(()),
         };
@@ -112,19 +112,21 @@ fn content_of(mask: u64) -> Kind {
     }
 }
 
-/// A file was changed by a name outside of the root: has it looked at by those that it has inside.
+/// A file was changed by a name outside of the root: has it looked at by those that it has inside;
+/// says whether any is known.
 fn by_other_names(
-    inode: u64,
+    several: Several,
     kind: &Kind,
     aliases: Option<&Aliases>,
     change: &mut impl FnMut(Kind, TreePath),
-) -> Result<(), Unresolved> {
-    match aliases.map_or(Found::Anywhere, |aliases| aliases.of(inode)) {
+) -> Result<bool, Unresolved> {
+    match aliases.map_or(Found::Anywhere, |aliases| aliases.of(several.inode)) {
         Found::Names(names) => {
+            let is_known = !names.is_empty();
             for name in names {
                 change(kind.clone(), name);
             }
-            Ok(())
+            Ok(is_known)
         }
         Found::Anywhere => Err(Unresolved),
     }
@@ -135,6 +137,7 @@ fn by_other_names(
 fn nameless(
     event: &Event<'_>,
     handles: &Handles,
+    aliases: Option<&Aliases>,
     change: &mut impl FnMut(Kind, TreePath),
 ) -> Result<(), Unresolved> {
     let content = event.mask & (libc::FAN_CLOSE_WRITE | libc::FAN_MODIFY) != 0;
@@ -143,12 +146,18 @@ fn nameless(
             Place::Outside { .. } => Err(Unresolved),
             Place::Inside(_) | Place::Gone => Ok(()),
         },
-        Some(inode) => {
-            if let Place::Inside(path) = handles.inode(inode)? {
+        Some(inode) => match handles.inode(inode)? {
+            Place::Inside(path) => {
                 change(Kind::Attributes, path);
+                Ok(())
             }
-            Ok(())
-        }
+            // It was given its second name, so nobody has noted the first.
+            Place::Outside { of_several: Some(several) } if several.names == 2 => {
+                let is_known = by_other_names(several, &Kind::Attributes, aliases, change)?;
+                if is_known { Ok(()) } else { Err(Unresolved) }
+            }
+            Place::Outside { .. } | Place::Gone => Ok(()),
+        },
         None if event.incomplete => Err(Unresolved),
         None => Ok(()),
     }
