@@ -15,6 +15,11 @@ use crate::model::{Change, Depth, Gap, Kind, Look, Move, Stamp, Stamps, TreePath
 /// each other by microseconds; 64 renames take far longer.
 const RENAMED_MAX: usize = 64;
 
+/// Of the largest backlog, which part may wait for each path below a renamed directory to be
+/// repeated under its new name. Directories that are renamed into each other would else double
+/// all that waits each time.
+const REPEATED_SHARE: usize = 100;
+
 /// How many renames a batch repeats at the target; content is sent beyond.
 const MOVES_MAX: usize = 10_000;
 
@@ -82,18 +87,25 @@ impl Batcher {
             self.renamed.push_back((stamps.seen, to.clone()));
         }
         // What waited under the old name has to be looked at under the new one.
-        for (path, look) in at_or_below(&self.ready, &from) {
-            if let Some(path) = path.moved(&from, &to) {
-                merge(&mut self.ready, path, look);
-            }
-        }
+        let waiting = at_or_below(&self.ready, &from);
+        let depth =
+            if directory && self.ready.len() + waiting.len() > self.config.backlog_max / REPEATED_SHARE {
+                Depth::Content
+            } else {
+                for (path, look) in waiting {
+                    if let Some(path) = path.moved(&from, &to) {
+                        merge(&mut self.ready, path, look);
+                    }
+                }
+                depth
+            };
         for (path, waiting) in self.open.at_or_below(&from) {
             self.open.remove(&path);
             if let Some(path) = path.moved(&from, &to) {
                 self.open.insert(path, waiting);
             }
         }
-        self.ready(from.clone(), depth, false, Some(stamps), stamps.taken);
+        self.ready(from.clone(), depth.min(Depth::Below), false, Some(stamps), stamps.taken);
         self.ready(to.clone(), depth, false, Some(stamps), stamps.taken);
         if self.moves.len() < MOVES_MAX {
             self.moves.push(Move { from, to });

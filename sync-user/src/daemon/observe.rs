@@ -65,8 +65,8 @@ struct Observer<'a> {
 impl Observer<'_> {
     fn look(&mut self, path: &TreePath, look: Look) {
         if path.is_root() {
-            if look.depth == Depth::Below {
-                self.below(path);
+            if look.depth >= Depth::Below {
+                self.below(path, look.depth);
             }
             match self.tree.look(path) {
                 // Only its attributes are replicated: it is there in any case.
@@ -82,12 +82,12 @@ impl Observer<'_> {
         match seen {
             Seen::Present(entry) => {
                 if let Some(top) = self.topmost_unknown_directory(path) {
-                    self.below(&top);
+                    self.below(&top, Depth::Below);
                 }
                 // Whatever is no directory takes along what the target has below.
                 let directory = entry.version.kind == FileKind::Directory;
-                if directory && (look.depth == Depth::Below || !self.ledger.is_directory(path)) {
-                    self.below(path);
+                if directory && (look.depth >= Depth::Below || !self.ledger.is_directory(path)) {
+                    self.below(path, look.depth);
                 }
                 let (inode, several) = (entry.inode, has_several_names(&entry));
                 self.present(path, entry, look.content);
@@ -130,7 +130,7 @@ impl Observer<'_> {
         path.above().filter(|directory| !self.ledger.is_directory(directory)).last()
     }
 
-    fn below(&mut self, place: &TreePath) {
+    fn below(&mut self, place: &TreePath, depth: Depth) {
         let scan = self.tree.scan(place);
         let known = self.ledger.below(place).map(|(path, _)| path);
         let gone: Vec<TreePath> = known
@@ -158,7 +158,7 @@ impl Observer<'_> {
                 shared.push((entry.inode, path.clone()));
             }
             if !path.is_root() {
-                self.present(&path, entry, false);
+                self.present(&path, entry, depth == Depth::Content);
             }
         }
         // Names elsewhere decide whether one of here becomes a link to them.

@@ -39,6 +39,9 @@ pub enum Depth {
     Entry,
     /// The path and everything below.
     Below,
+    /// The same, and of each file below the content may have changed even if size and times did
+    /// not.
+    Content,
 }
 
 /// A rename at the source, which the target may be able to repeat instead of receiving content.

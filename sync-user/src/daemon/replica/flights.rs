@@ -195,7 +195,7 @@ pub(super) fn attribute(steps: Vec<Planned>, looks: &BTreeMap<TreePath, Look>, c
         let index = match (last.get(path), look.depth) {
             (Some(index), _) => Some(*index),
             (None, Depth::Entry) => None,
-            (None, Depth::Below) => last
+            (None, Depth::Below | Depth::Content) => last
                 .range::<&TreePath, _>(path..)
                 .take_while(|(other, _)| other.is_at_or_below(path))
                 .map(|(_, index)| *index)

@@ -457,7 +457,7 @@ impl Replica {
         self.submit(session, steps, &batch.looks, batch.closed);
         if looked {
             let at_root = batch.looks.get(&TreePath::root());
-            let everything = at_root.is_some_and(|look| look.depth == Depth::Below);
+            let everything = at_root.is_some_and(|look| look.depth >= Depth::Below);
             self.healing.planned(batch.gaps, everything, self.flights.last());
         }
     }
