@@ -43,7 +43,8 @@ pub(super) fn present(tree: &Tree, path: &TreePath) -> Option<Entry> {
 /// inside of directories that the target does not have, the directories above, and the other
 /// names of a file that changed.
 pub(super) fn observe(batch: &Batch, tree: &Tree, ledger: &Ledger, links: &mut Links) -> Observation {
-    let mut observer = Observer { tree, ledger, links, observation: Observation::default() };
+    let mut observer =
+        Observer { tree, ledger, links, scanned: BTreeMap::new(), observation: Observation::default() };
     for (path, look) in &batch.looks {
         observer.look(path, *look);
     }
@@ -59,6 +60,9 @@ struct Observer<'a> {
     tree: &'a Tree,
     ledger: &'a Ledger,
     links: &'a mut Links,
+    /// Below these everything was seen, as thoroughly as this says. The changes that are asked for
+    /// came before, so once is enough.
+    scanned: BTreeMap<TreePath, Depth>,
     observation: Observation,
 }
 
@@ -131,6 +135,12 @@ impl Observer<'_> {
     }
 
     fn below(&mut self, place: &TreePath, depth: Depth) {
+        let depth = depth.max(Depth::Below);
+        let is_seen = |above: &TreePath| self.scanned.get(above).is_some_and(|seen| *seen >= depth);
+        if is_seen(place) || place.above().any(|above| is_seen(&above)) {
+            return;
+        }
+        self.scanned.insert(place.clone(), depth);
         let scan = self.tree.scan(place);
         let known = self.ledger.below(place).map(|(path, _)| path);
         let gone: Vec<TreePath> = known
