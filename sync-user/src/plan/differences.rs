@@ -139,34 +139,20 @@ fn put(looked: Looked<'_>, groups: &Groups, ledger: &mut Ledger, steps: &mut Vec
     if let Role::Follower { leader } = role
         && let Some(held) = ledger.held(leader)
     {
-        // Its content comes and goes with that of the leader.
-        let twin = held.twin.unwrap_or_else(|| ledger.new_twin());
-        let becomes = Held { twin: Some(twin), ..held };
-        ledger.set(leader.clone(), Known::Holds(becomes));
-        let is_linked = ledger.held(path).is_some_and(|held| held.twin == Some(twin));
-        if !is_linked {
-            let (expects, replaces) = (held.version, ledger.expected(path));
-            let step = Step::Link { path: path.clone(), to: leader.clone(), expects, replaces };
-            steps.push(Planned::follow(step, Some(becomes), ledger));
-        } else if ledger.held(path).is_some_and(|held| !looked.is_held(&held)) {
-            ledger.set(path.clone(), Known::Holds(becomes));
-        }
+        return follow_leader(looked, (leader, held), ledger, steps);
     }
     let destination = looked.destination();
     match ledger.held(path) {
         Some(held) if held.version.kind == version.kind => {
-            let same_content = match role {
-                Role::Follower { .. } => true,
-                Role::Leader | Role::Alone => looked.is_held(&held) && !groups.is_astray(path, held, ledger),
-            };
+            let same_content = looked.is_held(&held) && !groups.is_astray(path, held, ledger);
             // The size is that of the content; a link's is told by its destination.
             let same_attributes = Version { size: version.size, ..held.version } == version;
             // Of content that is to be sent only shipping will know when it was read; until
             // then equal times prove nothing.
-            let settled = match (hashed, role) {
+            let settled = match hashed {
                 _ if version.kind != FileKind::File => true,
-                (Some(hashed), Role::Leader | Role::Alone) => same_content && hashed.settled,
-                (_, _) => same_content && held.settled,
+                Some(hashed) => same_content && hashed.settled,
+                None => same_content && held.settled,
             };
             if !same_content {
                 let twin = matches!(role, Role::Leader).then(|| ledger.new_twin());
@@ -190,6 +176,28 @@ fn put(looked: Looked<'_>, groups: &Groups, ledger: &mut Ledger, steps: &mut Vec
             steps.push(Planned::follow(replace(path, entry, ledger), Some(becomes), ledger));
         }
     }
+}
+
+/// Makes a name one of the leader's inode, with which content and attributes come and go. Where
+/// something else was seen of this name, the file has changed between the two looks, and an event
+/// of that is on its way.
+fn follow_leader(
+    looked: Looked<'_>,
+    (leader, held): (&TreePath, Held),
+    ledger: &mut Ledger,
+    steps: &mut Vec<Planned>,
+) {
+    let path = looked.path;
+    let twin = held.twin.unwrap_or_else(|| ledger.new_twin());
+    let becomes = Held { twin: Some(twin), ..held };
+    ledger.set(leader.clone(), Known::Holds(becomes));
+    let is_linked = ledger.held(path).is_some_and(|held| held.twin == Some(twin));
+    if is_linked {
+        ledger.set(path.clone(), Known::Holds(becomes));
+        return;
+    }
+    let (path, to, expects, replaces) = (path.clone(), leader.clone(), held.version, ledger.expected(path));
+    steps.push(Planned::follow(Step::Link { path, to, expects, replaces }, Some(becomes), ledger));
 }
 
 fn replace(path: &TreePath, entry: &Entry, ledger: &Ledger) -> Step {

@@ -25,6 +25,9 @@ const CONTROL: &str = "KSYNCD_TEST_CUTS";
 /// Length and checksum of a frame.
 const HEADER_BYTES: usize = 8;
 
+/// Beside the length: the payload is compressed.
+const COMPRESSED: u32 = 1 << 31;
+
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -138,7 +141,7 @@ fn frame() -> io::Result<Vec<u8>> {
     let mut frame = vec![0; HEADER_BYTES];
     let mut stdin = io::stdin().lock();
     stdin.read_exact(&mut frame)?;
-    let length = u32::from_le_bytes(*frame.first_chunk().unwrap()) as usize;
+    let length = (u32::from_le_bytes(*frame.first_chunk().unwrap()) & !COMPRESSED) as usize;
     frame.resize(HEADER_BYTES + length, 0);
     stdin.read_exact(&mut frame[HEADER_BYTES..])?;
     Ok(frame)
