@@ -4,7 +4,7 @@
 //! Whoever looks at the tree notes them, and capture asks. Names are noted first and looked at
 //! after: so a change that capture cannot place yet is one that the look has seen.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +13,10 @@ use crate::model::TreePath;
 /// Names that are kept. Beyond, nobody knows where a file with several names is, and the root is
 /// rescanned when one changes by a name outside (I6). About 20 MB.
 const NAMES_MAX: usize = 100_000;
+
+/// Files that are told apart from those that were never looked at, in some 64 MB. Beyond, any file
+/// may have a name below the root (I6).
+const INODES_MAX: usize = 4_000_000;
 
 /// The index; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +31,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Names {
+    /// The files that were looked at, with one name or several.
+    inodes: HashSet<u64>,
     by_inode: HashMap<u64, BTreeSet<TreePath>>,
     by_name: HashMap<TreePath, u64>,
     /// More were seen than are kept.
@@ -43,6 +49,20 @@ pub enum Found {
 }
 
 impl Aliases {
+    /// Notes that a file with this inode number was looked at.
+    pub fn see(&self, inode: u64) {
+        let mut names = self.lock();
+        if names.inodes.len() < INODES_MAX {
+            names.inodes.insert(inode);
+        }
+    }
+
+    /// Whether the file may have a name below the root that was looked at.
+    pub fn may_hold(&self, inode: u64) -> bool {
+        let names = self.lock();
+        names.inodes.len() >= INODES_MAX || names.inodes.contains(&inode)
+    }
+
     /// Notes that `path` is one of several names of the inode with this number. On one file
     /// system the number is enough; a wrong one costs a look.
     pub fn note(&self, inode: u64, path: &TreePath) {
@@ -119,6 +139,13 @@ mod tests {
         aliases.note(8, &path("b"));
         aliases.forget(&path("a"));
         assert_eq!((aliases.of(7), aliases.of(8)), (Found::Names(vec![]), Found::Names(vec![path("b")])));
+    }
+
+    #[test]
+    fn a_file_that_was_never_looked_at_has_no_name_below_the_root() {
+        let aliases = Aliases::default();
+        aliases.see(7);
+        assert_eq!((aliases.may_hold(7), aliases.may_hold(8)), (true, false));
     }
 
     #[test]

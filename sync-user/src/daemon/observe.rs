@@ -187,6 +187,7 @@ impl Observer<'_> {
             return;
         }
         if entry.version.kind != FileKind::Directory {
+            self.tree.aliases().see(entry.inode.number);
             self.links.note(entry.inode, entry.links, path);
         }
         self.twins(path);

@@ -154,7 +154,8 @@ fn nameless(
             // It was given its second name, so nobody has noted the first.
             Place::Outside { of_several: Some(several) } if several.names == 2 => {
                 let is_known = by_other_names(several, &Kind::Attributes, aliases, change)?;
-                if is_known { Ok(()) } else { Err(Unresolved) }
+                let is_ours = aliases.is_none_or(|aliases| aliases.may_hold(several.inode));
+                if is_known || !is_ours { Ok(()) } else { Err(Unresolved) }
             }
             Place::Outside { .. } | Place::Gone => Ok(()),
         },
