@@ -5,7 +5,6 @@
 //! after: so a change that capture cannot place yet is one that the look has seen.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::TreePath;
@@ -20,14 +19,7 @@ const INODES_MAX: usize = 4_000_000;
 
 /// The index; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Aliases(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    /// Whether there was ever a name: else nobody needs the lock.
-    any: AtomicBool,
-    names: Mutex<Names>,
-}
+pub struct Aliases(Arc<Mutex<Names>>);
 
 #[derive(Debug, Default)]
 struct Names {
@@ -35,7 +27,7 @@ struct Names {
     inodes: HashSet<u64>,
     by_inode: HashMap<u64, BTreeSet<TreePath>>,
     by_name: HashMap<TreePath, u64>,
-    /// More were seen than are kept.
+    /// There are more than are kept.
     overflown: bool,
 }
 
@@ -49,6 +41,11 @@ pub enum Found {
 }
 
 impl Aliases {
+    /// Of a tree that nobody looks at: whatever changes outside may have a name below the root.
+    pub fn unknown() -> Self {
+        Self(Arc::new(Mutex::new(Names { overflown: true, ..Names::default() })))
+    }
+
     /// Notes that a file with this inode number was looked at.
     pub fn see(&self, inode: u64) {
         let mut names = self.lock();
@@ -60,13 +57,12 @@ impl Aliases {
     /// Whether the file may have a name below the root that was looked at.
     pub fn may_hold(&self, inode: u64) -> bool {
         let names = self.lock();
-        names.inodes.len() >= INODES_MAX || names.inodes.contains(&inode)
+        names.overflown || names.inodes.len() >= INODES_MAX || names.inodes.contains(&inode)
     }
 
     /// Notes that `path` is one of several names of the inode with this number. On one file
     /// system the number is enough; a wrong one costs a look.
     pub fn note(&self, inode: u64, path: &TreePath) {
-        self.0.any.store(true, Ordering::Release);
         let mut names = self.lock();
         if names.by_name.get(path) == Some(&inode) {
             return;
@@ -82,16 +78,11 @@ impl Aliases {
 
     /// Notes that `path` is gone, or the only name of what it leads to.
     pub fn forget(&self, path: &TreePath) {
-        if self.any() {
-            self.lock().forget(path);
-        }
+        self.lock().forget(path);
     }
 
     /// The names of the inode with this number.
     pub fn of(&self, inode: u64) -> Found {
-        if !self.any() {
-            return Found::Names(Vec::new());
-        }
         let names = self.lock();
         if names.overflown {
             return Found::Anywhere;
@@ -99,12 +90,8 @@ impl Aliases {
         Found::Names(names.by_inode.get(&inode).into_iter().flatten().cloned().collect())
     }
 
-    fn any(&self) -> bool {
-        self.0.any.load(Ordering::Acquire)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Names> {
-        self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -87,18 +87,17 @@ impl Batcher {
             self.renamed.push_back((stamps.seen, to.clone()));
         }
         // What waited under the old name has to be looked at under the new one.
-        let waiting = at_or_below(&self.ready, &from);
-        let depth =
-            if directory && self.ready.len() + waiting.len() > self.config.backlog_max / REPEATED_SHARE {
-                Depth::Content
-            } else {
-                for (path, look) in waiting {
-                    if let Some(path) = path.moved(&from, &to) {
-                        merge(&mut self.ready, path, look);
-                    }
+        let repeated = self.ready.len() + from.at_or_below(&self.ready).count();
+        let depth = if directory && repeated > self.config.backlog_max / REPEATED_SHARE {
+            Depth::Content
+        } else {
+            for (path, look) in at_or_below(&self.ready, &from) {
+                if let Some(path) = path.moved(&from, &to) {
+                    merge(&mut self.ready, path, look);
                 }
-                depth
-            };
+            }
+            depth
+        };
         for (path, waiting) in self.open.at_or_below(&from) {
             self.open.remove(&path);
             if let Some(path) = path.moved(&from, &to) {

@@ -45,14 +45,13 @@ pub struct Config {
     /// A hook to leave out, which only a test does.
     without: Option<&'static str>,
     barrier: Option<Barrier>,
-    /// `None` when any file outside of the root may have names below it.
-    aliases: Option<Aliases>,
+    aliases: Aliases,
 }
 
 impl Config {
     pub fn new(root: PathBuf, backend: Backend) -> Self {
         let (ignored, excluded) = (Vec::new(), Vec::new());
-        let (without, barrier, aliases) = (None, None, None);
+        let (without, barrier, aliases) = (None, None, Aliases::unknown());
         Self { root, backend, ring_bytes: RING_BYTES, ignored, excluded, without, barrier, aliases }
     }
 
@@ -60,7 +59,7 @@ impl Config {
     /// Without them each such change is a gap.
     #[must_use]
     pub fn with_aliases(mut self, aliases: Aliases) -> Self {
-        self.aliases = Some(aliases);
+        self.aliases = aliases;
         self
     }
 

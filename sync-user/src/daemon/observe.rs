@@ -116,17 +116,19 @@ impl Observer<'_> {
     /// What is at `path`. Of a file with several names it is what is there once capture knows the
     /// name: whatever changes by another one from then on is told by this one, too.
     fn sight(&self, path: &TreePath) -> Seen {
-        let seen = self.tree.look(path);
-        match &seen {
-            Seen::Present(entry) if has_several_names(entry) => {
-                self.tree.aliases().note(entry.inode.number, path);
-                self.tree.look(path)
-            }
-            _ => {
+        match self.tree.look(path) {
+            Seen::Present(entry) if has_several_names(&entry) => self.sight_again(path, entry.inode),
+            seen => {
                 self.tree.aliases().forget(path);
                 seen
             }
         }
+    }
+
+    /// What is at `path` once capture knows it for one of several names of `inode`.
+    fn sight_again(&self, path: &TreePath, inode: Inode) -> Seen {
+        self.tree.aliases().note(inode.number, path);
+        self.tree.look(path)
     }
 
     /// The highest directory above `path` that the target is not known to have.
@@ -162,7 +164,7 @@ impl Observer<'_> {
         for (path, mut entry) in scan.entries {
             if has_several_names(&entry) {
                 // As it is now, if it still is.
-                if let Seen::Present(now) = self.sight(&path) {
+                if let Seen::Present(now) = self.sight_again(&path, entry.inode) {
                     entry = now;
                 }
                 shared.push((entry.inode, path.clone()));

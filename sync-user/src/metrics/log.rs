@@ -162,19 +162,6 @@ mod tests {
     use super::*;
     use crate::metrics::{Counters, Latency};
 
-    fn facts(seconds: u64) -> Facts {
-        Facts {
-            source: "/srv/www".to_owned(),
-            targets: vec!["ams:/srv/www".to_owned()],
-            backend: "ebpf".to_owned(),
-            stamps_in_kernel: true,
-            batch_delay: Duration::ZERO,
-            batch_max_delay: Duration::from_millis(50),
-            batch_max_changes: 10_000,
-            running: Duration::from_secs(seconds),
-        }
-    }
-
     #[test]
     fn intervals_of_several_runs_are_read_as_one() {
         let directory = tempfile::tempdir().unwrap();
@@ -188,7 +175,7 @@ mod tests {
                 latency.record(Stage::EndToEnd, Duration::from_millis(run * 10 + interval));
                 counters.changes_captured.add(1);
                 let now = now + Duration::from_secs(interval * 10);
-                log.write(now, latency.snapshot(), facts(interval * 10), counters.counts()).unwrap();
+                log.write(now, latency.snapshot(), Facts::sample(interval * 10), counters.counts()).unwrap();
             }
             all.add(Stage::EndToEnd, latency.snapshot().of(Stage::EndToEnd));
         }

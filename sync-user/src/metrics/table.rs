@@ -219,17 +219,23 @@ mod tests {
     use super::*;
     use crate::metrics::Latency;
 
-    fn facts() -> Facts {
-        Facts {
-            source: "/srv/www".to_owned(),
-            targets: vec!["ams:/srv/www".to_owned()],
-            backend: "ebpf".to_owned(),
-            stamps_in_kernel: true,
-            batch_delay: Duration::ZERO,
-            batch_max_delay: Duration::from_millis(50),
-            batch_max_changes: 10_000,
-            running: Duration::from_secs(100),
+    impl Facts {
+        pub(in crate::metrics) fn sample(seconds: u64) -> Self {
+            Self {
+                source: "/srv/www".to_owned(),
+                targets: vec!["ams:/srv/www".to_owned()],
+                backend: "ebpf".to_owned(),
+                stamps_in_kernel: true,
+                batch_delay: Duration::ZERO,
+                batch_max_delay: Duration::from_millis(50),
+                batch_max_changes: 10_000,
+                running: Duration::from_secs(seconds),
+            }
         }
+    }
+
+    fn facts() -> Facts {
+        Facts::sample(100)
     }
 
     /// Latencies as a network of 20 ms would give; seeded, so that the text is always the same.

@@ -132,10 +132,7 @@ fn put(looked: Looked<'_>, groups: &Groups, ledger: &mut Ledger, steps: &mut Vec
         removals.reverse();
         steps.extend(removals);
     }
-    let role = match groups.role(path) {
-        Role::Follower { leader } if ledger.held(leader).is_none() => Role::Alone,
-        role => role,
-    };
+    let role = groups.role(path);
     if let Role::Follower { leader } = role
         && let Some(held) = ledger.held(leader)
     {

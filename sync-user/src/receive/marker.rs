@@ -6,12 +6,12 @@
 //! snapshot and one that another source has visited all differ in one of them, or in the inode.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode as RawMode, OFlags};
 use rustix::io::Errno;
 
+use super::note;
 use crate::metadata;
 use crate::model::Inode;
 use crate::wire::Claimed;
@@ -35,8 +35,10 @@ pub(super) fn mark(root: impl AsFd, home: &OwnedFd) -> Result<Claimed, Errno> {
     let mut marker: Marker = [0; 32];
     marker[..16].copy_from_slice(&id);
     marker[16..].copy_from_slice(&visit);
-    // What is told then will not be found again: the ledger is not believed.
-    let _unmarked = write(home, &marker);
+    // On the disk before the first step of this connection: else a crash of this machine could bring
+    // the old number back, though steps had followed. Where it cannot be, what is told now will not
+    // be found again: the ledger is not believed.
+    let _unmarked = note::write(home, NAME, &marker);
     let last_visit = before.map(|marker| {
         let mut visit = [0; 16];
         visit.copy_from_slice(&marker[16..]);
@@ -47,24 +49,7 @@ pub(super) fn mark(root: impl AsFd, home: &OwnedFd) -> Result<Claimed, Errno> {
 }
 
 fn read(home: &OwnedFd) -> Option<Marker> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(home, NAME, flags, RawMode::empty()).ok()?;
-    let mut marker: Marker = [0; 32];
-    File::from(file).read_exact(&mut marker).ok()?;
-    Some(marker)
-}
-
-/// In one act, and on the disk before the first step of the new connection: else a crash of this
-/// machine could bring the old number back, though steps had followed.
-fn write(home: &OwnedFd, marker: &Marker) -> std::io::Result<()> {
-    let name = format!("{NAME}.{}", std::process::id());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::openat(home, &name, flags, RawMode::RUSR | RawMode::WUSR)?);
-    file.write_all(marker)?;
-    file.sync_data()?;
-    rustix::fs::renameat(home, &name, home, NAME)?;
-    rustix::fs::fsync(home)?;
-    Ok(())
+    note::read(home, NAME, size_of::<Marker>() as u64).ok()?.try_into().ok()
 }
 
 fn fill(number: &mut [u8; 16]) -> Result<(), Errno> {

@@ -12,6 +12,7 @@ mod expect;
 mod failure;
 mod list;
 mod marker;
+mod note;
 mod old;
 mod owners;
 mod predecessor;

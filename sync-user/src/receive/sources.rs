@@ -4,13 +4,10 @@
 //! each would be right. So the stage holds the names of the sources that were let in: the first one,
 //! and those that asked to share the root.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Mode as RawMode, OFlags};
-
 use super::failure::OpenError;
+use super::note;
 
 const FILE: &str = "sources";
 
@@ -41,33 +38,21 @@ pub(super) fn admit(home: &OwnedFd, source: &[u8; 16], name: &str, shares: bool)
     known.push(format!("{number} {name}"));
     let surplus = known.len().saturating_sub(SOURCES_MAX);
     known.drain(..surplus);
-    let _unwritten = write(home, &known);
+    let _unwritten = note::write(home, FILE, (known.join("\n") + "\n").as_bytes());
     Ok(())
 }
 
 /// The lines that are there; what cannot be read is none.
 fn read(home: &OwnedFd) -> Vec<String> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(file) = rustix::fs::openat(home, FILE, flags, RawMode::empty()) else { return Vec::new() };
-    let mut bytes = Vec::new();
     let limit = (SOURCES_MAX * (NAME_BYTES_MAX + 64)) as u64;
-    let Ok(_) = File::from(file).take(limit).read_to_end(&mut bytes) else { return Vec::new() };
+    let bytes = note::read(home, FILE, limit).unwrap_or_default();
     String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
-}
-
-fn write(home: &OwnedFd, lines: &[String]) -> std::io::Result<()> {
-    let name = format!("{FILE}.{}", std::process::id());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::openat(home, &name, flags, RawMode::RUSR | RawMode::WUSR)?);
-    for line in lines {
-        writeln!(file, "{line}")?;
-    }
-    file.sync_data()?;
-    Ok(rustix::fs::renameat(home, &name, home, FILE)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

@@ -363,25 +363,16 @@ impl Session {
         }
     }
 
-    /// What links to a file expects of it what was sent, if that is not what was `planned`; and so
-    /// does what follows at the name of such a link.
+    /// What links to a file expects of it what was sent, if that is not what was `planned`.
     fn expect(&mut self, path: &TreePath, planned: Version, sent: Version) {
         if planned == sent {
             return;
         }
-        let mut names = Vec::new();
         for (_, step, _) in &mut self.queue {
-            match step {
-                Step::Link { path: name, to, expects, .. } if to == path => {
-                    *expects = sent;
-                    names.push(name.clone());
-                }
-                Step::SetAttributes { path: name, expects, .. }
-                    if *expects == Expected::This(planned) && names.contains(name) =>
-                {
-                    *expects = Expected::This(sent);
-                }
-                _ => {}
+            if let Step::Link { to, expects, .. } = step
+                && to == path
+            {
+                *expects = sent;
             }
         }
     }

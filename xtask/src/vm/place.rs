@@ -2,12 +2,11 @@
 
 use super::image::{FILE_SYSTEMS, FileSystem};
 
-/// What lies at `/place` in a machine.
+/// What lies at `/place` in a machine, in the order of the table of what works where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Place {
     Ext4,
     Xfs,
-    /// With the root in a subvolume's place: btrfs shows other device numbers outside than inside.
     Btrfs,
     Tmpfs,
     /// Layers on ext4, with the index that file handles need.
@@ -15,9 +14,6 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// In the order of the table of what works where.
-    pub(super) const ALL: [Self; 5] = [Self::Ext4, Self::Xfs, Self::Btrfs, Self::Tmpfs, Self::Overlay];
-
     /// What `mount -t` calls it.
     pub(super) fn name(self) -> &'static str {
         match self {

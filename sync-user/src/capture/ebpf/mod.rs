@@ -101,7 +101,7 @@ struct Capture {
     /// When the first of them was kept back.
     epoch: Stamp,
     unplaced: Unplaced,
-    aliases: Option<Aliases>,
+    aliases: Aliases,
     barrier: Option<Barrier>,
     /// How many records the ring has room for, at most.
     records_max: usize,
@@ -243,7 +243,7 @@ impl Capture {
 
     /// Tells of a file by all names that it has below the root.
     fn deliver_elsewhere(&mut self, change: &Elsewhere, deliver: &mut dyn FnMut(Captured)) {
-        match self.aliases.as_ref().map_or(Found::Anywhere, |aliases| aliases.of(change.inode)) {
+        match self.aliases.of(change.inode) {
             Found::Names(names) => {
                 for name in names {
                     deliver(Captured::Change(change.at(name)));

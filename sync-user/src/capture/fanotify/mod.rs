@@ -44,7 +44,7 @@ struct Fanotify {
     handles: Handles,
     mounts: Mounts,
     unplaced: Unplaced,
-    aliases: Option<Aliases>,
+    aliases: Aliases,
     /// Processes whose changes are marked.
     ignored: Vec<u32>,
     barrier: Option<Barrier>,
@@ -144,7 +144,7 @@ impl Fanotify {
                 events += 1;
                 let tgid = u32::try_from(event.process).unwrap_or(0);
                 let origin = Origin { tgid, ignored: self.ignored.contains(&tgid), ..Origin::default() };
-                let (handles, aliases) = (&mut self.handles, self.aliases.as_ref());
+                let (handles, aliases) = (&mut self.handles, &self.aliases);
                 if translate::translate(&event, handles, aliases, origin, read, deliver).is_err() {
                     self.unplaced.add(Reason::Unresolved);
                 }

@@ -15,7 +15,7 @@ use crate::model::{Captured, Change, Gap, Kind, Origin, Reason, Stamp, TreePath}
 pub(super) fn translate(
     event: &Event<'_>,
     handles: &mut Handles,
-    aliases: Option<&Aliases>,
+    aliases: &Aliases,
     origin: Origin,
     read: Stamp,
     deliver: &mut dyn FnMut(Captured),
@@ -57,7 +57,7 @@ fn named(
     event: &Event<'_>,
     entry: Entry<'_>,
     handles: &mut Handles,
-    aliases: Option<&Aliases>,
+    aliases: &Aliases,
     change: &mut impl FnMut(Kind, TreePath),
 ) -> Result<(), Unresolved> {
     let has = |bits: u64| event.mask & bits != 0;
@@ -117,10 +117,10 @@ fn content_of(mask: u64) -> Kind {
 fn by_other_names(
     several: Several,
     kind: &Kind,
-    aliases: Option<&Aliases>,
+    aliases: &Aliases,
     change: &mut impl FnMut(Kind, TreePath),
 ) -> Result<bool, Unresolved> {
-    match aliases.map_or(Found::Anywhere, |aliases| aliases.of(several.inode)) {
+    match aliases.of(several.inode) {
         Found::Names(names) => {
             let is_known = !names.is_empty();
             for name in names {
@@ -137,7 +137,7 @@ fn by_other_names(
 fn nameless(
     event: &Event<'_>,
     handles: &Handles,
-    aliases: Option<&Aliases>,
+    aliases: &Aliases,
     change: &mut impl FnMut(Kind, TreePath),
 ) -> Result<(), Unresolved> {
     let content = event.mask & (libc::FAN_CLOSE_WRITE | libc::FAN_MODIFY) != 0;
@@ -154,8 +154,7 @@ fn nameless(
             // It was given its second name, so nobody has noted the first.
             Place::Outside { of_several: Some(several) } if several.names == 2 => {
                 let is_known = by_other_names(several, &Kind::Attributes, aliases, change)?;
-                let is_ours = aliases.is_none_or(|aliases| aliases.may_hold(several.inode));
-                if is_known || !is_ours { Ok(()) } else { Err(Unresolved) }
+                if is_known || !aliases.may_hold(several.inode) { Ok(()) } else { Err(Unresolved) }
             }
             Place::Outside { .. } | Place::Gone => Ok(()),
         },

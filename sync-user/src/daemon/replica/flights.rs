@@ -84,17 +84,27 @@ impl Flights {
     /// Content was sent that is another than was planned, under a name that others are linked to: all
     /// of them hold it. What was planned since is followed anew.
     pub(super) fn amend(&mut self, ticket: Ticket, held: Held, ledger: &mut Ledger) {
+        self.take_back_since(ticket, ledger);
+        let Some(flight) = self.by_ticket.get_mut(&ticket) else { return };
+        flight.planned.becomes = Some(held);
+        let path = flight.step().path().clone();
+        for link in self.links_to(ticket, &path) {
+            link.planned.becomes = Some(held);
+        }
+        self.follow_since(ticket, ledger);
+    }
+
+    /// Takes `ticket`, if it is on its way, and all later steps back out of the ledger.
+    fn take_back_since(&self, ticket: Ticket, ledger: &mut Ledger) {
         for (_, later) in self.by_ticket.range(ticket..).rev() {
             ledger.take_back(&later.planned.undo);
         }
-        let Some(path) = self.by_ticket.get(&ticket).map(|flight| flight.step().path().clone()) else {
-            return;
-        };
-        for (other, later) in self.by_ticket.range_mut(ticket..) {
+    }
+
+    /// Has the ledger follow them anew, on what it knows by now.
+    fn follow_since(&mut self, ticket: Ticket, ledger: &mut Ledger) {
+        for (_, later) in self.by_ticket.range_mut(ticket..) {
             let Planned { step, becomes, undo, .. } = &mut later.planned;
-            if *other == ticket || matches!(step, Step::Link { to, .. } if *to == path) {
-                *becomes = Some(held);
-            }
             let before = std::mem::replace(undo, ledger.follow(step, *becomes));
             discount(&mut self.by_path, &before);
             count(&mut self.by_path, undo);
@@ -128,17 +138,10 @@ impl Flights {
             ledger.take_back(undo);
             learned(step, ledger);
         } else {
-            for (_, later) in self.by_ticket.range(ticket..).rev() {
-                ledger.take_back(&later.planned.undo);
-            }
+            self.take_back_since(ticket, ledger);
             ledger.take_back(undo);
             learned(step, ledger);
-            for (_, later) in self.by_ticket.range_mut(ticket..) {
-                let Planned { step, becomes, undo, .. } = &mut later.planned;
-                let before = std::mem::replace(undo, ledger.follow(step, *becomes));
-                discount(&mut self.by_path, &before);
-                count(&mut self.by_path, undo);
-            }
+            self.follow_since(ticket, ledger);
         }
         Some(flight)
     }
