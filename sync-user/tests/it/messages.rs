@@ -273,6 +273,8 @@ fn nobody_to_ask() {
 #[test]
 fn a_wait_in_vain() {
     let mut host = Host::new();
+    // A file system of its own: what other tests do elsewhere may else ask for a rescan, which counts.
+    let _memory = Memory::mount(&host.source(), "size=1M");
     let mut daemon = host.start();
     host.sshd.stop();
     daemon.wait_for_log("cannot be reached");
@@ -281,10 +283,7 @@ fn a_wait_in_vain() {
     command.args(["--timeout", "500ms"]);
     let ended = run(command);
     assert_eq!(ended.status.code(), Some(3));
-    // A rescan for another program's doings may be on its way as well.
-    let counted =
-        |words: &str| words.replacen(" 3 changes", " 1 changes", 1).replacen(" 2 changes", " 1 changes", 1);
-    insta::assert_snapshot!(counted(&said(&host, &ended)), @r"
+    insta::assert_snapshot!(said(&host, &ended), @r"
     ksyncd: not everything is acknowledged yet
       127.0.0.1:[host]/target: down, 1 changes on their way; 127.0.0.1 port [port] cannot be reached: Connection refused (os error 111)
     ");
