@@ -43,10 +43,19 @@ pub(super) fn present(tree: &Tree, path: &TreePath) -> Option<Entry> {
 /// inside of directories that the target does not have, the directories above, and the other
 /// names of a file that changed.
 pub(super) fn observe(batch: &Batch, tree: &Tree, ledger: &Ledger, links: &mut Links) -> Observation {
-    let mut observer =
-        Observer { tree, ledger, links, scanned: BTreeMap::new(), observation: Observation::default() };
+    let mut observer = Observer {
+        tree,
+        ledger,
+        links,
+        scanned: BTreeMap::new(),
+        others: Vec::new(),
+        observation: Observation::default(),
+    };
     for (path, look) in &batch.looks {
         observer.look(path, *look);
+        while let Some((other, asked)) = observer.others.pop() {
+            observer.other_name(&other, asked);
+        }
     }
     observer.observation
 }
@@ -63,6 +72,9 @@ struct Observer<'a> {
     /// Below these everything was seen, as thoroughly as this says. The changes that are asked for
     /// came before, so once is enough.
     scanned: BTreeMap<TreePath, Depth>,
+    /// Other names of files that were seen, to be looked at; and whether a change says that their
+    /// content may differ.
+    others: Vec<(TreePath, bool)>,
     observation: Observation,
 }
 
@@ -200,23 +212,23 @@ impl Observer<'_> {
 
     /// A file changed under the name `path`: it did so under all that it has.
     fn other_names(&mut self, inode: Inode, path: &TreePath, asked: bool) {
-        let others: Vec<TreePath> = self.links.others(inode, path).cloned().collect();
-        for other in others {
-            self.other_name(&other, asked);
-        }
+        let others = self.links.others(inode, path);
+        let others = others.filter(|other| !self.observation.seen.contains_key(*other));
+        self.others.extend(others.map(|other| (other.clone(), asked)));
     }
 
+    /// It may be a name of another file by now, of which all names have to be known in their turn:
+    /// seen alone, it would become a file of its own at the target.
     fn other_name(&mut self, path: &TreePath, asked: bool) {
         if self.observation.seen.contains_key(path) {
             return;
         }
         if let (Seen::Present(entry), None) = (self.sight(path), self.topmost_unknown_directory(path)) {
-            let content = worth_hashing(&entry, self.ledger.held(path), asked)
-                .then(|| self.hash(path, &entry))
-                .flatten();
-            self.observation
-                .seen
-                .insert(path.clone(), Observed { state: State::Present(entry), content, asked });
+            let (inode, several) = (entry.inode, has_several_names(&entry));
+            self.present(path, entry, asked);
+            if several {
+                self.other_names(inode, path, asked);
+            }
         }
     }
 
@@ -230,7 +242,7 @@ impl Observer<'_> {
                 continue;
             }
             match self.tree.look(other) {
-                Seen::Present(_) => self.other_name(other, false),
+                Seen::Present(_) => self.others.push((other.clone(), false)),
                 Seen::Absent | Seen::Special => self.add(other, State::Absent),
                 Seen::Ignored | Seen::Unreadable(_) => {}
             }
@@ -304,6 +316,24 @@ mod tests {
         assert_eq!(tree.aliases().of(inode), Found::Names(vec![]));
         assert_eq!(seen[&path("g")].state, State::Absent);
         assert!(matches!(&seen[&path("f")].state, State::Present(entry) if entry.version.size == 12));
+    }
+
+    #[test]
+    fn a_name_that_belongs_to_another_file_by_now_has_the_names_of_that_looked_at() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("a")).unwrap();
+        fs::write(root.path().join("f"), "one").unwrap();
+        fs::hard_link(root.path().join("f"), root.path().join("g")).unwrap();
+        let tree = Tree::open(root.path(), Excludes::new(Rules::default()).unwrap(), Preserve::ALL).unwrap();
+        let (ledger, mut links) = (equal(&tree), Links::default());
+        // Before it became a directory, `a` was a name of the file that `f` was.
+        let now = present(&tree, &path("f")).unwrap().inode;
+        let before = Inode { number: now.number + 1, ..now };
+        for (inode, name) in [(now, "f"), (now, "g"), (before, "f"), (before, "a")] {
+            links.note(inode, 2, &path(name));
+        }
+        let seen = observe(&look_at("a", Depth::Entry), &tree, &ledger, &mut links).seen;
+        assert!(seen.contains_key(&path("f")) && seen.contains_key(&path("g")), "{seen:?}");
     }
 
     #[test]
