@@ -126,8 +126,13 @@ impl<R: Read, W: Write> Receiver<R, W> {
         let mut stream = None;
         while let Some(message) = self.listen()? {
             match (message, stream.take()) {
-                (ToReceiver::Step { sequence, step }, None) => {
-                    stream = self.step(&mut root, sequence, step)?;
+                // Small steps may come within a large file, and another large one may not.
+                (ToReceiver::Step { sequence, step }, open) => {
+                    let begun = self.step(&mut root, sequence, step)?;
+                    if begun.is_some() && open.is_some() {
+                        return Err(Error::Protocol("a file came within another".to_owned()));
+                    }
+                    stream = begun.or(open);
                 }
                 (ToReceiver::Content { sequence, bytes }, Some(open)) => {
                     stream = Some(Self::content(open, sequence, &bytes)?);

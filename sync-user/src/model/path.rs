@@ -1,6 +1,6 @@
 //! Names a place in a tree: a relative path that cannot lead out of it.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::ffi::OsStr;
 use std::fmt;
 use std::ops::Bound;
@@ -142,12 +142,23 @@ impl TreePath {
 
     /// What `map` has below this path, without the path itself, in path order.
     pub fn below<'a, V>(&self, map: &'a BTreeMap<Self, V>) -> btree_map::Range<'a, Self, V> {
+        let (first, end) = self.bounds();
+        map.range::<[u8], _>((slice(&first), slice(&end)))
+    }
+
+    /// Whether `set` has anything below this path.
+    pub fn is_above_any(&self, set: &BTreeSet<Self>) -> bool {
+        let (first, end) = self.bounds();
+        set.range::<[u8], _>((slice(&first), slice(&end))).next().is_some()
+    }
+
+    /// What lies between these lies below this path.
+    fn bounds(&self) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
         if self.is_root() {
-            return map.range::<[u8], _>((Bound::Excluded(b"".as_slice()), Bound::Unbounded));
+            return (Bound::Excluded(Vec::new()), Bound::Unbounded);
         }
         let with = |byte| [&self.0, &[byte][..]].concat();
-        let (first, end) = (with(b'/'), with(b'/' + 1));
-        map.range::<[u8], _>((Bound::Included(first.as_slice()), Bound::Excluded(end.as_slice())))
+        (Bound::Included(with(b'/')), Bound::Excluded(with(b'/' + 1)))
     }
 
     /// What `map` has at this path and below it, in path order.
@@ -157,6 +168,10 @@ impl TreePath {
     ) -> impl Iterator<Item = (&'a Self, &'a V)> + use<'a, V> {
         map.get_key_value(self).into_iter().chain(self.below(map))
     }
+}
+
+fn slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    bound.as_ref().map(Vec::as_slice)
 }
 
 impl std::borrow::Borrow<[u8]> for TreePath {

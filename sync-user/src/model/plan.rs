@@ -65,4 +65,38 @@ impl Step {
             | Self::RemoveDirectory { .. } => None,
         }
     }
+
+    /// Expects `sent` at the path `at` where it expects what was `planned` there.
+    pub fn expect_instead(&mut self, at: &TreePath, planned: Version, sent: Version) {
+        let at_one = |path: &TreePath, expects: &mut Version| {
+            if path == at && *expects == planned {
+                *expects = sent;
+            }
+        };
+        let at_any = |path: &TreePath, expects: &mut Expected| {
+            if path == at && *expects == Expected::This(planned) {
+                *expects = Expected::This(sent);
+            }
+        };
+        match self {
+            Self::MakeDirectory { path, expects, .. }
+            | Self::PutFile { path, expects, .. }
+            | Self::PutSymlink { path, expects, .. }
+            | Self::SetAttributes { path, expects, .. }
+            | Self::RemoveFile { path, expects } => at_any(path, expects),
+            Self::Link { path, to, expects, replaces } => {
+                at_one(to, expects);
+                at_any(path, replaces);
+            }
+            Self::Rename { from, to, expects, replaces } => {
+                at_one(from, expects);
+                at_any(to, replaces);
+            }
+            Self::Exchange { one, other, expects_one, expects_other } => {
+                at_one(one, expects_one);
+                at_one(other, expects_other);
+            }
+            Self::SetDirectoryTime { .. } | Self::RemoveDirectory { .. } => {}
+        }
+    }
 }

@@ -22,6 +22,7 @@ mod session;
 mod ssh;
 mod stream;
 mod throttle;
+mod waiting;
 
 pub use address::{AddressError, TargetAddress};
 pub use backoff::Backoff;

@@ -11,17 +11,17 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::content::{self, Opened, Reading};
+use super::content::{self, Opened};
 use super::event::{Event, SILENCE_MAX, SessionError, Ticket};
 use super::link::{Link, Received};
 use super::names::Names;
 use super::outbox::Outbox;
 use super::stream::{self, Next, Recall, Sent, Stream};
 use super::throttle::Throttle;
-use crate::delta::Outline;
+use super::waiting::{Queued, Waiting};
 use crate::model::{
-    Compression, Durability, Expected, OldFile, Owner, Receipt, Sequence, Stamp, Step, TreePath, Version,
-    Xattr, XattrHash,
+    Compression, Durability, Entry, Expected, OldFile, Owner, Receipt, Sequence, Stamp, Step, TreePath,
+    Version, Xattr, XattrHash,
 };
 use crate::tree::Tree;
 use crate::wire::{
@@ -94,8 +94,12 @@ pub struct Session {
     outbox: Outbox,
     throttle: Option<Throttle>,
     names: Names,
-    queue: VecDeque<(Ticket, Step, Vec<OldFile>)>,
+    queue: VecDeque<Queued>,
     stream: Option<Stream>,
+    /// What must not overtake the stream.
+    waiting: Waiting,
+    /// Bytes of steps that have overtaken the stream since its last piece.
+    overtaken: usize,
     /// The stream goes on, though the link has nothing to do.
     is_reading: bool,
     flying: VecDeque<Flight>,
@@ -141,6 +145,8 @@ impl Session {
             names: Names::new(numeric_ids),
             queue: VecDeque::new(),
             stream: None,
+            waiting: Waiting::default(),
+            overtaken: 0,
             is_reading: false,
             flying: VecDeque::new(),
             flying_bytes: 0,
@@ -175,7 +181,7 @@ impl Session {
     /// Adds a step behind all others. The target may build a file from one of the `old_files`, if
     /// it has them when the steps before are done.
     pub fn submit(&mut self, ticket: Ticket, step: Step, old_files: Vec<OldFile>) {
-        self.queue.push_back((ticket, step, old_files));
+        self.queue.push_back(Queued { ticket, step, old_files });
     }
 
     /// Says that nothing follows.
@@ -185,7 +191,17 @@ impl Session {
 
     /// Steps that were submitted and are not encoded yet.
     pub fn unsent(&self) -> usize {
-        self.queue.len() + usize::from(self.stream.is_some())
+        self.queue.len() + self.waiting.len() + usize::from(self.stream.is_some())
+    }
+
+    /// Whether more may be submitted: all has gone but large files, and what has to wait for them.
+    pub fn takes_more(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether the content of a large file at `path`, or below if that counts, is on its way or waits.
+    pub fn is_sending(&self, path: &TreePath, below: bool) -> bool {
+        self.waiting.has_content(path, below)
     }
 
     /// Whether all that was submitted was answered.
@@ -248,38 +264,54 @@ impl Session {
     }
 
     fn can_fill(&self) -> bool {
-        self.stream.is_some()
-            || (!self.queue.is_empty()
-                && self.flying.len() < FLYING_STEPS_MAX
-                && self.flying_bytes < FLYING_BYTES_MAX)
+        self.stream.is_some() || (!self.queue.is_empty() && self.has_room())
+    }
+
+    /// Whether so little waits for receipts that another step may.
+    fn has_room(&self) -> bool {
+        self.flying.len() < FLYING_STEPS_MAX && self.flying_bytes < FLYING_BYTES_MAX
     }
 
     fn fill(&mut self, events: &mut Vec<Event>, recall: &Recall<'_>) {
         let mut read = 0;
         self.is_reading = false;
         while self.outbox.len() < self.staged_max() && self.can_fill() && !self.is_reading {
-            if let Some(stream) = self.stream.take() {
+            if let Some(queued) = self.next() {
+                self.send(queued, events, recall);
+            } else if let Some(stream) = self.stream.take() {
+                self.overtaken = 0;
                 read += self.continue_stream(stream, events);
                 self.is_reading = read >= READ_BYTES_MAX;
-            } else if let Some((ticket, step, old_files)) = self.queue.pop_front() {
-                self.send(ticket, step, old_files, events, recall);
             }
         }
     }
 
-    fn send(
-        &mut self,
-        ticket: Ticket,
-        step: Step,
-        old_files: Vec<OldFile>,
-        events: &mut Vec<Event>,
-        recall: &Recall<'_>,
-    ) {
+    /// The next step to send, if it has a turn before the next piece of the stream: as long as that
+    /// gets half of the link.
+    fn next(&mut self) -> Option<Queued> {
+        if self.stream.is_none() {
+            return self.queue.pop_front();
+        }
+        if !self.has_room() || self.overtaken >= wire::CONTENT_BYTES_MAX {
+            return None;
+        }
+        while !self.waiting.is_full()
+            && let Some(queued) = self.queue.pop_front()
+        {
+            if !is_large(&queued.step) && !self.waiting.holds_back(&queued.step) {
+                return Some(queued);
+            }
+            self.waiting.push(queued);
+        }
+        None
+    }
+
+    fn send(&mut self, queued: Queued, events: &mut Vec<Event>, recall: &Recall<'_>) {
+        let Queued { ticket, step, old_files } = queued;
         let bytes = |path: &TreePath| path.as_bytes().to_vec();
         let step = match step {
             Step::PutFile { path, entry, expects } => {
-                let choose = |reading: &_| stream::choose(&path, reading, old_files, recall);
-                self.put_file(ticket, (&path, entry.version, expects), choose, events);
+                self.put_file(ticket, (path, entry, expects), old_files, events, recall);
                 return;
             }
             Step::MakeDirectory { path, entry, expects } => self
@@ -363,45 +395,50 @@ impl Session {
         }
     }
 
-    /// What links to a file expects of it what was sent, if that is not what was `planned`.
+    /// What follows expects of a file what was sent, if that is not what was `planned`.
     fn expect(&mut self, path: &TreePath, planned: Version, sent: Version) {
         if planned == sent {
             return;
         }
-        for (_, step, _) in &mut self.queue {
-            if let Step::Link { to, expects, .. } = step
-                && to == path
-            {
-                *expects = sent;
-            }
+        let queued = self.queue.iter_mut().map(|queued| &mut queued.step);
+        for step in self.waiting.steps_mut().chain(queued) {
+            step.expect_instead(path, planned, sent);
         }
     }
 
     fn put_file(
         &mut self,
         ticket: Ticket,
-        (path, planned, expects): (&TreePath, Version, Expected),
-        choose: impl FnOnce(&Reading) -> Option<(OldFile, Outline)>,
+        (path, entry, expects): (TreePath, Entry, Expected),
+        old_files: Vec<OldFile>,
         events: &mut Vec<Event>,
+        recall: &Recall<'_>,
     ) {
         let put = |size, stored, attributes, body| {
             let path = path.as_bytes().to_vec();
             wire::Step::PutFile { path, expects, size, stored, attributes, body }
         };
-        match content::open(&self.tree, path, wire::INLINE_BYTES_MAX) {
+        let planned = entry.version;
+        match content::open(&self.tree, &path, wire::INLINE_BYTES_MAX) {
             Ok(Opened::Small(loaded)) => {
                 let content::Loaded { version, xattrs, bytes, content, settled, torn } = loaded;
-                self.expect(path, planned, version);
+                self.expect(&path, planned, version);
                 let attributes = self.named(version, xattrs);
                 let shipped = version.size;
                 let step = put(shipped, shipped, attributes, Body::Inline { bytes, content });
                 self.fly(ticket, step);
                 events.push(Event::Sent { ticket, version, content, settled, torn, shipped });
             }
+            // It has grown since it was planned, and there is one on its way.
+            Ok(Opened::Large(_)) if self.stream.is_some() => {
+                let step = Step::PutFile { path, entry, expects };
+                self.waiting.push(Queued { ticket, step, old_files });
+            }
             Ok(Opened::Large(mut reading)) => {
-                self.expect(path, planned, reading.version);
+                self.waiting.begin(&path);
+                self.expect(&path, planned, reading.version);
                 let attributes = self.named(reading.version, std::mem::take(&mut reading.xattrs));
-                let (body, outline) = match choose(&reading) {
+                let (body, outline) = match stream::choose(&path, &reading, old_files, recall) {
                     Some((OldFile { path, version, content: _ }, outline)) => {
                         let old = path.as_bytes().to_vec();
                         events.push(Event::Built { ticket, from: path });
@@ -424,6 +461,7 @@ impl Session {
         let bytes = self.outbox.push(&ToReceiver::Step { sequence, step });
         self.flying.push_back(Flight { ticket, sequence, bytes });
         self.flying_bytes += bytes;
+        self.overtaken += bytes;
         sequence
     }
 
@@ -446,7 +484,7 @@ impl Session {
                 let Stream { ticket, shipped, .. } = stream;
                 let (version, settled) = (stream.reading.version, stream.reading.settled);
                 let (end, sent) = stream.finish(&self.tree);
-                self.outbox.push(&end);
+                self.end_stream(&end);
                 if let Some(Sent { content, outline, torn }) = sent {
                     let settled = settled && !torn;
                     events.push(Event::Sent { ticket, version, content, settled, torn, shipped });
@@ -455,10 +493,18 @@ impl Session {
                 0
             }
             Err(_) => {
-                self.outbox.push(&stream.abort());
+                self.end_stream(&stream.abort());
                 0
             }
         }
+    }
+
+    /// What had to wait goes next.
+    fn end_stream(&mut self, end: &ToReceiver) {
+        self.outbox.push(end);
+        let mut waited = self.waiting.end();
+        waited.append(&mut self.queue);
+        self.queue = waited;
     }
 
     fn read(&mut self, now: Stamp, events: &mut Vec<Event>) -> Result<(), SessionError> {
@@ -507,14 +553,16 @@ impl Session {
         Ok(())
     }
 
-    /// Receipts come in the order of the steps, so the first flight is the one answered.
+    /// Receipts come in the order of the steps, but for that of a large file, which others overtake:
+    /// so the flight that is answered is the first or the second.
     fn answered(&mut self, receipt: Receipt) -> Result<Event, SessionError> {
-        match self.flying.pop_front() {
-            Some(Flight { ticket, sequence, bytes }) if sequence == receipt.sequence => {
+        let index = self.flying.iter().take(2).position(|flight| flight.sequence == receipt.sequence);
+        match index.and_then(|index| self.flying.remove(index)) {
+            Some(Flight { ticket, sequence: _, bytes }) => {
                 self.flying_bytes -= bytes;
                 Ok(Event::Answered { ticket, receipt })
             }
-            _ => Err(SessionError::Protocol(format!(
+            None => Err(SessionError::Protocol(format!(
                 "an answer to step {} came out of turn",
                 receipt.sequence.0
             ))),
@@ -537,4 +585,9 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Whether the step sends content in pieces, unless the file has shrunk.
+fn is_large(step: &Step) -> bool {
+    matches!(step, Step::PutFile { entry, .. } if entry.version.size > wire::INLINE_BYTES_MAX as u64)
 }

@@ -34,20 +34,22 @@ impl Replica {
             return;
         };
         let planned = flight.planned.becomes;
-        let twin = planned.and_then(|held| held.twin);
+        // A link to a large file may have been planned since.
+        let is_held = self.ledger.held(flight.step().path());
+        let twin = planned.and_then(|held| held.twin).or_else(|| is_held?.twin);
         let held = Held { version, content: Some(content), settled, twin };
         flight.planned.becomes = Some(held);
         let path = flight.step().path().clone();
         self.setup.gauges.counters.bytes_shipped.add(shipped);
         self.target().bytes_shipped.add(shipped);
-        // The next plan is made only when all content of this one is on its way, so nothing
-        // that was planned since has moved the path.
-        self.ledger.set(path.clone(), Known::Holds(held));
-        // Only what is marked as a twin has links on their way.
-        if twin.is_some() && planned.is_some_and(|planned| planned.version != version) {
+        let is_another = planned.is_some_and(|planned| planned.version != version);
+        // Only what is marked as a twin has links on their way; and behind a large file there may be
+        // other steps that build on it.
+        if self.flights.are_several(&path) || (twin.is_some() && is_another) {
             self.flights.amend(ticket, held, &mut self.ledger);
-        } else if twin.is_some() {
-            for link in self.flights.links_to(ticket, &path) {
+        } else {
+            self.ledger.set(path.clone(), Known::Holds(held));
+            for link in self.flights.links_to(ticket, &path, twin) {
                 let becomes = link.planned.becomes.replace(held);
                 let name = link.step().path().clone();
                 if self.ledger.held(&name) == becomes {

@@ -78,7 +78,7 @@ impl Replica {
         self.retries.owe_since(since.unwrap_or(0));
         let mut looks = self.retries.take_all();
         looks.insert(TreePath::root(), Look { depth: Depth::Below, content: false, stamps: None });
-        self.execute(session, &Batch { looks, moves: Vec::new(), gaps: 0, closed: clock::now() });
+        self.execute(session, Batch { looks, moves: Vec::new(), gaps: 0, closed: clock::now() });
         self.setup.gauges.counters.rescans.add(1);
         self.target().rescans.add(1);
     }

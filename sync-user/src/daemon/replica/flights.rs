@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ledger::{Held, Known, Ledger, Undo};
+use crate::ledger::{Held, Known, Ledger, Twin, Undo};
 use crate::model::{Depth, Look, Stamp, Stamps, Step, TreePath};
 use crate::plan::Planned;
 use crate::ship::Ticket;
@@ -31,6 +31,8 @@ pub(super) struct Flights {
     by_ticket: BTreeMap<Ticket, Flight>,
     /// Those that rename: what was planned after one may build on it.
     renames: BTreeSet<Ticket>,
+    /// Those that link, by what to.
+    links: BTreeMap<TreePath, BTreeSet<Ticket>>,
     /// How many concern each path: of renames all that are below, too.
     by_path: BTreeMap<TreePath, usize>,
     next: u64,
@@ -46,6 +48,9 @@ impl Flights {
         let ticket = Ticket(self.next);
         if matches!(flight.step(), Step::Rename { .. } | Step::Exchange { .. }) {
             self.renames.insert(ticket);
+        }
+        if let Step::Link { to, .. } = flight.step() {
+            self.links.entry(to.clone()).or_default().insert(ticket);
         }
         count(&mut self.by_path, &flight.planned.undo);
         self.by_ticket.insert(ticket, flight);
@@ -67,18 +72,29 @@ impl Flights {
         self.by_path.contains_key(path)
     }
 
+    /// Whether more than one does.
+    pub(super) fn are_several(&self, path: &TreePath) -> bool {
+        self.by_path.get(path).is_some_and(|count| *count > 1)
+    }
+
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Flight> {
         self.by_ticket.get_mut(&ticket)
     }
 
-    /// The later steps that link to what `ticket` sends.
-    pub(super) fn links_to<'a>(
-        &'a mut self,
+    /// The later steps that link to what `ticket` sends, by which it gets the names of `twin`.
+    pub(super) fn links_to(
+        &mut self,
         ticket: Ticket,
-        path: &'a TreePath,
-    ) -> impl Iterator<Item = &'a mut Flight> {
-        let later = self.by_ticket.range_mut(ticket..).map(|(_, flight)| flight);
-        later.filter(move |flight| matches!(flight.step(), Step::Link { to, .. } if to == path))
+        path: &TreePath,
+        twin: Option<Twin>,
+    ) -> Vec<&mut Flight> {
+        let Some(tickets) = twin.and(self.links.get(path)) else { return Vec::new() };
+        let (Some(first), Some(last)) = (tickets.range(ticket..).next(), tickets.last()) else {
+            return Vec::new();
+        };
+        let between = self.by_ticket.range_mut(first..=last);
+        let links = between.filter(|(ticket, _)| tickets.contains(ticket)).map(|(_, flight)| flight);
+        links.filter(|link| link.planned.becomes.and_then(|held| held.twin) == twin).collect()
     }
 
     /// Content was sent that is another than was planned, under a name that others are linked to: all
@@ -88,7 +104,7 @@ impl Flights {
         let Some(flight) = self.by_ticket.get_mut(&ticket) else { return };
         flight.planned.becomes = Some(held);
         let path = flight.step().path().clone();
-        for link in self.links_to(ticket, &path) {
+        for link in self.links_to(ticket, &path, held.twin) {
             link.planned.becomes = Some(held);
         }
         self.follow_since(ticket, ledger);
@@ -115,6 +131,14 @@ impl Flights {
     pub(super) fn land(&mut self, ticket: Ticket) -> Option<Flight> {
         self.renames.remove(&ticket);
         let flight = self.by_ticket.remove(&ticket)?;
+        if let Step::Link { to, .. } = flight.step()
+            && let Entry::Occupied(mut links) = self.links.entry(to.clone())
+        {
+            links.get_mut().remove(&ticket);
+            if links.get().is_empty() {
+                links.remove();
+            }
+        }
         discount(&mut self.by_path, &flight.planned.undo);
         Some(flight)
     }
@@ -150,6 +174,7 @@ impl Flights {
     /// unsure from now on.
     pub(super) fn abandon(&mut self, ledger: &mut Ledger) -> Vec<Flight> {
         self.renames.clear();
+        self.links.clear();
         self.by_path.clear();
         let flights: Vec<Flight> = std::mem::take(&mut self.by_ticket).into_values().collect();
         for flight in flights.iter().rev() {

@@ -64,6 +64,9 @@ const LINKS_SPARE: usize = 10_000;
 /// How many fifos, sockets and devices are told of.
 const SPECIAL_MAX: usize = 100;
 
+/// How soon a large file is looked at again that has changed while its content was on its way.
+const SENDING_RETRY: Duration = Duration::from_millis(20);
+
 /// How soon the source is looked at again when it was not the directory that was opened.
 const IDENTITY_RETRY: Duration = Duration::from_secs(1);
 
@@ -291,15 +294,15 @@ impl Replica {
             let now = clock::now();
             self.store(now);
             self.setup.gauges.counters.gaps_healed.add(self.healing.healed(self.flights.first()));
-            if session.unsent() == 0 {
+            if session.takes_more() {
                 if let Some(batch) = self.retries.due(now) {
-                    self.execute(session, &batch);
+                    self.execute(session, batch);
                     continue;
                 }
                 match self.setup.post.take() {
                     Delivery::Batch(batch) => {
                         self.retries.owe_since(self.debts.take());
-                        self.execute(session, &batch);
+                        self.execute(session, batch);
                         continue;
                     }
                     Delivery::Nothing => {}
@@ -316,10 +319,10 @@ impl Replica {
                 let _gone = self.pump(session);
                 return Ok(Parting::Done);
             }
-            self.setup.post.offer(match (session.unsent(), session.idle()) {
-                (0, true) => Room::Idle,
-                (0, false) => Room::Busy,
-                (_, _) => Room::Full,
+            self.setup.post.offer(match (session.takes_more(), session.idle()) {
+                (true, true) => Room::Idle,
+                (true, false) => Room::Busy,
+                (false, _) => Room::Full,
             });
             let nap = self.retries.first_due().map_or(NAP, |due| due.since(clock::now()).min(NAP));
             let bells = [self.setup.post.as_fd(), self.setup.abandon.as_fd()];
@@ -424,13 +427,28 @@ impl Replica {
     }
 
     /// Looks, plans and submits.
-    fn execute(&mut self, session: &mut Session, batch: &Batch) {
+    fn execute(&mut self, session: &mut Session, mut batch: Batch) {
         self.tell_lacks();
         self.tell_surprises();
         // What is seen counts only if the root is the one that was opened, before and after (I3).
         if !self.root_holds() {
-            return self.put_off(batch);
+            return self.put_off(batch, IDENTITY_RETRY);
         }
+        let is_sending = |path: &TreePath, look: &Look| session.is_sending(path, look.depth >= Depth::Below);
+        // What has become of it meanwhile is seen once it has gone, or a second one would wait behind it.
+        let sending: BTreeMap<TreePath, Look> =
+            batch.looks.extract_if(.., |path, look| is_sending(path, look)).collect();
+        if !sending.is_empty() {
+            let gaps = std::mem::take(&mut batch.gaps);
+            self.put_off(
+                Batch { looks: sending, moves: Vec::new(), gaps, closed: batch.closed },
+                SENDING_RETRY,
+            );
+        }
+        if batch.is_empty() {
+            return;
+        }
+        let batch = &batch;
         let tree = Arc::clone(&self.setup.tree);
         let names = names_of_moves(&batch.moves, &tree);
         let mut steps = plan::moves(&batch.moves, &names, &mut self.ledger);
@@ -444,7 +462,7 @@ impl Replica {
             let links = tree.preserve().links;
             steps.extend(plan::differences(&observation.seen, links, &mut self.ledger));
         } else {
-            self.put_off(batch);
+            self.put_off(batch.clone(), IDENTITY_RETRY);
             looked = false;
         }
         let at_source = |path: &TreePath| Some(present(&tree, path)?.version);
@@ -499,13 +517,13 @@ impl Replica {
         }
     }
 
-    fn put_off(&mut self, batch: &Batch) {
-        let due = clock::now().plus(IDENTITY_RETRY);
-        for (path, look) in &batch.looks {
-            self.retries.put_off(path.clone(), *look, due);
+    fn put_off(&mut self, batch: Batch, wait: Duration) {
+        let due = clock::now().plus(wait);
+        for (path, look) in batch.looks {
+            self.retries.put_off(path, look, due);
         }
         if batch.gaps > 0 {
-            // Whatever the gaps were, once the root is back this heals them.
+            // Whatever the gaps were, this heals them.
             let everything = Look { depth: Depth::Below, content: true, stamps: None };
             self.retries.put_off(TreePath::root(), everything, due);
             self.healing.put_off(batch.gaps);
