@@ -43,6 +43,9 @@ pub(crate) fn matrix() -> Result<()> {
                     words.as_ref().err().map_or("works", |words| words)
                 );
                 outcomes.insert((version.clone(), place, capture), words);
+            } else if !line.starts_with('[') {
+                // What a failure has to say, and not the kernel's own messages.
+                println!("{line}");
             }
         };
         machine::run(&kernel, &image, Clock::Real, "", &mut read)
@@ -78,7 +81,7 @@ fn script() -> String {
             let test = differential(capture, &format!("--directory /place --seeds {SEEDS}"));
             let _written = writeln!(
                 script,
-                "  if ! TMPDIR=/place ksyncd demo --capture {capture} --writers 3s >/tmp/log 2>&1; then \
+                "  if ! TMPDIR=/place ksyncd demo --capture {capture} --writers 3s >/tmp/log 2>&1; then cat /tmp/log\n    \
                  echo \"matrix: {place} {capture} failed: $(grep '^ksyncd: ' /tmp/log | head -n 1 | sed 's|/place[^ :,]*|the root|g')\"\n  \
                  elif ! {test} >/tmp/log 2>&1; then cat /tmp/log\n    \
                  echo \"matrix: {place} {capture} failed: {UNLIKE}\"\n  \
