@@ -171,6 +171,7 @@ fn config(sync: &Sync, claims: &[Claim], common: &Common) -> daemon::Config {
             identity: settings.identity.clone(),
             known_hosts: settings.known_hosts.clone(),
             port: settings.port,
+            ssh_config: settings.ssh_config.clone(),
             patience: PATIENCE,
         },
         receiver: Arc::clone(&common.receiver),

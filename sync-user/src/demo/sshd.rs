@@ -93,7 +93,7 @@ impl Sshd {
             .arg(source)
             .arg("--target")
             .arg(format!("127.0.0.1:{}", target.display()))
-            .args(["--port", &self.port.to_string()])
+            .args(["--port", &self.port.to_string(), "--ssh-config", "none"])
             .arg("--identity")
             .arg(self.identity())
             .arg("--known-hosts")

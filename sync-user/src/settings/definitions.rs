@@ -51,11 +51,16 @@ pub struct SyncSettings {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// The SSH port of targets that do not name one
-    #[arg(long, value_name = "PORT", default_value_t = 22)]
-    pub port: u16,
+    /// The SSH port of targets that do not name one [default: as OpenSSH's configuration says, or 22]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
 
-    /// The private key to log in with [default: the SSH agent, then the usual files in `~/.ssh`]
+    /// The configuration of OpenSSH's client: aliases, users, keys, jump hosts; `none` for no file
+    /// [default: `~/.ssh/config` and `/etc/ssh/ssh_config`]
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
+
+    /// The private key to log in with [default: the SSH agent, then the files that OpenSSH would try]
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
 

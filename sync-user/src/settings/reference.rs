@@ -51,6 +51,8 @@ fn example(key: &Key) -> String {
         "source" => "/var/www",
         "target" => "deploy@web2.example.net:/var/www",
         "name" => "www",
+        "port" => "22",
+        "ssh_config" => "/root/.ssh/config",
         "identity" => "/root/.ssh/id_ed25519",
         "known_hosts" => "/root/.ssh/known_hosts",
         "state_dir" => "/var/lib/ksyncd",

@@ -101,7 +101,7 @@ fn a_setting_is_taken_from_the_strongest_layer() {
     numeric_ids = true # --numeric-ids
     "#);
     let [www, media] = loaded.syncs.as_slice() else { panic!("two sections") };
-    assert_eq!((www.settings.port, media.settings.port), (3, 4));
+    assert_eq!((www.settings.port, media.settings.port), (Some(3), Some(4)));
     assert!(www.settings.numeric_ids && media.settings.numeric_ids);
     assert_eq!((www.name.as_str(), media.settings.targets.len()), ("/srv/www", 2));
 }

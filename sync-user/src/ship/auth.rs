@@ -1,52 +1,53 @@
 //! Logs in with a key: the one that was named, or the agent's, or the usual ones.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ssh2::Session;
 
 use super::connect::ConnectError;
+use super::openssh::{Agent, Route};
 
-/// The files that OpenSSH tries, in its order, without those that libssh2 cannot use.
-const USUAL_KEYS: [&str; 3] = ["id_rsa", "id_ecdsa", "id_ed25519"];
-
-/// Logs `user` in.
-pub(super) fn log_in(
+/// Logs `user` in by the key that was named, and by nothing else.
+pub(super) fn log_in_by(
     session: &Session,
     user: &str,
     name: &str,
-    identity: Option<&Path>,
+    identity: &Path,
 ) -> Result<(), ConnectError> {
-    let mut tried = Vec::new();
-    if let Some(identity) = identity {
-        tried.push(format!("the key {}", identity.display()));
-        if let Err(cause) = std::fs::File::open(identity) {
-            return Err(ConnectError::Identity { file: identity.to_owned(), cause: cause.to_string() });
+    let file = identity.to_owned();
+    if let Err(cause) = std::fs::File::open(identity) {
+        return Err(ConnectError::Identity { file, cause: cause.to_string() });
+    }
+    match session.userauth_pubkey_file(user, None, identity, None) {
+        Ok(()) => Ok(()),
+        Err(error) if is_unusable(&error) => {
+            Err(ConnectError::Identity { file, cause: error.message().to_owned() })
         }
-        match session.userauth_pubkey_file(user, None, identity, None) {
-            Ok(()) => return Ok(()),
-            Err(error) if is_unusable(&error) => {
-                return Err(ConnectError::Identity {
-                    file: identity.to_owned(),
-                    cause: error.message().to_owned(),
-                });
-            }
-            Err(_) => {}
-        }
-    } else {
-        if by_agent(session, user, &mut tried) {
-            return Ok(());
-        }
-        for file in usual_keys() {
-            tried.push(format!("the key {}", file.display()));
-            if session.userauth_pubkey_file(user, None, &file, None).is_ok() {
-                return Ok(());
-            }
-        }
-        if tried.is_empty() {
-            tried.push("nothing, as there is no SSH agent and no key in ~/.ssh".to_owned());
+        Err(_) => {
+            let tried = format!("the key {}", identity.display());
+            Err(ConnectError::Refused { name: name.to_owned(), user: user.to_owned(), tried })
         }
     }
-    Err(ConnectError::Refused { name: name.to_owned(), user: user.to_owned(), tried: tried.join(", ") })
+}
+
+/// Logs in as OpenSSH's client would: by the keys of the agent, then by those in files.
+pub(super) fn log_in(session: &Session, route: &Route) -> Result<(), ConnectError> {
+    let mut tried = Vec::new();
+    if by_agent(session, route, &mut tried) {
+        return Ok(());
+    }
+    for file in route.identities.iter().filter(|file| file.is_file()) {
+        tried.push(format!("the key {}", file.display()));
+        if session.userauth_pubkey_file(&route.user, None, file, None).is_ok() {
+            return Ok(());
+        }
+    }
+    if tried.is_empty() {
+        tried.push("nothing, as there is no SSH agent and none of the usual keys".to_owned());
+    }
+    Err(ConnectError::Refused { name: route.to_string(), user: route.user.clone(), tried: tried.join(", ") })
 }
 
 /// The user that runs this program.
@@ -56,25 +57,39 @@ pub(super) fn current_user() -> String {
     from_system.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "root".to_owned())
 }
 
-fn by_agent(session: &Session, user: &str, tried: &mut Vec<String>) -> bool {
-    if std::env::var_os("SSH_AUTH_SOCK").is_none() {
-        return false;
-    }
+fn by_agent(session: &Session, route: &Route, tried: &mut Vec<String>) -> bool {
+    let socket = match &route.agent {
+        Agent::Nobody => return false,
+        Agent::At(socket) => Some(socket),
+        Agent::Usual if std::env::var_os("SSH_AUTH_SOCK").is_none() => return false,
+        Agent::Usual => None,
+    };
     let Ok(mut agent) = session.agent() else {
         return false;
     };
-    if agent.connect().is_err() || agent.list_identities().is_err() {
+    let named = socket.is_none_or(|socket| agent.set_identity_path(socket).is_ok());
+    if !named || agent.connect().is_err() || agent.list_identities().is_err() {
         tried.push("the SSH agent, which does not answer".to_owned());
         return false;
     }
-    let identities = agent.identities().unwrap_or_default();
+    let mut identities = agent.identities().unwrap_or_default();
+    if route.identities_only {
+        let named: Vec<Vec<u8>> = route.identities.iter().filter_map(|file| public_key(file)).collect();
+        identities.retain(|identity| named.iter().any(|key| key == identity.blob()));
+    }
+    if identities.is_empty() {
+        return false;
+    }
     tried.push(format!("{} keys of the SSH agent", identities.len()));
-    identities.iter().any(|identity| agent.userauth(user, identity).is_ok())
+    identities.iter().any(|identity| agent.userauth(&route.user, identity).is_ok())
 }
 
-fn usual_keys() -> Vec<PathBuf> {
-    let directory = std::env::home_dir().unwrap_or_default().join(".ssh");
-    USUAL_KEYS.iter().map(|name| directory.join(name)).filter(|file| file.is_file()).collect()
+/// The public key beside a private one, in SSH's own format.
+fn public_key(identity: &Path) -> Option<Vec<u8>> {
+    let mut file = identity.as_os_str().to_owned();
+    file.push(".pub");
+    let text = std::fs::read_to_string(file).ok()?;
+    STANDARD.decode(text.split_whitespace().nth(1)?).ok()
 }
 
 /// Whether a key could not even be offered: unreadable, encrypted, or of an unknown format.

@@ -11,12 +11,14 @@ use super::ssh::Connection;
 /// How to get into the targets of a run.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// The private key; without one the agent and the usual files are tried.
+    /// The private key; without one what OpenSSH's client would try is tried.
     pub identity: Option<PathBuf>,
-    /// The only file of known host keys; without one the user's and the machine's.
+    /// The only file of known host keys; without one those of OpenSSH's client.
     pub known_hosts: Option<PathBuf>,
-    /// The port of targets that do not name one.
-    pub port: u16,
+    /// The port of targets that do not name one; without it OpenSSH's configuration says.
+    pub port: Option<u16>,
+    /// OpenSSH's configuration, if not the user's and the machine's; `none` for no file.
+    pub ssh_config: Option<PathBuf>,
     /// How long the network, and each answer of the server, may take.
     pub patience: Duration,
 }
@@ -36,6 +38,8 @@ pub enum ConnectError {
     ChangedKey { name: String, lookup: String, kind: String, fingerprint: String, file: PathBuf, line: usize },
     #[error("the host key of {name} is revoked by {} line {line}", file.display())]
     RevokedKey { name: String, file: PathBuf, line: usize },
+    #[error("OpenSSH's configuration cannot be read: {cause}")]
+    Config { cause: String },
     #[error("the known hosts cannot be read: {cause}")]
     KnownHosts { cause: String },
     #[error("{name} refused to let {user} in; tried {tried}")]
@@ -62,6 +66,7 @@ impl ConnectError {
             Self::UnknownKey { .. }
             | Self::ChangedKey { .. }
             | Self::RevokedKey { .. }
+            | Self::Config { .. }
             | Self::KnownHosts { .. }
             | Self::Refused { .. }
             | Self::Identity { .. }
@@ -89,6 +94,9 @@ impl ConnectError {
                 file.display()
             ),
             Self::RevokedKey { .. } => "do not connect to it: its key was declared stolen".to_owned(),
+            Self::Config { .. } => {
+                "see what ssh -G says with the same file, or give another by --ssh-config".to_owned()
+            }
             Self::KnownHosts { .. } => {
                 "let this user read the file, or name another by --known-hosts".to_owned()
             }

@@ -6,28 +6,24 @@
 //! after its socket was shut down, so that it does not wait for a dead peer.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::net::sockopt;
 use ssh2::{BlockDirections, Channel, MethodType, Session};
 
 use super::address::TargetAddress;
 use super::auth;
 use super::connect::{Access, ConnectError};
+use super::dial::{Socket, dial};
 use super::hostkeys::{self, KnownKeys, Verdict};
 use super::link::{Link, LinkError, Received};
+use super::openssh::Route;
 
 /// libssh2 hands AES-GCM to OpenSSL 16 bytes at a time, which makes its own `ChaCha20` the
 /// cheapest of its ciphers per byte.
 const CIPHERS: &str = "chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-gcm@openssh.com,\
                        aes256-ctr,aes192-ctr,aes128-ctr";
-
-/// How long sent bytes may stay without acknowledgement by the peer's kernel.
-const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 
 /// What the far end may say on standard error before the oldest is dropped.
 const COMPLAINTS_BYTES_MAX: usize = 4096;
@@ -38,24 +34,23 @@ const PARTING_MS: u32 = 1000;
 /// An SSH connection that is authenticated, and blocks with a limit.
 pub(super) struct Connection {
     session: Session,
-    socket: TcpStream,
+    socket: Socket,
     name: String,
 }
 
 impl Connection {
     /// Connects, checks the host's key and logs in.
     pub(super) fn open(target: &TargetAddress, access: &Access) -> Result<Self, ConnectError> {
-        let host = target.host().to_owned();
-        let port = target.port().unwrap_or(access.port);
-        let socket = dial(&host, port, access.patience)?;
+        let route = Route::to(target, access)?;
+        let socket = dial(&route, access.patience)?;
         let handshake = |error: &dyn ToString| ConnectError::Handshake {
-            host: host.clone(),
-            port,
+            host: route.host.clone(),
+            port: route.port,
             cause: error.to_string(),
         };
 
-        let files = access.known_hosts.clone().map_or_else(usual_known_hosts, |file| vec![file]);
-        let known = KnownKeys::read(&files, &host, port)
+        let (key_name, key_port) = route.key_name();
+        let known = KnownKeys::read(&route.known_hosts, key_name, key_port)
             .map_err(|error| ConnectError::KnownHosts { cause: error.to_string() })?;
         let mut session = Session::new().map_err(|error| handshake(&error))?;
         let patience = u32::try_from(access.patience.as_millis()).unwrap_or(u32::MAX);
@@ -68,14 +63,13 @@ impl Connection {
         session.set_tcp_stream(socket.try_clone().map_err(|error| handshake(&error))?);
         session.handshake().map_err(|error| handshake(&error))?;
 
-        let name = if port == 22 { host.clone() } else { format!("{host} port {port}") };
+        let name = route.to_string();
         let (key, _) = session.host_key().ok_or_else(|| handshake(&"it shows no host key"))?;
-        check_key(&known, key, &name, &host, port, files.first())?;
-        let user = match target.user() {
-            Some(user) => user.to_owned(),
-            None => auth::current_user(),
-        };
-        auth::log_in(&session, &user, &name, access.identity.as_deref())?;
+        check_key(&known, key, &route)?;
+        match &access.identity {
+            Some(identity) => auth::log_in_by(&session, &route.user, &name, identity)?,
+            None => auth::log_in(&session, &route)?,
+        }
         Ok(Self { session, socket, name })
     }
 
@@ -122,7 +116,7 @@ pub(super) struct SshLink {
     /// Always there, until it is dropped before its session.
     channel: Option<Channel>,
     session: Session,
-    socket: TcpStream,
+    socket: Socket,
     /// A packet was begun and has to be finished before anything else.
     begun: bool,
     complaints: Vec<u8>,
@@ -208,57 +202,20 @@ impl Link for SshLink {
 impl Drop for SshLink {
     fn drop(&mut self) {
         // Without a socket nothing below waits for the peer; it may be gone already.
-        let _gone = self.socket.shutdown(Shutdown::Both);
+        self.socket.shut_down();
         self.session.set_timeout(PARTING_MS);
         self.session.set_blocking(true);
         self.channel = None;
     }
 }
 
-fn dial(host: &str, port: u16, patience: Duration) -> Result<TcpStream, ConnectError> {
-    let addresses = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| ConnectError::Unresolved { host: host.to_owned(), cause: error.to_string() })?;
-    let mut cause = "it has no address".to_owned();
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, patience) {
-            Ok(socket) => {
-                prepare(&socket);
-                return Ok(socket);
-            }
-            Err(error) => cause = error.to_string(),
-        }
-    }
-    Err(ConnectError::Unreachable { host: host.to_owned(), port, cause })
-}
-
-/// Sets what the kernel allows; a connection without is slower, not wrong.
-fn prepare(socket: &TcpStream) {
-    // Without it a receipt can wait 40 ms for a delayed acknowledgement.
-    let _slower = socket.set_nodelay(true);
-    let _later = sockopt::set_tcp_user_timeout(socket, UNACKNOWLEDGED_MAX.as_millis() as u32);
-    let _later = sockopt::set_socket_keepalive(socket, true);
-    // BBR does not fall back to slow start after every pause, nor collapse on a lossy line.
-    let _slower = sockopt::set_tcp_congestion(socket, "bbr");
-}
-
-fn usual_known_hosts() -> Vec<PathBuf> {
-    let home = std::env::home_dir().unwrap_or_default();
-    vec![home.join(".ssh/known_hosts"), PathBuf::from("/etc/ssh/ssh_known_hosts")]
-}
-
-fn check_key(
-    known: &KnownKeys,
-    key: &[u8],
-    name: &str,
-    host: &str,
-    port: u16,
-    file: Option<&PathBuf>,
-) -> Result<(), ConnectError> {
-    let (kind, fingerprint, name) = (hostkeys::kind_of(key), hostkeys::fingerprint(key), name.to_owned());
+fn check_key(known: &KnownKeys, key: &[u8], route: &Route) -> Result<(), ConnectError> {
+    let (kind, fingerprint, name) = (hostkeys::kind_of(key), hostkeys::fingerprint(key), route.to_string());
+    let (host, port) = route.key_name();
     match known.judge(key) {
         Verdict::Known => Ok(()),
         Verdict::Unknown => {
+            let file = route.known_hosts.first();
             let file = file.map(|file| file.display().to_string()).unwrap_or_default();
             let accept = format!("ssh-keyscan -p {port} {host} >> {file}");
             Err(ConnectError::UnknownKey { name, kind, fingerprint, accept })

@@ -17,6 +17,7 @@ mod latency;
 mod ledger;
 mod messages;
 mod metadata;
+mod openssh;
 mod overtaking;
 mod prescribed;
 mod rate;
