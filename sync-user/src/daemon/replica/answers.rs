@@ -176,7 +176,10 @@ impl Replica {
                 self.ledger.set_apart(path.clone());
                 self.look_again(path, Depth::Entry, Duration::ZERO);
             }
-            (Refusal::NotEmpty, Step::RemoveDirectory { .. }) if !self.ledger.has_below(&path) => {
+            // What of ours is still on its way out of it would leave it behind, and ours no more.
+            (Refusal::NotEmpty, Step::RemoveDirectory { .. })
+                if !self.ledger.has_below(&path) && !self.flights.concern_below(&path) =>
+            {
                 info!(target = %self.setup.target, path = %path,
                     "the directory was removed at the source and stays at the target: it holds files of the target's own");
                 self.ledger.forget(&path);

@@ -72,7 +72,12 @@ impl Flights {
         self.by_path.contains_key(path)
     }
 
-    /// Whether more than one does.
+    /// Whether one concerns anything below `path`.
+    pub(super) fn concern_below(&self, path: &TreePath) -> bool {
+        path.below(&self.by_path).next().is_some()
+    }
+
+    /// Whether more than one concerns `path`.
     pub(super) fn are_several(&self, path: &TreePath) -> bool {
         self.by_path.get(path).is_some_and(|count| *count > 1)
     }
@@ -366,6 +371,16 @@ mod tests {
         let before = self::ledger().get(&path("b"));
         flights.withdraw(link, &mut ledger, |_, ledger| assert_eq!(ledger.get(&path("b")), before));
         assert_eq!(ledger.get(&path("b")), None, "the removal is still on its way");
+    }
+
+    #[test]
+    fn a_step_concerns_what_it_takes_out_of_a_directory_until_it_is_answered() {
+        let (mut ledger, mut flights) = (ledger(), Flights::default());
+        let ticket = flights.add(flight(rename("a", "c"), None, &mut ledger));
+        let concerned = ["a", "b", "c"].map(|at| flights.concern_below(&path(at)));
+        assert_eq!((concerned, ledger.has_below(&path("a"))), ([true, false, true], false));
+        flights.withdraw(ticket, &mut ledger, |_, _| ());
+        assert!(!flights.concern_below(&path("a")) && ledger.has_below(&path("a")));
     }
 
     #[test]
