@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::log;
 use crate::batch;
 use crate::control::{self, Place, Reload, Watched};
-use crate::daemon::{self, Ended, Error, Gauges, Started};
+use crate::daemon::{self, Ended, Error, Extraneous, Gauges, Started};
 use crate::exit::Exit;
 use crate::metrics::LatencyLog;
 use crate::settings::{Sync, SyncSettings};
@@ -166,6 +166,7 @@ fn config(sync: &Sync, claims: &[Claim], common: &Common) -> daemon::Config {
             compression: settings.compress.into(),
             rate: settings.bwlimit.0,
         },
+        extraneous: Extraneous { remove: settings.delete_extraneous, percent_max: settings.max_delete },
         targets: settings.targets.iter().cloned().zip(claims.iter().map(Claim::ledger)).collect(),
         access: Access {
             identity: settings.identity.clone(),

@@ -13,6 +13,8 @@ mod markers;
 mod observe;
 mod replica;
 
+pub use replica::Extraneous;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -41,6 +43,7 @@ pub struct Config {
     /// Which attributes are replicated.
     pub preserve: Preserve,
     pub terms: Terms,
+    pub extraneous: Extraneous,
     /// Each with the file in which its ledger is kept.
     pub targets: Vec<(TargetAddress, PathBuf)>,
     pub access: Access,
@@ -112,8 +115,19 @@ pub fn run(
     stop: &Stop,
     started: impl FnOnce(&Started),
 ) -> Result<Ended, Error> {
-    let Config { source, excludes, preserve, terms, targets, access, receiver, backend, ring_bytes, batch } =
-        config;
+    let Config {
+        source,
+        excludes,
+        preserve,
+        terms,
+        extraneous,
+        targets,
+        access,
+        receiver,
+        backend,
+        ring_bytes,
+        batch,
+    } = config;
     let left_out = excludes.left_out_below().to_vec();
     let tree = Arc::new(Tree::open(&source, excludes, preserve)?);
     let capture_config = capture::Config::new(tree.root().to_path_buf(), backend)
@@ -145,6 +159,7 @@ pub fn run(
             receiver: Arc::clone(&receiver),
             tree: Arc::clone(&tree),
             terms,
+            extraneous,
             ledger,
             open_file_interval: batch.open_file_interval,
             gauges: gauges.clone(),

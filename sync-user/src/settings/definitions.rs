@@ -130,6 +130,15 @@ pub struct SyncSettings {
         default_missing_value = "true", action = clap::ArgAction::Set)]
     pub shared_target: bool,
 
+    /// Remove what only the target has when the trees are compared at the start; excluded paths stay
+    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_value_t = false,
+        default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub delete_extraneous: bool,
+
+    /// How much of what the target holds may go by that, in per cent; if it is more, all of it stays
+    #[arg(long, value_name = "PERCENT", default_value_t = 25, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub max_delete: u8,
+
     /// What to compress on its way; what does not shrink is sent as it is in any case
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = CompressFlag::Auto)]
     pub compress: CompressFlag,

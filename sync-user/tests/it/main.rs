@@ -10,6 +10,7 @@ mod convergence;
 mod cuts;
 mod delta;
 mod excludes;
+mod extraneous;
 mod host;
 mod hostile;
 mod http;

@@ -20,8 +20,10 @@ use crate::wire::{self, Claimed};
 
 /// What the target says that it holds, and whom the source's entries belong to.
 pub(super) struct Listing {
-    entries: Vec<Listed>,
-    at_source: BTreeMap<TreePath, Owner>,
+    pub(super) entries: Vec<Listed>,
+    pub(super) at_source: BTreeMap<TreePath, Owner>,
+    /// The first place of the source that could not be read, and why.
+    pub(super) unreadable: Option<(TreePath, String)>,
 }
 
 impl Replica {
@@ -88,13 +90,10 @@ impl Replica {
         // First, since the receiver has to know the owners to tell of them by our numbers.
         let tree = Arc::clone(&self.setup.tree);
         let root = present(&tree, &TreePath::root()).map(|entry| (TreePath::root(), entry));
-        let at_source: BTreeMap<TreePath, Owner> = tree
-            .scan(&TreePath::root())
-            .entries
-            .into_iter()
-            .chain(root)
-            .map(|(path, entry)| (path, entry.version.owner))
-            .collect();
+        let scan = tree.scan(&TreePath::root());
+        let unread = scan.unreadable.into_iter().next().map(|place| (place.place, place.cause));
+        let at_source: BTreeMap<TreePath, Owner> =
+            scan.entries.into_iter().chain(root).map(|(path, entry)| (path, entry.version.owner)).collect();
         session.list(at_source.values().copied());
         let mut entries = Vec::new();
         loop {
@@ -109,7 +108,7 @@ impl Replica {
                             let path = String::from_utf8_lossy(&place.path);
                             warn!(target = %self.setup.target, %path, "the target cannot list it: {}", place.cause);
                         }
-                        return Ok(Some(Listing { entries, at_source }));
+                        return Ok(Some(Listing { entries, at_source, unreadable: unread }));
                     }
                     other => self.handle(other),
                 }
@@ -124,13 +123,18 @@ impl Replica {
     }
 
     /// Takes the listing for what the target holds, and sends the differences. What only the
-    /// target has stays there (I3).
+    /// target has stays there (I3), unless it is to be removed.
     pub(super) fn compare(&mut self, session: &mut Session, listing: Listing, trust: Trust) {
         let started = clock::now();
-        let Listing { entries, at_source } = listing;
+        let extraneous = self.extraneous(&listing);
+        let Listing { entries, at_source, unreadable: _ } = listing;
         let listed = entries.len();
         let is_exact = trust == Trust::Until;
-        for path in self.ledger.relist(entries, is_exact, |path| at_source.get(path).copied()) {
+        let ours = |path: &TreePath| {
+            let removed = extraneous.contains(path).then_some(Owner::NOBODY);
+            at_source.get(path).copied().or(removed)
+        };
+        for path in self.ledger.relist(entries, is_exact, ours) {
             // What the source has is sent again, and told then.
             if !at_source.contains_key(&path) {
                 self.kept(&path, None);

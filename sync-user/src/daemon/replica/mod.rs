@@ -7,6 +7,7 @@
 mod answers;
 mod comparison;
 mod debts;
+mod extraneous;
 mod flights;
 mod healing;
 mod keeper;
@@ -43,6 +44,7 @@ use crate::shutdown::Stop;
 use crate::tree::Tree;
 use crate::wire::ReceiverHello;
 use debts::Debts;
+pub use extraneous::Extraneous;
 use flights::Flights;
 use healing::Healing;
 use keeper::Keeper;
@@ -81,6 +83,7 @@ pub(super) struct Setup {
     pub(super) receiver: Arc<[u8]>,
     pub(super) tree: Arc<Tree>,
     pub(super) terms: Terms,
+    pub(super) extraneous: Extraneous,
     /// Where the ledger is kept.
     pub(super) ledger: PathBuf,
     pub(super) open_file_interval: Duration,
@@ -108,6 +111,8 @@ pub(super) struct Replica {
     healing: Healing,
     lacks: Lacks,
     surprises: Surprises,
+    /// The first path that only the target has and that was to be removed, but was not.
+    left: Option<TreePath>,
     /// What this target is known to be unable to set.
     lacking: BTreeSet<Aspect>,
     /// Fifos, sockets and devices that were told of.
@@ -146,6 +151,7 @@ impl Replica {
             healing: Healing::default(),
             lacks: Lacks::default(),
             surprises: Surprises::default(),
+            left: None,
             lacking: BTreeSet::new(),
             special: BTreeSet::new(),
             debts: Debts::new(clock::now()),
@@ -273,8 +279,9 @@ impl Replica {
             return Err(SessionError::Silent);
         };
         match self.recognise(claimed) {
-            Trust::All => self.resume(session),
-            trust @ (Trust::Until | Trust::Paths | Trust::Nothing) => {
+            // What only the target has nothing but its listing tells.
+            Trust::All if !self.setup.extraneous.remove || self.acquainted => self.resume(session),
+            trust => {
                 let Some(listing) = self.list(session)? else {
                     return Ok(Parting::Abandoned);
                 };

@@ -23,7 +23,9 @@ impl Replica {
         target.shipping.set(self.flights.len(), self.debts.oldest());
         target.put_off.set(self.retries.len(), None);
         if self.flights.len() == 0 {
-            let is_one = |path: &TreePath| self.retries.waits(path) || self.surprises.keeps(path);
+            let is_one = |path: &TreePath| {
+                self.retries.waits(path) || self.surprises.keeps(path) || self.left.as_ref() == Some(path)
+            };
             target.keep_problems(is_one);
         }
         let carried = self.debts.carried();
