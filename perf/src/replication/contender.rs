@@ -57,7 +57,12 @@ pub(crate) fn start(contender: Contender, ksyncd: &Path, place: &Place) -> Resul
         .stderr(Stdio::null())
         .spawn()
         .with_context(|| format!("start {}", contender.name()))?;
-    let running = Running(child);
+    let mut running = Running(child);
+    // One that cannot start says so at once, and would be waited for in vain.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    if let Some(status) = running.0.try_wait().context("look after the program")? {
+        bail!("it ended with {status}");
+    }
     fs::write(place.source().join("ready"), "x")?;
     place.wait_until_equal()?;
     // lsyncd ends its first rsync before it looks for more.

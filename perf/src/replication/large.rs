@@ -14,8 +14,18 @@ use super::{Bench, Sample, wire};
 const FILE_BYTES: usize = 128 << 20;
 const SAMPLES: u64 = 5;
 
+/// Bytes of a file that is on its way for seconds.
+const NEW_BYTES: usize = 1 << 30;
+
 /// The file whose changes are measured.
-const NAME: &str = "large";
+pub(crate) const NAME: &str = "large";
+
+/// Puts a new file into the source, at once.
+pub(crate) fn write_new(place: &Place) -> Result<()> {
+    let prepared = place.path().join("prepared");
+    fs::write(&prepared, noise(7, NEW_BYTES))?;
+    Ok(fs::rename(&prepared, place.source().join(NAME))?)
+}
 
 /// Changes the file again and again, and waits for each change to arrive.
 pub(crate) fn measure(bench: Bench, contender: Contender, ksyncd: &Path) -> Result<Vec<Sample>> {
@@ -90,7 +100,7 @@ fn change(bench: Bench, number: u64, content: &mut Vec<u8>) -> Vec<u8> {
             return tail;
         }
         Bench::Whole => *content = noise(number, FILE_BYTES),
-        Bench::Copy | Bench::Latency | Bench::Burst | Bench::Rename => {}
+        Bench::Copy | Bench::Latency | Bench::Behind | Bench::Burst | Bench::Rename => {}
     }
     Vec::new()
 }

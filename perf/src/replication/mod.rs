@@ -20,6 +20,8 @@ use place::Place;
 pub(crate) enum Bench {
     /// One new file of 4 KiB: from the end of its writing until its content is at the target
     Latency,
+    /// The same, while a new file of 1 GiB is on its way
+    Behind,
     /// 5,000 new files of 4 KiB: from the first write until the trees are equal
     Burst,
     /// A directory of 5,000 files is renamed: until the trees are equal
@@ -72,7 +74,7 @@ fn run(ksyncd: &Path, only: &[Bench]) -> Result<Vec<Figures>> {
     let mut results = Vec::new();
     for bench in benches {
         let contenders: &[Contender] = match bench {
-            Bench::Latency => &[Contender::Ksyncd, Contender::Lsyncd],
+            Bench::Latency | Bench::Behind => &[Contender::Ksyncd, Contender::Lsyncd],
             Bench::Burst | Bench::Rename => &[Contender::Ksyncd, Contender::Lsyncd, Contender::Rsync],
             // lsyncd starts rsync for these, a second later.
             Bench::Insert | Bench::Scatter | Bench::Append | Bench::Copy | Bench::Whole => {
@@ -83,6 +85,7 @@ fn run(ksyncd: &Path, only: &[Bench]) -> Result<Vec<Figures>> {
             eprintln!("perf: {bench:?}: {}", contender.name());
             let samples = match bench {
                 Bench::Latency => latency(*contender, ksyncd),
+                Bench::Behind => behind(*contender, ksyncd),
                 Bench::Burst => thrice(|| burst(*contender, ksyncd)),
                 Bench::Rename => thrice(|| rename(*contender, ksyncd)),
                 Bench::Insert | Bench::Scatter | Bench::Append | Bench::Copy | Bench::Whole => {
@@ -108,22 +111,38 @@ fn latency(contender: Contender, ksyncd: &Path) -> Result<Vec<Sample>> {
     let place = Place::new()?;
     let _running = contender::start(contender, ksyncd, &place)?;
     let samples = if contender == Contender::Ksyncd { SAMPLES } else { SAMPLES_OF_SLOW };
+    (0..samples).map(|number| page(&place, number)).collect()
+}
+
+fn behind(contender: Contender, ksyncd: &Path) -> Result<Vec<Sample>> {
+    let place = Place::new()?;
+    let _running = contender::start(contender, ksyncd, &place)?;
+    let before = wire::bytes()?;
+    large::write_new(&place)?;
+    place::wait("the large file is on its way", Duration::from_millis(1), || {
+        wire::bytes().is_ok_and(|bytes| bytes > before + (16 << 20))
+    })?;
     let mut taken = Vec::new();
-    for number in 0..samples {
-        let name = format!("page-{number}.html");
-        let before = wire::bytes()?;
-        fs::write(place.source().join(&name), FILE)?;
-        let written = Instant::now();
-        let copy = place.target().join(&name);
-        place::wait("the file is at the target", Duration::from_micros(100), || {
-            fs::metadata(&copy).is_ok_and(|metadata| metadata.len() == FILE.len() as u64)
-        })?;
-        let time = written.elapsed();
-        // Not in step with anybody's clock.
-        std::thread::sleep(Duration::from_millis(20 + number as u64 % 7));
-        taken.push(Sample { time, bytes: wire::bytes()? - before });
+    while !place.target().join(large::NAME).exists() {
+        taken.push(page(&place, taken.len())?);
     }
     Ok(taken)
+}
+
+/// Writes a file as web servers have many, and waits for it.
+fn page(place: &Place, number: usize) -> Result<Sample> {
+    let name = format!("page-{number}.html");
+    let before = wire::bytes()?;
+    fs::write(place.source().join(&name), FILE)?;
+    let written = Instant::now();
+    let copy = place.target().join(&name);
+    place::wait("the file is at the target", Duration::from_micros(100), || {
+        fs::metadata(&copy).is_ok_and(|metadata| metadata.len() == FILE.len() as u64)
+    })?;
+    let time = written.elapsed();
+    // Not in step with anybody's clock.
+    std::thread::sleep(Duration::from_millis(20 + number as u64 % 7));
+    Ok(Sample { time, bytes: wire::bytes()? - before })
 }
 
 fn burst(contender: Contender, ksyncd: &Path) -> Result<Sample> {
