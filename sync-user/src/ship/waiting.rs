@@ -25,7 +25,7 @@ pub(super) struct Queued {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     steps: VecDeque<Queued>,
-    /// Files whose content is on its way or waits.
+    /// Files whose content is on its way or waits, by all names that they will have then.
     contents: BTreeSet<TreePath>,
     /// Paths that a later step must not touch before, nor any directory above or anything below.
     paths: BTreeSet<TreePath>,
@@ -43,8 +43,19 @@ impl Waiting {
     /// Adds a step behind those that wait.
     pub(super) fn push(&mut self, queued: Queued) {
         let step = &queued.step;
-        if let Step::PutFile { path, .. } = step {
-            self.contents.insert(path.clone());
+        match step {
+            Step::PutFile { path, .. } => {
+                self.contents.insert(path.clone());
+            }
+            Step::Link { path, to, .. } if self.contents.contains(to) => {
+                self.contents.insert(path.clone());
+            }
+            Step::Rename { from, to, .. } => {
+                let moved = self.contents.iter().filter_map(|path| path.moved(from, to));
+                let moved: Vec<TreePath> = moved.collect();
+                self.contents.extend(moved);
+            }
+            _ => {}
         }
         let waiting = if is_about_directory(step) { &mut self.directories } else { &mut self.paths };
         waiting.extend([Some(step.path()), step.other_path()].into_iter().flatten().cloned());
@@ -168,6 +179,22 @@ mod tests {
         // What waits is not overtaken in its turn by what builds on it.
         assert_eq!(order("d/large", &[rename("d", "e"), put("e/page"), put("f")]), [2, 0, 1]);
         assert_eq!(order("d/large", &[time("d"), rename("d/sub", "e"), put("page")]), [1, 2, 0]);
+    }
+
+    #[test]
+    fn content_on_its_way_is_known_by_the_names_that_it_will_have() {
+        let mut waiting = Waiting::default();
+        waiting.begin(&path("d/large"));
+        let (expects, replaces) = (version(FileKind::File), Expected::Absent);
+        let link = Step::Link { path: path("link"), to: path("d/large"), expects, replaces };
+        for (number, step) in [link, rename("d", "e"), rename("a", "f")].into_iter().enumerate() {
+            waiting.push(queued(number, step));
+        }
+        let known = ["d/large", "link", "e/large", "f"].map(|at| waiting.has_content(&path(at), false));
+        assert_eq!(known, [true, true, true, false]);
+        assert!(waiting.has_content(&path("e"), true) && !waiting.has_content(&path("e"), false));
+        waiting.end();
+        assert!(!waiting.has_content(&path("d/large"), false));
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {

@@ -34,12 +34,16 @@ impl Replica {
             return;
         };
         let planned = flight.planned.becomes;
-        // A link to a large file may have been planned since.
-        let is_held = self.ledger.held(flight.step().path());
-        let twin = planned.and_then(|held| held.twin).or_else(|| is_held?.twin);
-        let held = Held { version, content: Some(content), settled, twin };
-        flight.planned.becomes = Some(held);
         let path = flight.step().path().clone();
+        let twin = match planned.and_then(|held| held.twin) {
+            // A link to a large file may have been planned since; unless the file was, once more.
+            None if !self.flights.are_several(&path) => self.ledger.held(&path).and_then(|held| held.twin),
+            twin => twin,
+        };
+        let held = Held { version, content: Some(content), settled, twin };
+        if let Some(flight) = self.flights.get_mut(ticket) {
+            flight.planned.becomes = Some(held);
+        }
         self.setup.gauges.counters.bytes_shipped.add(shipped);
         self.target().bytes_shipped.add(shipped);
         let is_another = planned.is_some_and(|planned| planned.version != version);
