@@ -28,6 +28,8 @@ mod state;
 #[cfg(feature = "source")]
 mod status;
 #[cfg(feature = "source")]
+mod status_file;
+#[cfg(feature = "source")]
 mod sync;
 #[cfg(feature = "source")]
 mod tail;

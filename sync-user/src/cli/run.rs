@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use super::service::Service;
 use super::sync::{Common, Failure, Prepared, Running, print_table, try_source};
-use super::{fail, refused, signals};
+use super::{fail, refused, signals, status_file};
 use crate::control::{Place, Reload, Reloaded, Roster};
 use crate::exit::Exit;
 use crate::logging::SetLevel;
@@ -87,6 +87,13 @@ impl<'a> Daemon<'a> {
                     return Err(Failure::new(format!("listen at {address}: {error}"), Some(remedy)));
                 }
             }
+        }
+        if let Some(path) = loaded.daemon.settings.status_file.clone() {
+            let written = status_file::keep(path.clone(), roster.clone(), stop.clone());
+            written.map_err(|error| {
+                let what = format!("write the status file {}: {error}", path.display());
+                Failure::new(what, Some("give a file that this user may write: --status-file"))
+            })?;
         }
         let common = Common {
             receiver: Arc::from(receiver),

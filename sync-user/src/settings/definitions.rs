@@ -31,6 +31,10 @@ pub struct DaemonSettings {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
 
+    /// Write what `ksyncd status` says to this file, every 5 s, for monitors that read files [default: no]
+    #[arg(long, value_name = "FILE")]
+    pub status_file: Option<PathBuf>,
+
     /// What to log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: Level,

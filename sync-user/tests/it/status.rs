@@ -107,3 +107,26 @@ fn is_not_disturbed_by_nonsense() {
     assert_eq!(daemon.stop().status.code(), Some(0));
     assert!(!socket.exists(), "the socket is removed at the end");
 }
+
+#[test]
+fn a_file_says_how_it_is_to_whoever_reads_files() {
+    let host = Host::new();
+    let file = host.path().join("status");
+    let mut command = host.run();
+    command.arg("--status-file").arg(&file);
+    let mut daemon = Daemon::start(command);
+    // Written before anything else, and again and again.
+    let read = || fs::read_to_string(&file).unwrap_or_default();
+    daemon.wait_until("the file says that the target is up", || read().contains("\nstate     up for "));
+    assert!(
+        read().starts_with("written   20")
+            && read().contains(&format!("source    {}", host.source().display()))
+    );
+    daemon.stop();
+
+    let mut command = host.run();
+    command.arg("--status-file").arg(host.path().join("missing/status"));
+    let ended = Daemon::start(command).wait();
+    assert!(ended.stderr.contains("missing/status: No such file or directory"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("give a file that this user may write: --status-file"), "{}", ended.stderr);
+}
