@@ -1,8 +1,9 @@
 //! Targets are reached as OpenSSH's client would reach them.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::host::{Daemon, Host, KSYNCD};
 
@@ -71,4 +72,47 @@ fn what_is_wrong_on_the_way_is_told() {
     let missing = host.path().join("missing");
     let ended = Daemon::start(run(&host, &missing, "web1")).wait();
     assert!(ended.stderr.contains("OpenSSH's configuration cannot be read"), "{}", ended.stderr);
+}
+
+/// An agent that knows the key of the host's server; dropping it ends it.
+struct Agent(Child);
+
+impl Agent {
+    fn start(socket: &Path, key: &Path) -> Self {
+        let agent = Self(
+            Command::new("ssh-agent").arg("-D").arg("-a").arg(socket).stdout(Stdio::null()).spawn().unwrap(),
+        );
+        let began = Instant::now();
+        while !socket.exists() {
+            assert!(began.elapsed() < Duration::from_secs(60), "the agent does not start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let added = Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", socket).status().unwrap();
+        assert!(added.success());
+        agent
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
+#[test]
+fn the_agent_that_is_configured_has_the_keys_that_are_named() {
+    let (host, config) = configured("");
+    let (socket, key) = (host.path().join("agent"), host.path().join("key"));
+    let _agent = Agent::start(&socket, &host.sshd.identity());
+    let text = fs::read_to_string(&config).unwrap();
+    let text = text.replace(&host.sshd.identity().display().to_string(), &key.display().to_string());
+    fs::write(&config, format!("IdentityAgent {}\n{text}", socket.display())).unwrap();
+    // Of a key in the agent only the public half has to be there; without it, none is named.
+    let ended = Daemon::start(run(&host, &config, "web1")).wait();
+    assert!(ended.stderr.contains("refused to let root in"), "{}", ended.stderr);
+    fs::copy(host.sshd.identity().with_extension("pub"), key.with_extension("pub")).unwrap();
+    fs::write(host.source().join("page"), "one").unwrap();
+    let mut daemon = Daemon::start(run(&host, &config, "web1"));
+    host.wait_until_equal(&mut daemon);
 }
