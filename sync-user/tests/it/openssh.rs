@@ -84,7 +84,7 @@ impl Agent {
         );
         let began = Instant::now();
         while !socket.exists() {
-            assert!(began.elapsed() < Duration::from_secs(60), "the agent does not start");
+            assert!(began.elapsed() < Duration::from_mins(1), "the agent does not start");
             std::thread::sleep(Duration::from_millis(10));
         }
         let added = Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", socket).status().unwrap();
