@@ -228,6 +228,8 @@ fn learn(refusal: Refusal, step: &Step, ledger: &mut Ledger) {
                 doubt(&parent, ledger);
             }
         }
+        // The steps before have disturbed it, whatever was known.
+        (_, Step::SetDirectoryTime { path, .. }) => forget_time(path, ledger),
         // One of the attributes may have been set.
         (_, Step::MakeDirectory { path, .. } | Step::SetAttributes { path, .. }) => doubt(path, ledger),
         // All or nothing: it is there, as it was.
@@ -236,12 +238,19 @@ fn learn(refusal: Refusal, step: &Step, ledger: &mut Ledger) {
             Step::PutFile { .. }
             | Step::PutSymlink { .. }
             | Step::Link { .. }
-            | Step::SetDirectoryTime { .. }
             | Step::RemoveFile { .. }
             | Step::RemoveDirectory { .. }
             | Step::Rename { .. }
             | Step::Exchange { .. },
         ) => {}
+    }
+}
+
+/// Nothing is known of the time of a directory, so that it is set when it is looked at.
+fn forget_time(path: &TreePath, ledger: &mut Ledger) {
+    if let Some(mut held) = ledger.held(path).filter(|held| held.version.kind == FileKind::Directory) {
+        held.version.mtime = Time::UNKNOWN;
+        ledger.set(path.clone(), Known::Holds(held));
     }
 }
 
@@ -291,5 +300,24 @@ fn verb(step: &Step) -> &'static str {
         Step::SetAttributes { .. } | Step::SetDirectoryTime { .. } => "set its attributes at the target",
         Step::RemoveFile { .. } | Step::RemoveDirectory { .. } => "remove it at the target",
         Step::Rename { .. } | Step::Exchange { .. } => "rename it at the target",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// I1: the directory may have the time that the source has, and not any more.
+    #[test]
+    fn the_time_of_a_directory_that_could_not_be_set_is_not_known() {
+        let (path, mtime) = (TreePath::new(b"a").unwrap(), Time { seconds: 1, nanoseconds: 0 });
+        for refusal in [Refusal::Failed, Refusal::NoParent] {
+            let mut ledger = Ledger::default();
+            let Known::Holds(mut held) = guess_directory() else { panic!("it is no guess") };
+            held.version.mtime = mtime;
+            ledger.set(path.clone(), Known::Holds(held));
+            learn(refusal, &Step::SetDirectoryTime { path: path.clone(), mtime }, &mut ledger);
+            assert_ne!(ledger.held(&path).map(|held| held.version.mtime), Some(mtime), "{refusal:?}");
+        }
     }
 }
