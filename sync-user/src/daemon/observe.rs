@@ -48,12 +48,14 @@ pub(super) fn observe(batch: &Batch, tree: &Tree, ledger: &Ledger, links: &mut L
         ledger,
         links,
         scanned: BTreeMap::new(),
-        others: Vec::new(),
+        others: BTreeMap::new(),
+        gone_after: BTreeSet::new(),
         observation: Observation::default(),
     };
     for (path, look) in &batch.looks {
         observer.look(path, *look);
-        while let Some((other, asked)) = observer.others.pop() {
+        while let Some((other, asked)) = observer.others.pop_first() {
+            observer.gone_after.insert(other.clone());
             observer.other_name(&other, asked);
         }
     }
@@ -74,7 +76,9 @@ struct Observer<'a> {
     scanned: BTreeMap<TreePath, Depth>,
     /// Other names of files that were seen, to be looked at; and whether a change says that their
     /// content may differ.
-    others: Vec<(TreePath, bool)>,
+    others: BTreeMap<TreePath, bool>,
+    /// Those that were looked at: each once, however many names a file has.
+    gone_after: BTreeSet<TreePath>,
     observation: Observation,
 }
 
@@ -212,9 +216,11 @@ impl Observer<'_> {
 
     /// A file changed under the name `path`: it did so under all that it has.
     fn other_names(&mut self, inode: Inode, path: &TreePath, asked: bool) {
-        let others = self.links.others(inode, path);
-        let others = others.filter(|other| !self.observation.seen.contains_key(*other));
-        self.others.extend(others.map(|other| (other.clone(), asked)));
+        for other in self.links.others(inode, path) {
+            if !self.observation.seen.contains_key(other) && !self.gone_after.contains(other) {
+                *self.others.entry(other.clone()).or_default() |= asked;
+            }
+        }
     }
 
     /// It may be a name of another file by now, of which all names have to be known in their turn:
@@ -238,11 +244,15 @@ impl Observer<'_> {
         let Some(twin) = self.ledger.held(path).and_then(|held| held.twin) else { return };
         let ledger = self.ledger;
         for other in ledger.twins(twin).filter(|other| *other != path) {
-            if self.observation.seen.contains_key(other) {
+            if [self.observation.seen.contains_key(other), self.others.contains_key(other)].contains(&true)
+                || self.gone_after.contains(other)
+            {
                 continue;
             }
             match self.tree.look(other) {
-                Seen::Present(_) => self.others.push((other.clone(), false)),
+                Seen::Present(_) => {
+                    self.others.insert(other.clone(), false);
+                }
                 Seen::Absent | Seen::Special => self.add(other, State::Absent),
                 Seen::Ignored | Seen::Unreadable(_) => {}
             }

@@ -105,10 +105,11 @@ impl Root {
         self.durability = hello.durability;
         self.dress = Dress::new(hello.preserve);
         self.stage.claim(&hello.source)?;
-        marker::mark(&self.descriptor, self.stage.home()).map_err(|error| OpenError {
+        let claimed = marker::mark(&self.descriptor, self.stage.home()).map_err(|error| OpenError {
             what: format!("the target cannot be examined: {error}"),
             remedy: "check the target's disk".to_owned(),
-        })
+        })?;
+        Ok(Claimed { is_shared: sources::are_several(self.stage.home()), ..claimed })
     }
 
     /// The directory that this is, by its whole name.

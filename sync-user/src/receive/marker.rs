@@ -45,7 +45,7 @@ pub(super) fn mark(root: impl AsFd, home: &OwnedFd) -> Result<Claimed, Errno> {
         visit
     });
     let root = Inode { device: stat.st_dev, number: stat.st_ino };
-    Ok(Claimed { root, id, last_visit, visit, boot: metadata::boot() })
+    Ok(Claimed { root, id, last_visit, visit, boot: metadata::boot(), is_shared: false })
 }
 
 fn read(home: &OwnedFd) -> Option<Marker> {

@@ -42,6 +42,11 @@ pub(super) fn admit(home: &OwnedFd, source: &[u8; 16], name: &str, shares: bool)
     Ok(())
 }
 
+/// Whether more than one was let in.
+pub(super) fn are_several(home: &OwnedFd) -> bool {
+    read(home).len() > 1
+}
+
 /// The lines that are there; what cannot be read is none.
 fn read(home: &OwnedFd) -> Vec<String> {
     let limit = (SOURCES_MAX * (NAME_BYTES_MAX + 64)) as u64;
@@ -64,7 +69,9 @@ mod tests {
         assert_eq!(admit(1, "web1:/srv\n/www", false), Ok(()));
         let refused = admit(2, "web2:/srv", false).unwrap_err();
         assert_eq!(refused.what, r"the target is the replica of another source: web1:/srv\n/www");
+        assert!(!are_several(&home));
         assert_eq!(admit(2, "web2:/srv", true), Ok(()));
+        assert!(are_several(&home));
         assert_eq!(
             (admit(2, "web2:/srv", false), admit(1, "web1:/", false)),
             (Ok(()), Ok(())),

@@ -75,6 +75,11 @@ impl ConnectError {
         }
     }
 
+    /// Whether it may be gone by itself where it has worked before: somebody is writing the file.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Config { .. })
+    }
+
     /// What a person can do about it.
     pub fn remedy(&self) -> String {
         match self {

@@ -6,14 +6,18 @@
 //! target is reached as it is typed.
 
 use std::fmt;
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use tracing::debug;
 
 use super::address::TargetAddress;
 use super::auth::current_user;
 use super::connect::{Access, ConnectError};
+use crate::clock;
 
 /// The client's name for no file, no command and no agent.
 const NONE: &str = "none";
@@ -55,12 +59,13 @@ impl Route {
         let mut route = match if is_unwanted { Ok(None) } else { ask(target, access).map(Some) } {
             Ok(None) => typed,
             Ok(Some(told)) => typed.with(&told, access),
-            // A file that was named has to be read.
-            Err(cause) if access.ssh_config.is_some() => return Err(ConnectError::Config { cause }),
-            Err(cause) => {
-                debug!(host = typed.alias, "OpenSSH's configuration is not considered: {cause}");
+            // Without the client nobody means its configuration, unless a file was named.
+            Err(error) if error.kind() == ErrorKind::NotFound && access.ssh_config.is_none() => {
+                debug!(host = typed.alias, "OpenSSH's configuration is not considered: {error}");
                 typed
             }
+            // The name may stand for another host, so it is not tried.
+            Err(error) => return Err(ConnectError::Config { cause: error.to_string() }),
         };
         if let Some(file) = &access.known_hosts {
             route.known_hosts = vec![file.clone()];
@@ -124,7 +129,10 @@ impl Route {
 
     /// The client's own command for jump hosts: through all but the last, and from there on.
     fn jump(&self, jumps: &str, access: &Access) -> Vec<String> {
-        let mut command = vec!["ssh".to_owned(), "-o".to_owned(), "BatchMode=yes".to_owned()];
+        // A way that is dead has to end, as our own connections do.
+        let options = ["BatchMode=yes", "ServerAliveInterval=10", "ServerAliveCountMax=3"];
+        let options = options.iter().flat_map(|option| ["-o", option]);
+        let mut command: Vec<String> = ["ssh"].into_iter().chain(options).map(str::to_owned).collect();
         if let Some(file) = &access.ssh_config {
             command.extend(["-F".to_owned(), file.display().to_string()]);
         }
@@ -191,9 +199,9 @@ impl fmt::Display for Route {
 }
 
 /// What OpenSSH's client would do; or why that is not known.
-fn ask(target: &TargetAddress, access: &Access) -> Result<String, String> {
+fn ask(target: &TargetAddress, access: &Access) -> io::Result<String> {
     let mut command = Command::new("ssh");
-    command.arg("-G").stdin(Stdio::null());
+    command.arg("-G").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(file) = &access.ssh_config {
         command.arg("-F").arg(file);
     }
@@ -203,12 +211,31 @@ fn ask(target: &TargetAddress, access: &Access) -> Result<String, String> {
     if let Some(user) = target.user() {
         command.args(["-l", user]);
     }
-    let output =
-        command.args(["--", target.host()]).output().map_err(|error| format!("run ssh -G: {error}"))?;
-    if !output.status.success() {
-        return Err(super::ssh::printable(&String::from_utf8_lossy(&output.stderr)));
-    }
-    String::from_utf8(output.stdout).map_err(|error| format!("read what ssh -G prints: {error}"))
+    // An interrupt at the terminal is for us.
+    let mut child = command.args(["--", target.host()]).process_group(0).spawn()?;
+    let (mut told, mut complaints) = (child.stdout.take(), child.stderr.take());
+    let reading = std::thread::spawn(move || {
+        let (mut text, mut complaint) = (String::new(), String::new());
+        let read = told.as_mut().map_or(Ok(0), |told| told.read_to_string(&mut text));
+        let _as_far = complaints.as_mut().map(|complaints| complaints.read_to_string(&mut complaint));
+        read.map(|_| (text, complaint))
+    });
+    // A command in `Match exec` may never end.
+    let end = clock::now().plus(access.patience);
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break status,
+            None if clock::now() > end => {
+                let _ended = child.kill();
+                child.wait()?;
+                return Err(io::Error::other("ssh -G does not end"));
+            }
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    let read = reading.join().map_err(|_panic| io::Error::other("read what ssh -G prints"))?;
+    let (text, complaint) = read?;
+    if status.success() { Ok(text) } else { Err(io::Error::other(super::ssh::printable(&complaint))) }
 }
 
 fn home() -> PathBuf {
@@ -220,7 +247,7 @@ mod tests {
     use super::*;
 
     fn access() -> Access {
-        let patience = std::time::Duration::from_secs(1);
+        let patience = Duration::from_secs(1);
         Access { identity: None, known_hosts: None, port: None, ssh_config: None, patience }
     }
 
@@ -248,7 +275,7 @@ mod tests {
         let proxy = |text: &str| told(text).proxy.unwrap().join(" ");
         assert_eq!(
             proxy("hostname 10.0.0.5\nport 22\nproxyjump one,deploy@two:2222\n"),
-            "ssh -o BatchMode=yes -J one -W [10.0.0.5]:22 -- ssh://deploy@two:2222"
+            "ssh -o BatchMode=yes -o ServerAliveInterval=10 -o ServerAliveCountMax=3 -J one -W [10.0.0.5]:22 -- ssh://deploy@two:2222"
         );
         assert_eq!(proxy("proxycommand connect %h %p\n"), "sh -c exec connect web1 22");
         assert_eq!(told("proxycommand none\n").proxy, None);

@@ -179,9 +179,9 @@ impl Session {
     }
 
     /// Adds a step behind all others. The target may build a file from one of the `old_files`, if
-    /// it has them when the steps before are done.
-    pub fn submit(&mut self, ticket: Ticket, step: Step, old_files: Vec<OldFile>) {
-        self.queue.push_back(Queued { ticket, step, old_files });
+    /// it has them when the steps before are done. `twins` are other names of what the step changes.
+    pub fn submit(&mut self, ticket: Ticket, step: Step, old_files: Vec<OldFile>, twins: Vec<TreePath>) {
+        self.queue.push_back(Queued { ticket, step, old_files, twins });
     }
 
     /// Says that nothing follows.
@@ -307,7 +307,7 @@ impl Session {
     }
 
     fn send(&mut self, queued: Queued, events: &mut Vec<Event>, recall: &Recall<'_>) {
-        let Queued { ticket, step, old_files } = queued;
+        let Queued { ticket, step, old_files, twins: _ } = queued;
         let bytes = |path: &TreePath| path.as_bytes().to_vec();
         let step = match step {
             Step::PutFile { path, entry, expects } => {
@@ -432,7 +432,7 @@ impl Session {
             // It has grown since it was planned, and there is one on its way.
             Ok(Opened::Large(_)) if self.stream.is_some() => {
                 let step = Step::PutFile { path, entry, expects };
-                self.waiting.push(Queued { ticket, step, old_files });
+                self.waiting.push(Queued { ticket, step, old_files, twins: Vec::new() });
             }
             Ok(Opened::Large(mut reading)) => {
                 self.waiting.begin(&path);
@@ -502,9 +502,9 @@ impl Session {
     /// What had to wait goes next.
     fn end_stream(&mut self, end: &ToReceiver) {
         self.outbox.push(end);
-        let mut waited = self.waiting.end();
-        waited.append(&mut self.queue);
-        self.queue = waited;
+        for queued in self.waiting.end().into_iter().rev() {
+            self.queue.push_front(queued);
+        }
     }
 
     fn read(&mut self, now: Stamp, events: &mut Vec<Event>) -> Result<(), SessionError> {

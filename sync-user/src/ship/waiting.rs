@@ -19,6 +19,8 @@ pub(super) struct Queued {
     pub(super) step: Step,
     /// What the target may build a file from.
     pub(super) old_files: Vec<OldFile>,
+    /// Other names of the file that the step changes by one of them.
+    pub(super) twins: Vec<TreePath>,
 }
 
 /// The large file that is on its way, and what has to wait for it.
@@ -57,6 +59,7 @@ impl Waiting {
             }
             _ => {}
         }
+        self.paths.extend(queued.twins.iter().cloned());
         let waiting = if is_about_directory(step) { &mut self.directories } else { &mut self.paths };
         waiting.extend([Some(step.path()), step.other_path()].into_iter().flatten().cloned());
         self.steps.push_back(queued);
@@ -64,6 +67,11 @@ impl Waiting {
 
     /// Whether a step must not overtake what waits.
     pub(super) fn holds_back(&self, step: &Step) -> bool {
+        // What changes a file changes it by all names that the target has, also by those that wait to
+        // be removed.
+        if matches!(step, Step::SetAttributes { .. }) && !is_about_directory(step) && !self.steps.is_empty() {
+            return true;
+        }
         let has = |waiting: &BTreeSet<TreePath>, path: &TreePath| {
             waiting.contains(path) || path.is_above_any(waiting)
         };
@@ -138,7 +146,7 @@ mod tests {
     }
 
     fn queued(number: usize, step: Step) -> Queued {
-        Queued { ticket: Ticket(number as u64), step, old_files: Vec::new() }
+        Queued { ticket: Ticket(number as u64), step, old_files: Vec::new(), twins: Vec::new() }
     }
 
     /// The order in which steps go while the content of `large` is on its way: those that overtake,
@@ -179,6 +187,23 @@ mod tests {
         // What waits is not overtaken in its turn by what builds on it.
         assert_eq!(order("d/large", &[rename("d", "e"), put("e/page"), put("f")]), [2, 0, 1]);
         assert_eq!(order("d/large", &[time("d"), rename("d/sub", "e"), put("page")]), [1, 2, 0]);
+    }
+
+    #[test]
+    fn what_changes_a_file_by_one_of_its_names_is_not_overtaken_at_the_others() {
+        let attributes = |at: &str| {
+            let version = version(FileKind::File);
+            Step::SetAttributes { path: path(at), version, expects: Expected::Anything }
+        };
+        let remove = |at: &str| Step::RemoveFile { path: path(at), expects: Expected::Anything };
+        let mut waiting = Waiting::default();
+        waiting.begin(&path("d/large"));
+        waiting.push(queued(0, rename("d", "e")));
+        assert!(!waiting.holds_back(&remove("z")));
+        // A name that is to be removed may be another of the file.
+        assert!(waiting.holds_back(&attributes("z")));
+        waiting.push(Queued { twins: vec![path("z")], ..queued(1, attributes("e/b")) });
+        assert!(waiting.holds_back(&remove("z")) && !waiting.holds_back(&remove("y")));
     }
 
     #[test]

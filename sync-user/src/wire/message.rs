@@ -191,6 +191,8 @@ pub struct Claimed {
     pub visit: [u8; 16],
     /// The start of the target's machine: what was not forced to its disk before is in doubt.
     pub boot: String,
+    /// Other sources replicate into it as well.
+    pub is_shared: bool,
 }
 
 /// One entry of the target's tree.

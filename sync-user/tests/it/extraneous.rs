@@ -83,3 +83,13 @@ fn a_place_that_cannot_be_read_keeps_everything() {
     daemon.wait_for_log("mounted at the source cannot be read: something is mounted here");
     assert!(host.target().join("old/page").exists());
 }
+
+#[test]
+fn what_may_be_of_another_source_stays() {
+    let host = with_others();
+    // A replica below the target, as its receiver leaves it.
+    fs::create_dir_all(host.target().join("old/.ksyncd")).unwrap();
+    let mut daemon = run(&host, &["--max-delete", "100"]);
+    daemon.wait_for_log("other sources replicate into it, or below");
+    assert!(host.target().join("old/page").exists() && host.target().join("gone").exists());
+}

@@ -254,7 +254,7 @@ fn forget_time(path: &TreePath, ledger: &mut Ledger) {
     }
 }
 
-fn is_removal(step: &Step) -> bool {
+pub(super) fn is_removal(step: &Step) -> bool {
     matches!(step, Step::RemoveFile { .. } | Step::RemoveDirectory { .. })
 }
 

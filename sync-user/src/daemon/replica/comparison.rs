@@ -30,7 +30,7 @@ impl Replica {
     /// Finds out how much of the ledger can be believed, and begins to keep one about this
     /// connection.
     pub(super) fn recognise(&mut self, claimed: Claimed) -> Trust {
-        let Claimed { root, id, last_visit, visit, boot: target_boot } = claimed;
+        let Claimed { root, id, last_visit, visit, boot: target_boot, is_shared: _ } = claimed;
         let (address, tree) = (&self.setup.target, &self.setup.tree);
         let about = About {
             source: tree.inode(),
@@ -126,7 +126,8 @@ impl Replica {
     /// target has stays there (I3), unless it is to be removed.
     pub(super) fn compare(&mut self, session: &mut Session, listing: Listing, trust: Trust) {
         let started = clock::now();
-        let extraneous = self.extraneous(&listing);
+        let is_shared = session.claimed().is_none_or(|claimed| claimed.is_shared);
+        let extraneous = self.extraneous(&listing, is_shared);
         let Listing { entries, at_source, unreadable: _ } = listing;
         let listed = entries.len();
         let is_exact = trust == Trust::Until;

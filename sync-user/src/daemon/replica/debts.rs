@@ -10,6 +10,9 @@ use std::collections::VecDeque;
 use crate::model::Stamp;
 use crate::ship::Ticket;
 
+/// Plans that are told apart. Beyond, the newest are taken for one, which says less and never more (I6).
+const PLANS_MAX: usize = 1_024;
+
 /// Batches that were planned, and are not acknowledged yet.
 #[derive(Debug)]
 pub(super) struct Debts {
@@ -53,6 +56,11 @@ impl Debts {
         let mut plan = Plan { last, since, seen };
         while let Some(before) = self.planned.pop_back_if(|before| before.since >= since) {
             plan.seen = plan.seen.min(before.seen);
+        }
+        if self.planned.len() >= PLANS_MAX
+            && let Some(before) = self.planned.pop_back()
+        {
+            (plan.since, plan.seen) = (before.since, plan.seen.min(before.seen));
         }
         self.planned.push_back(plan);
     }
@@ -127,6 +135,23 @@ mod tests {
         assert_eq!((debts.carried(), debts.oldest()), (3, Some(Stamp(30))));
         debts.acknowledged(None);
         assert_eq!((debts.carried(), debts.oldest()), (4, None));
+    }
+
+    #[test]
+    fn however_many_batches_wait_for_one_step_they_are_bounded_and_settled_with_it() {
+        let mut debts = compared();
+        for ticket in 1..=5_000 {
+            let number = debts.take();
+            debts.planned(Ticket(ticket), number, Stamp(ticket));
+        }
+        assert_eq!(
+            (debts.planned.len(), debts.since(Ticket(7)), debts.oldest()),
+            (PLANS_MAX, 7, Some(Stamp(1)))
+        );
+        debts.acknowledged(Some(Ticket(4_999)));
+        assert!(debts.carried() <= 4_999);
+        debts.acknowledged(None);
+        assert_eq!(debts.carried(), 5_001);
     }
 
     #[test]

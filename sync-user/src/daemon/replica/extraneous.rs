@@ -13,6 +13,9 @@ use super::comparison::Listing;
 use crate::clock;
 use crate::model::{FileKind, TreePath};
 
+/// The directory of a receiver in its root.
+const STAGE: &[u8] = b".ksyncd";
+
 /// Whether to remove what only the target has, and how much of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extraneous {
@@ -23,7 +26,7 @@ pub struct Extraneous {
 
 impl Replica {
     /// The paths that only the target has and that are to be removed.
-    pub(super) fn extraneous(&mut self, listing: &Listing) -> BTreeSet<TreePath> {
+    pub(super) fn extraneous(&mut self, listing: &Listing, is_shared: bool) -> BTreeSet<TreePath> {
         let Extraneous { remove, percent_max } = self.setup.extraneous;
         if !remove || self.acquainted {
             return BTreeSet::new();
@@ -39,7 +42,10 @@ impl Replica {
         let extraneous: BTreeSet<TreePath> = extraneous.map(|listed| listed.path.clone()).collect();
         let Some(first) = extraneous.first() else { return extraneous };
         let (count, of) = (extraneous.len(), listing.entries.len());
-        let doubt = if let Some((place, cause)) = &listing.unreadable {
+        let is_stage = |path: &TreePath| path.components().any(|name| name == STAGE);
+        let doubt = if is_shared || extraneous.iter().any(is_stage) {
+            "other sources replicate into it, or below; it has to be this one's alone".to_owned()
+        } else if let Some((place, cause)) = &listing.unreadable {
             format!("{place} at the source cannot be read: {cause}; mend that")
         } else if !self.root_holds() || listing.at_source.keys().all(TreePath::is_root) {
             "the source is empty, or not the directory that it was; see to that".to_owned()
@@ -47,6 +53,7 @@ impl Replica {
             format!("--max-delete {percent_max} allows less; see whether they may go, and give a higher one")
         } else {
             info!(target = %self.setup.target, count, %first, "removing what only the target has");
+            self.removing.clone_from(&extraneous);
             return extraneous;
         };
         let what =

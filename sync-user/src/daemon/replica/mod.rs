@@ -35,7 +35,7 @@ use crate::batch::Room;
 use crate::clock;
 use crate::ledger::{About, Held, Known, Ledger, Links};
 use crate::metrics::Connection;
-use crate::model::{Aspect, Batch, Depth, FileKind, Look, Stamp, TreePath};
+use crate::model::{Aspect, Batch, Depth, FileKind, Look, Stamp, Step, TreePath};
 use crate::plan::{self, Planned};
 use crate::ship::{
     Access, Backoff, ConnectError, Event, Reached, Session, SessionError, TargetAddress, Terms, connect,
@@ -68,6 +68,10 @@ const SPECIAL_MAX: usize = 100;
 
 /// How soon a large file is looked at again that has changed while its content was on its way.
 const SENDING_RETRY: Duration = Duration::from_millis(20);
+
+/// How long a look at a directory waits for the large files in it. They may be sent all the time, and
+/// it heals a gap.
+const RESCAN_PUT_OFF_MAX: Duration = Duration::from_secs(10);
 
 /// How soon the source is looked at again when it was not the directory that was opened.
 const IDENTITY_RETRY: Duration = Duration::from_secs(1);
@@ -113,6 +117,10 @@ pub(super) struct Replica {
     surprises: Surprises,
     /// The first path that only the target has and that was to be removed, but was not.
     left: Option<TreePath>,
+    /// What only the target had and is being removed. If that is cut short, it is not ours.
+    removing: BTreeSet<TreePath>,
+    /// Since when a look at a directory waits for the large files in it.
+    rescan_put_off: Option<Stamp>,
     /// What this target is known to be unable to set.
     lacking: BTreeSet<Aspect>,
     /// Fifos, sockets and devices that were told of.
@@ -152,6 +160,8 @@ impl Replica {
             lacks: Lacks::default(),
             surprises: Surprises::default(),
             left: None,
+            removing: BTreeSet::new(),
+            rescan_put_off: None,
             lacking: BTreeSet::new(),
             special: BTreeSet::new(),
             debts: Debts::new(clock::now()),
@@ -233,7 +243,7 @@ impl Replica {
                     }
                     self.doubt_flights();
                 }
-                Err(cause) if cause.retry() => {
+                Err(cause) if cause.retry() || (self.acquainted && cause.may_pass()) => {
                     self.target().failed(Connection::Down, &cause.to_string(), clock::now());
                     warn!(target = %self.setup.target, "{cause}; trying again ({})", cause.remedy());
                 }
@@ -441,10 +451,19 @@ impl Replica {
         if !self.root_holds() {
             return self.put_off(batch, IDENTITY_RETRY);
         }
-        let is_sending = |path: &TreePath, look: &Look| session.is_sending(path, look.depth >= Depth::Below);
+        let now = clock::now();
+        let is_overdue = self.rescan_put_off.is_some_and(|since| now.since(since) > RESCAN_PUT_OFF_MAX);
+        let is_rescan = |look: &Look| look.depth >= Depth::Below;
+        let is_sending =
+            |path: &TreePath, look: &Look| session.is_sending(path, is_rescan(look) && !is_overdue);
         // What has become of it meanwhile is seen once it has gone, or a second one would wait behind it.
         let sending: BTreeMap<TreePath, Look> =
             batch.looks.extract_if(.., |path, look| is_sending(path, look)).collect();
+        if sending.values().any(is_rescan) {
+            self.rescan_put_off.get_or_insert(now);
+        } else if batch.looks.values().any(is_rescan) {
+            self.rescan_put_off = None;
+        }
         if !sending.is_empty() {
             let gaps = std::mem::take(&mut batch.gaps);
             self.put_off(
@@ -496,12 +515,20 @@ impl Replica {
     ) {
         debug!(target = %self.setup.target, steps = steps.len(), "planned");
         if let Some(keeper) = &mut self.keeper {
-            keeper.note(steps.iter().flat_map(|planned| planned.undo.paths()));
+            let is_foreign = |step: &Step| answers::is_removal(step) && self.removing.contains(step.path());
+            let ours = steps.iter().filter(|planned| !is_foreign(&planned.step));
+            keeper.note(ours.flat_map(|planned| planned.undo.paths()));
         }
         for mut flight in flights::attribute(steps, looks, closed) {
             let (step, old_files) = (flight.step().clone(), std::mem::take(&mut flight.planned.old_files));
+            let twins = match &step {
+                Step::SetAttributes { path, .. } => {
+                    flight.planned.undo.paths().filter(|twin| *twin != path).cloned().collect()
+                }
+                _ => Vec::new(),
+            };
             let ticket = self.flights.add(flight);
-            session.submit(ticket, step, old_files);
+            session.submit(ticket, step, old_files, twins);
         }
         let seen = looks.values().filter_map(|look| Some(look.stamps?.seen)).min().unwrap_or(closed);
         self.debts.planned(self.flights.last(), self.retries.owed_since(), seen);
