@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// A stop request that can be asked for, and waited for in `poll(2)`. Clones share it.
@@ -32,6 +34,14 @@ impl Stop {
 
     pub fn requested(&self) -> bool {
         self.0.requested.load(Ordering::Acquire)
+    }
+
+    /// Waits for the request, but no longer than `limit`; a signal may end it sooner.
+    pub fn wait(&self, limit: Duration) {
+        let mut ready = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        // A part of a millisecond counts as one, or a caller would ask again and again at the end.
+        let limit = PollTimeout::try_from(limit.as_millis() + 1).unwrap_or(PollTimeout::MAX);
+        let _woken = poll(&mut ready, limit);
     }
 }
 

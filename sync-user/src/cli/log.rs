@@ -1,13 +1,11 @@
 //! Keeps the latency log of a run: an interval now and then, and the last one at the end.
 
 use std::io;
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::warn;
 
 use crate::clock;
@@ -20,7 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Begins a log in the file at `path`, behind what is there.
 pub(super) fn open(path: &Path, watched: &Watched) -> io::Result<LatencyLog> {
-    LatencyLog::append(path, since_1970(), watched.gauges.latency.snapshot())
+    LatencyLog::append(path, clock::since_1970(), watched.gauges.latency.snapshot())
 }
 
 /// Appends to `log` until `stop` is requested; the thread ends after the last write.
@@ -30,16 +28,13 @@ pub(super) fn keep(mut log: LatencyLog, watched: Arc<Watched>, stop: Stop) -> io
         loop {
             let begun = clock::now();
             while !stop.requested() && clock::now().since(begun) < INTERVAL {
-                let left = INTERVAL.saturating_sub(clock::now().since(begun)).as_millis() + 1;
-                let mut ready = [PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
-                // Interrupted or not, the time decides.
-                let _woken = poll(&mut ready, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+                stop.wait(INTERVAL.saturating_sub(clock::now().since(begun)));
             }
             let last = stop.requested();
             if let Some(facts) = watched.facts() {
                 let (snapshot, counts) =
                     (watched.gauges.latency.snapshot(), watched.gauges.counters.counts());
-                match log.write(since_1970(), snapshot, facts, counts) {
+                match log.write(clock::since_1970(), snapshot, facts, counts) {
                     Ok(()) => failing = false,
                     // What could not be written is in the next interval.
                     Err(error) if !failing => {
@@ -55,9 +50,4 @@ pub(super) fn keep(mut log: LatencyLog, watched: Arc<Watched>, stop: Stop) -> io
         }
     };
     thread::Builder::new().name("latency log".to_owned()).spawn(work)
-}
-
-fn since_1970() -> Duration {
-    let now = clock::wall();
-    Duration::new(u64::try_from(now.seconds).unwrap_or(0), now.nanoseconds)
 }

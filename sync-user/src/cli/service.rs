@@ -1,12 +1,10 @@
 //! Tells the service manager how it goes, where one has started us (`sd_notify(3)`).
 
 use std::collections::HashMap;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sd_notify::NotifyState;
 
 use crate::control::{Roster, Status};
@@ -31,10 +29,7 @@ impl Service {
             let work = move || {
                 let mut seen = HashMap::new();
                 while !stop.requested() {
-                    let mut ready = [PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
-                    // Interrupted or not, one status more does no harm.
-                    let _woken =
-                        poll(&mut ready, PollTimeout::try_from(interval).unwrap_or(PollTimeout::MAX));
+                    stop.wait(interval);
                     if all_go_on(&roster, &mut seen) && watchdog.is_some() {
                         tell(&[NotifyState::Watchdog]);
                     }

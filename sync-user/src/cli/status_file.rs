@@ -1,13 +1,11 @@
 //! Keeps a file that says how the daemon is, for monitors that read files.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::fd::AsFd as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::warn;
 
 use crate::clock;
@@ -24,9 +22,7 @@ pub(super) fn keep(path: PathBuf, roster: Roster, stop: Stop) -> io::Result<()> 
     let work = move || {
         let mut failing = false;
         while !stop.requested() {
-            let mut ready = [PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
-            // Interrupted or not, one status more does no harm.
-            let _woken = poll(&mut ready, PollTimeout::try_from(INTERVAL).unwrap_or(PollTimeout::MAX));
+            stop.wait(INTERVAL);
             match write(&path, &roster) {
                 Ok(()) => failing = false,
                 Err(error) if !failing => {
@@ -46,16 +42,13 @@ fn write(path: &Path, roster: &Roster) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
-    let mut file = File::create(&new)?;
-    file.write_all(text(roster).as_bytes())?;
+    fs::write(&new, text(roster))?;
     fs::rename(&new, path)
 }
 
 /// When it was written, for a monitor to see that somebody still does; then what `ksyncd status` says.
 fn text(roster: &Roster) -> String {
-    let now = clock::wall();
-    let now = Duration::new(u64::try_from(now.seconds).unwrap_or(0), 0);
-    let written = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + now);
+    let written = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + clock::since_1970());
     let syncs = roster.all().into_iter().map(|watched| summary(&Status::of(&watched)));
     std::iter::once(format!("written   {written}\n")).chain(syncs).collect::<Vec<_>>().join("\n")
 }

@@ -49,13 +49,13 @@ pub(super) fn observe(batch: &Batch, tree: &Tree, ledger: &Ledger, links: &mut L
         links,
         scanned: BTreeMap::new(),
         others: BTreeMap::new(),
-        gone_after: BTreeSet::new(),
+        looked_at: BTreeSet::new(),
         observation: Observation::default(),
     };
     for (path, look) in &batch.looks {
         observer.look(path, *look);
         while let Some((other, asked)) = observer.others.pop_first() {
-            observer.gone_after.insert(other.clone());
+            observer.looked_at.insert(other.clone());
             observer.other_name(&other, asked);
         }
     }
@@ -65,6 +65,11 @@ pub(super) fn observe(batch: &Batch, tree: &Tree, ledger: &Ledger, links: &mut L
 /// Whether a change may have been made by another name.
 fn has_several_names(entry: &Entry) -> bool {
     entry.links > 1 && entry.version.kind != FileKind::Directory
+}
+
+/// Whether what `path` holds is known, or was looked at in vain.
+fn is_known(path: &TreePath, observation: &Observation, looked_at: &BTreeSet<TreePath>) -> bool {
+    observation.seen.contains_key(path) || looked_at.contains(path)
 }
 
 struct Observer<'a> {
@@ -78,7 +83,7 @@ struct Observer<'a> {
     /// content may differ.
     others: BTreeMap<TreePath, bool>,
     /// Those that were looked at: each once, however many names a file has.
-    gone_after: BTreeSet<TreePath>,
+    looked_at: BTreeSet<TreePath>,
     observation: Observation,
 }
 
@@ -217,7 +222,7 @@ impl Observer<'_> {
     /// A file changed under the name `path`: it did so under all that it has.
     fn other_names(&mut self, inode: Inode, path: &TreePath, asked: bool) {
         for other in self.links.others(inode, path) {
-            if !self.observation.seen.contains_key(other) && !self.gone_after.contains(other) {
+            if !is_known(other, &self.observation, &self.looked_at) {
                 *self.others.entry(other.clone()).or_default() |= asked;
             }
         }
@@ -244,9 +249,7 @@ impl Observer<'_> {
         let Some(twin) = self.ledger.held(path).and_then(|held| held.twin) else { return };
         let ledger = self.ledger;
         for other in ledger.twins(twin).filter(|other| *other != path) {
-            if [self.observation.seen.contains_key(other), self.others.contains_key(other)].contains(&true)
-                || self.gone_after.contains(other)
-            {
+            if is_known(other, &self.observation, &self.looked_at) || self.others.contains_key(other) {
                 continue;
             }
             match self.tree.look(other) {

@@ -139,6 +139,15 @@ impl Ledger {
         self.known.insert(path, known);
     }
 
+    /// Nothing is known any more of the time of the directory at `path`, so it is set when that is
+    /// looked at.
+    pub fn forget_time(&mut self, path: &TreePath) {
+        if let Some(mut held) = self.held(path).filter(|held| held.version.kind == FileKind::Directory) {
+            held.version.mtime = Time::UNKNOWN;
+            self.set(path.clone(), Known::Holds(held));
+        }
+    }
+
     pub fn forget(&mut self, path: &TreePath) {
         if let Some(before) = self.known.remove(path) {
             self.contents.remove(path, before);

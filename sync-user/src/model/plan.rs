@@ -66,6 +66,11 @@ impl Step {
         }
     }
 
+    /// All paths that the step names.
+    pub fn paths(&self) -> impl Iterator<Item = &TreePath> {
+        std::iter::once(self.path()).chain(self.other_path())
+    }
+
     /// Expects `sent` at the path `at` where it expects what was `planned` there.
     pub fn expect_instead(&mut self, at: &TreePath, planned: Version, sent: Version) {
         let at_one = |path: &TreePath, expects: &mut Version| {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Planned;
-use crate::ledger::{Held, Known, Ledger};
-use crate::model::{FileKind, Look, Step, Time, TreePath, Version};
+use crate::ledger::{Held, Ledger};
+use crate::model::{FileKind, Look, Step, TreePath, Version};
 
 /// The last steps of a plan: each directory in which `steps` add, replace or remove a name gets
 /// the time that the source's has, and so does each that has another time and holds a path of
@@ -47,10 +47,7 @@ pub fn directory_times(
                 let step = Step::SetDirectoryTime { path: path.clone(), mtime };
                 times.push(Planned::follow(step, Some(held), ledger));
             }
-            None if disturbed.contains(path) => {
-                held.version.mtime = Time::UNKNOWN;
-                ledger.set(path.clone(), Known::Holds(held));
-            }
+            None if disturbed.contains(path) => ledger.forget_time(path),
             Some(_) | None => {}
         }
     }

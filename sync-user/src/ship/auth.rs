@@ -9,26 +9,18 @@ use ssh2::Session;
 use super::connect::ConnectError;
 use super::openssh::{Agent, Route};
 
-/// Logs `user` in by the key that was named, and by nothing else.
-pub(super) fn log_in_by(
-    session: &Session,
-    user: &str,
-    name: &str,
-    identity: &Path,
-) -> Result<(), ConnectError> {
+/// Logs in by the key that was named, and by nothing else.
+pub(super) fn log_in_by(session: &Session, route: &Route, identity: &Path) -> Result<(), ConnectError> {
     let file = identity.to_owned();
     if let Err(cause) = std::fs::File::open(identity) {
         return Err(ConnectError::Identity { file, cause: cause.to_string() });
     }
-    match session.userauth_pubkey_file(user, None, identity, None) {
+    match session.userauth_pubkey_file(&route.user, None, identity, None) {
         Ok(()) => Ok(()),
         Err(error) if is_unusable(&error) => {
             Err(ConnectError::Identity { file, cause: error.message().to_owned() })
         }
-        Err(_) => {
-            let tried = format!("the key {}", identity.display());
-            Err(ConnectError::Refused { name: name.to_owned(), user: user.to_owned(), tried })
-        }
+        Err(_) => Err(refused(route, format!("the key {}", identity.display()))),
     }
 }
 
@@ -47,7 +39,11 @@ pub(super) fn log_in(session: &Session, route: &Route) -> Result<(), ConnectErro
     if tried.is_empty() {
         tried.push("nothing, as there is no SSH agent and none of the usual keys".to_owned());
     }
-    Err(ConnectError::Refused { name: route.to_string(), user: route.user.clone(), tried: tried.join(", ") })
+    Err(refused(route, tried.join(", ")))
+}
+
+fn refused(route: &Route, tried: String) -> ConnectError {
+    ConnectError::Refused { name: route.to_string(), user: route.user.clone(), tried }
 }
 
 /// The user that runs this program.

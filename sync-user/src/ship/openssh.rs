@@ -54,19 +54,18 @@ pub(super) enum Agent {
 impl Route {
     /// The way to `target`.
     pub(super) fn to(target: &TargetAddress, access: &Access) -> Result<Self, ConnectError> {
-        let typed = Self::as_typed(target, access);
-        let is_unwanted = access.ssh_config.as_deref() == Some(Path::new(NONE));
-        let mut route = match if is_unwanted { Ok(None) } else { ask(target, access).map(Some) } {
-            Ok(None) => typed,
-            Ok(Some(told)) => typed.with(&told, access),
-            // Without the client nobody means its configuration, unless a file was named.
-            Err(error) if error.kind() == ErrorKind::NotFound && access.ssh_config.is_none() => {
-                debug!(host = typed.alias, "OpenSSH's configuration is not considered: {error}");
-                typed
+        let mut route = Self::as_typed(target, access);
+        if access.ssh_config.as_deref() != Some(Path::new(NONE)) {
+            match ask(target, access) {
+                Ok(told) => route = route.with(&told, access),
+                // Without the client nobody means its configuration, unless a file was named.
+                Err(error) if error.kind() == ErrorKind::NotFound && access.ssh_config.is_none() => {
+                    debug!(host = route.alias, "OpenSSH's configuration is not considered: {error}");
+                }
+                // The name may stand for another host, so it is not tried.
+                Err(error) => return Err(ConnectError::Config { cause: error.to_string() }),
             }
-            // The name may stand for another host, so it is not tried.
-            Err(error) => return Err(ConnectError::Config { cause: error.to_string() }),
-        };
+        }
         if let Some(file) = &access.known_hosts {
             route.known_hosts = vec![file.clone()];
         }

@@ -63,14 +63,13 @@ impl Connection {
         session.set_tcp_stream(socket.try_clone().map_err(|error| handshake(&error))?);
         session.handshake().map_err(|error| handshake(&error))?;
 
-        let name = route.to_string();
         let (key, _) = session.host_key().ok_or_else(|| handshake(&"it shows no host key"))?;
         check_key(&known, key, &route)?;
         match &access.identity {
-            Some(identity) => auth::log_in_by(&session, &route.user, &name, identity)?,
+            Some(identity) => auth::log_in_by(&session, &route, identity)?,
             None => auth::log_in(&session, &route)?,
         }
-        Ok(Self { session, socket, name })
+        Ok(Self { session, socket, name: route.to_string() })
     }
 
     /// The host, and its port if it is not the usual one.

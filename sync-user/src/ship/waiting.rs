@@ -61,7 +61,7 @@ impl Waiting {
         }
         self.paths.extend(queued.twins.iter().cloned());
         let waiting = if is_about_directory(step) { &mut self.directories } else { &mut self.paths };
-        waiting.extend([Some(step.path()), step.other_path()].into_iter().flatten().cloned());
+        waiting.extend(step.paths().cloned());
         self.steps.push_back(queued);
     }
 
@@ -75,7 +75,7 @@ impl Waiting {
         let has = |waiting: &BTreeSet<TreePath>, path: &TreePath| {
             waiting.contains(path) || path.is_above_any(waiting)
         };
-        [Some(step.path()), step.other_path()].into_iter().flatten().any(|path| {
+        step.paths().any(|path| {
             has(&self.paths, path)
                 || has(&self.directories, path)
                 || path.above().any(|above| self.paths.contains(&above))
@@ -238,16 +238,13 @@ mod tests {
         fn steps_that_depend_on_each_other_keep_their_order(steps in steps()) {
             let order = order("a/x", &steps);
             prop_assert_eq!(order.len(), steps.len());
-            let named = |step: &Step| -> Vec<TreePath> {
-                [Some(step.path()), step.other_path()].into_iter().flatten().cloned().collect()
-            };
             for (place, &late) in order.iter().enumerate() {
                 for &early in order[place + 1..].iter().filter(|early| **early < late) {
                     let (early, late) = (&steps[early], &steps[late]);
-                    for one in named(early) {
-                        for other in named(late) {
-                            let into = is_about_directory(early) && other.is_below(&one);
-                            let related = one.is_at_or_below(&other) || other.is_at_or_below(&one);
+                    for one in early.paths() {
+                        for other in late.paths() {
+                            let into = is_about_directory(early) && other.is_below(one);
+                            let related = one.is_at_or_below(other) || other.is_at_or_below(one);
                             prop_assert!(!related || into, "{:?} overtook {:?}", late, early);
                         }
                     }

@@ -8,7 +8,7 @@ use crate::model::TreePath;
 
 /// Where receivers keep what they have not put into place yet, at the root of a target. A
 /// source that is a target too does not pass it on.
-const STAGE: &[u8] = b".ksyncd";
+pub const STAGE: &[u8] = b".ksyncd";
 
 /// How receivers name temporary files outside of [`STAGE`].
 const STAGED_PREFIX: &[u8] = b".ksyncd.";

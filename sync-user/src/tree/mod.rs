@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-pub use exclude::{Excludes, PatternError, Reason};
+pub use exclude::{Excludes, PatternError, Reason, STAGE};
 pub use identity::IdentityError;
 pub use rules::{Rule, Rules, Verdict};
 pub use scan::{Scan, Unreadable};

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 
-use sync_user::control::{Status, TargetStatus};
+use sync_user::control::TargetStatus;
 
 use crate::host::{Daemon, Host};
 
@@ -27,18 +27,12 @@ fn replace(host: &Host, name: &str, content: &[u8]) {
     fs::rename(&new, host.source().join(name)).unwrap();
 }
 
-fn status(host: &Host) -> TargetStatus {
-    let output = host.ask("status").arg("--json").output().unwrap();
-    let mut status: Status = serde_json::from_slice(&output.stdout).unwrap();
-    status.targets.remove(0)
-}
-
 /// What `change` costs until the trees are equal: content, and all bytes on the connection.
 fn cost(host: &Host, daemon: &mut Daemon, change: impl FnOnce()) -> (u64, u64) {
-    let before = status(host);
+    let before = host.target_status();
     change();
     host.wait_until_equal(daemon);
-    let after = status(host);
+    let after = host.target_status();
     (after.bytes_shipped - before.bytes_shipped, after.bytes_written - before.bytes_written)
 }
 
@@ -74,7 +68,7 @@ fn only_what_changed_in_a_large_file_travels() {
     content.splice(5_000_000..5_000_007, noise(4, 1_024));
     fs::write(host.source().join("large"), &content).unwrap();
     let mut daemon = host.start();
-    let TargetStatus { bytes_shipped: shipped, bytes_written: written, .. } = status(&host);
+    let TargetStatus { bytes_shipped: shipped, bytes_written: written, .. } = host.target_status();
     assert!(shipped <= 3 * 1_024 && written < 8_192, "after a restart: {shipped}, {written}");
     let (shipped, _) = cost(&host, &mut daemon, || replace(&host, "large", &noise(5, 2 * MIB)));
     assert_eq!(shipped, 2 * MIB as u64, "all of it is new");
@@ -98,7 +92,7 @@ fn what_the_target_has_elsewhere_is_copied_there() {
         fs::rename(host.source().join(name), host.source().join("moved").join(name)).unwrap();
     }
     let mut daemon = host.start();
-    assert_eq!(status(&host).bytes_shipped, 0);
+    assert_eq!(host.target_status().bytes_shipped, 0);
     let (shipped, _) = cost(&host, &mut daemon, || {
         fs::remove_dir_all(host.source().join("moved")).unwrap();
     });
@@ -151,13 +145,13 @@ fn wrong_outlines_cost_bytes_and_no_content() {
     other.extend(b"more");
     fs::write(host.source().join("page"), &other).unwrap();
     let mut daemon = host.start();
-    assert_eq!(status(&host).bytes_shipped, other.len() as u64 + 4, "it is sent once more, and whole");
+    assert_eq!(host.target_status().bytes_shipped, other.len() as u64 + 4, "it is sent once more, and whole");
     let (shipped, _) = cost(&host, &mut daemon, || {
         other.extend(b"and more");
         replace(&host, "page", &other);
     });
     assert_eq!(shipped, 8);
-    assert_eq!(status(&host).problems_total, 0);
+    assert_eq!(host.target_status().problems_total, 0);
 }
 
 #[test]

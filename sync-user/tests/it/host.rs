@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use sync_user::control::{Status, TargetStatus};
 use sync_user::demo::compare;
 use sync_user::demo::sshd::Sshd;
 
@@ -75,6 +76,13 @@ impl Host {
         let mut command = Command::new(KSYNCD);
         command.arg(name).arg("--state-dir").arg(self.path().join("state"));
         command
+    }
+
+    /// How the first target of the running daemon is.
+    pub(crate) fn target_status(&self) -> TargetStatus {
+        let output = self.ask("status").arg("--json").output().unwrap();
+        let mut status: Status = serde_json::from_slice(&output.stdout).unwrap();
+        status.targets.remove(0)
     }
 
     /// Starts the daemon, and waits until the two trees are equal.

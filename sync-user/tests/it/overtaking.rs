@@ -3,8 +3,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use sync_user::control::{Status, TargetStatus};
-
 use crate::host::{Daemon, Host};
 
 /// KiB per second, as it is typed: slow enough that much can happen meanwhile.
@@ -29,26 +27,20 @@ impl Slow {
         command.args(["--bwlimit", &RATE.to_string()]);
         let mut daemon = Daemon::start(command);
         host.wait_until_equal(&mut daemon);
-        let before = status(&host).bytes_written;
+        let before = host.target_status().bytes_written;
         fs::create_dir(host.source().join("large")).unwrap();
         fs::write(host.source().join("large/image"), content(1, size)).unwrap();
         daemon.wait_until("the large file is on its way", || {
-            status(&host).bytes_written > before + (600 << 10)
+            host.target_status().bytes_written > before + (600 << 10)
         });
         Self { host, daemon }
     }
 
     fn end(&mut self) {
         self.host.wait_until_equal(&mut self.daemon);
-        let status = status(&self.host);
+        let status = self.host.target_status();
         assert_eq!((status.unexpected_replaced, status.unexpected_kept), (0, 0), "{}", self.daemon.log());
     }
-}
-
-fn status(host: &Host) -> TargetStatus {
-    let output = host.ask("status").arg("--json").output().unwrap();
-    let status: Status = serde_json::from_slice(&output.stdout).unwrap();
-    status.targets.into_iter().next().unwrap()
 }
 
 /// Content that looks like none other.

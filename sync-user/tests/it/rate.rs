@@ -3,8 +3,6 @@
 use std::fs;
 use std::time::Instant;
 
-use sync_user::control::Status;
-
 use crate::host::{Daemon, Host};
 
 /// KiB per second, as it is typed.
@@ -17,11 +15,7 @@ fn a_limited_target_gets_its_rate_and_no_more() {
     command.args(["--bwlimit", &RATE.to_string()]);
     let mut daemon = Daemon::start(command);
     host.wait_until_equal(&mut daemon);
-    let written = || {
-        let output = host.ask("status").arg("--json").output().unwrap();
-        let status: Status = serde_json::from_slice(&output.stdout).unwrap();
-        status.targets[0].bytes_written
-    };
+    let written = || host.target_status().bytes_written;
     let (before, began) = (written(), Instant::now());
     let mut content = vec![0; 1 << 20];
     blake3::Hasher::new().finalize_xof().fill(&mut content);

@@ -35,23 +35,24 @@ impl Replica {
         };
         let planned = flight.planned.becomes;
         let path = flight.step().path().clone();
+        let several = self.flights.are_several(&path);
         let twin = match planned.and_then(|held| held.twin) {
             // A link to a large file may have been planned since; unless the file was, once more.
-            None if !self.flights.are_several(&path) => self.ledger.held(&path).and_then(|held| held.twin),
+            None if !several => self.ledger.held(&path).and_then(|held| held.twin),
             twin => twin,
         };
         let held = Held { version, content: Some(content), settled, twin };
-        if let Some(flight) = self.flights.get_mut(ticket) {
-            flight.planned.becomes = Some(held);
-        }
         self.setup.gauges.counters.bytes_shipped.add(shipped);
         self.target().bytes_shipped.add(shipped);
         let is_another = planned.is_some_and(|planned| planned.version != version);
         // Only what is marked as a twin has links on their way; and behind a large file there may be
         // other steps that build on it.
-        if self.flights.are_several(&path) || (twin.is_some() && is_another) {
+        if several || (twin.is_some() && is_another) {
             self.flights.amend(ticket, held, &mut self.ledger);
         } else {
+            if let Some(flight) = self.flights.get_mut(ticket) {
+                flight.planned.becomes = Some(held);
+            }
             self.ledger.set(path.clone(), Known::Holds(held));
             for link in self.flights.links_to(ticket, &path, twin) {
                 let becomes = link.planned.becomes.replace(held);
@@ -229,7 +230,7 @@ fn learn(refusal: Refusal, step: &Step, ledger: &mut Ledger) {
             }
         }
         // The steps before have disturbed it, whatever was known.
-        (_, Step::SetDirectoryTime { path, .. }) => forget_time(path, ledger),
+        (_, Step::SetDirectoryTime { path, .. }) => ledger.forget_time(path),
         // One of the attributes may have been set.
         (_, Step::MakeDirectory { path, .. } | Step::SetAttributes { path, .. }) => doubt(path, ledger),
         // All or nothing: it is there, as it was.
@@ -243,14 +244,6 @@ fn learn(refusal: Refusal, step: &Step, ledger: &mut Ledger) {
             | Step::Rename { .. }
             | Step::Exchange { .. },
         ) => {}
-    }
-}
-
-/// Nothing is known of the time of a directory, so that it is set when it is looked at.
-fn forget_time(path: &TreePath, ledger: &mut Ledger) {
-    if let Some(mut held) = ledger.held(path).filter(|held| held.version.kind == FileKind::Directory) {
-        held.version.mtime = Time::UNKNOWN;
-        ledger.set(path.clone(), Known::Holds(held));
     }
 }
 

@@ -12,9 +12,7 @@ use super::Replica;
 use super::comparison::Listing;
 use crate::clock;
 use crate::model::{FileKind, TreePath};
-
-/// The directory of a receiver in its root.
-const STAGE: &[u8] = b".ksyncd";
+use crate::tree::STAGE;
 
 /// Whether to remove what only the target has, and how much of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -162,7 +162,7 @@ impl Flights {
         let Planned { step, undo, .. } = &flight.planned;
         let stands_alone = !is_rename
             && self.renames.range(ticket..).next().is_none()
-            && [Some(step.path()), step.other_path()].into_iter().flatten().all(|path| !self.concern(path));
+            && step.paths().all(|path| !self.concern(path));
         if stands_alone {
             ledger.take_back(undo);
             learned(step, ledger);

@@ -449,7 +449,7 @@ impl Replica {
         self.tell_surprises();
         // What is seen counts only if the root is the one that was opened, before and after (I3).
         if !self.root_holds() {
-            return self.put_off(batch, IDENTITY_RETRY);
+            return self.put_off(&batch, IDENTITY_RETRY);
         }
         let now = clock::now();
         let is_overdue = self.rescan_put_off.is_some_and(|since| now.since(since) > RESCAN_PUT_OFF_MAX);
@@ -466,10 +466,8 @@ impl Replica {
         }
         if !sending.is_empty() {
             let gaps = std::mem::take(&mut batch.gaps);
-            self.put_off(
-                Batch { looks: sending, moves: Vec::new(), gaps, closed: batch.closed },
-                SENDING_RETRY,
-            );
+            let sending = Batch { looks: sending, moves: Vec::new(), gaps, closed: batch.closed };
+            self.put_off(&sending, SENDING_RETRY);
         }
         if batch.is_empty() {
             return;
@@ -488,7 +486,7 @@ impl Replica {
             let links = tree.preserve().links;
             steps.extend(plan::differences(&observation.seen, links, &mut self.ledger));
         } else {
-            self.put_off(batch.clone(), IDENTITY_RETRY);
+            self.put_off(batch, IDENTITY_RETRY);
             looked = false;
         }
         let at_source = |path: &TreePath| Some(present(&tree, path)?.version);
@@ -551,10 +549,10 @@ impl Replica {
         }
     }
 
-    fn put_off(&mut self, batch: Batch, wait: Duration) {
+    fn put_off(&mut self, batch: &Batch, wait: Duration) {
         let due = clock::now().plus(wait);
-        for (path, look) in batch.looks {
-            self.retries.put_off(path, look, due);
+        for (path, look) in &batch.looks {
+            self.retries.put_off(path.clone(), *look, due);
         }
         if batch.gaps > 0 {
             // Whatever the gaps were, this heals them.

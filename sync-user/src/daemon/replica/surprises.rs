@@ -47,8 +47,7 @@ fn count(gathered: &mut Option<(usize, TreePath)>, path: &TreePath) {
 /// the source has the path, it is sent again. Gives the path if it is such a one.
 pub(super) fn learn(found: &Found, step: &Step, ledger: &mut Ledger) -> Option<TreePath> {
     let Found { path, there } = found;
-    let named = [Some(step.path()), step.other_path()];
-    let path = named.into_iter().flatten().find(|named| named.as_bytes() == path)?.clone();
+    let path = step.paths().find(|named| named.as_bytes() == path)?.clone();
     let is_ours = ledger.expected(&path).admits(there);
     let puts = matches!(step, Step::PutFile { .. } | Step::PutSymlink { .. } | Step::Link { .. });
     if there.is_directory() && path == *step.path() && (puts || is_ours) {
