@@ -43,6 +43,9 @@ enum Command {
     /// Watch every directory by inotify, as lsyncd does: one of the contenders
     #[command(hide = true)]
     Inotify { root: PathBuf },
+    /// Ask the kernel for changes and ignore them, as eBPF capture does: its own part of the cost
+    #[command(hide = true)]
+    Mark { root: PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -62,6 +65,7 @@ fn measure(command: Command) -> anyhow::Result<()> {
         }
         Command::Capture(arguments) => ("capture".to_owned(), capture::measure(&arguments)?, arguments.keep),
         Command::Inotify { root } => return capture::watch_by_inotify(&root),
+        Command::Mark { root } => return capture::mark(&root),
     };
     print!("{report}");
     if let Some(folder) = keep {

@@ -7,6 +7,7 @@ use sync_ebpf::{Epochs, Handshake, kind};
 use crate::excluded;
 use crate::kernel::{self, Inode};
 use crate::maps::{EPOCHS, Scratch, TOLD, TOLD_MAX, Told};
+use crate::outside;
 use crate::record;
 use crate::walk::{self, Place};
 
@@ -15,11 +16,15 @@ const NAMES_TRIED_MAX: usize = 4;
 
 /// Attributes of a directory have changed.
 #[inline(always)]
-pub(crate) fn directory(dentry: u64, root: &Handshake) {
-    if let Some(scratch) = record::begin()
-        && walk::place(scratch, dentry, root) == Place::Inside
-    {
-        tell(scratch, kind::ATTRIBUTES, root);
+pub(crate) fn directory(dentry: u64, inode: impl Inode, root: &Handshake) {
+    let last_move = outside::last_move();
+    let Some(scratch) = record::begin() else { return };
+    match walk::place(scratch, dentry, root) {
+        Place::Inside => {
+            tell(scratch, kind::ATTRIBUTES, root);
+        }
+        Place::Outside if walk::reached_top(scratch, root) => outside::remember(inode, last_move),
+        _ => {}
     }
 }
 
@@ -123,11 +128,21 @@ enum Entry {
 /// Tells of what `dentry` names.
 #[inline(always)]
 fn entry(kind: u8, dentry: u64, inode: impl Inode, root: &Handshake) -> Entry {
+    let last_move = outside::last_move();
     let Some(scratch) = record::begin() else { return Entry::NotTold };
     let is_told = match walk::place(scratch, dentry, root) {
         Place::Inside => tell(scratch, kind, root),
         Place::Unhashed => tell_by_another_name(scratch, kind, dentry, root),
-        Place::Outside if inode.links() > 1 => {
+        // Nobody will ever see what has no name any more.
+        Place::UnhashedOutside if inode.links() == 0 => false,
+        Place::Outside if inode.links() <= 1 => {
+            if walk::reached_top(scratch, root) {
+                outside::remember(inode, last_move);
+            }
+            false
+        }
+        // Another name of it may be inside.
+        Place::Outside | Place::UnhashedOutside => {
             let kind = match kind {
                 kind::WRITING => kind::WRITING_OUTSIDE,
                 kind::WRITTEN => kind::WRITTEN_OUTSIDE,
@@ -136,7 +151,6 @@ fn entry(kind: u8, dentry: u64, inode: impl Inode, root: &Handshake) -> Entry {
             let is_told = record::tell_inode(scratch, root, kind, inode.number());
             return if is_told { Entry::ToldByInode } else { Entry::NotTold };
         }
-        Place::Outside => false,
         Place::Alone if kernel::dentry_superblock(dentry) == root.superblock => {
             record::tell_without_path(scratch, root, kind::NAMELESS)
         }

@@ -14,7 +14,7 @@ use sync_ebpf::{Handshake, kind};
 use crate::arguments::{Event, file_of, mask};
 use crate::kernel::{self, Inode, Typed, Untyped};
 use crate::root::{learn, root};
-use crate::{content, names};
+use crate::{content, names, outside};
 
 /// Where a program finds the arguments of the function that it is attached to.
 trait Arguments {
@@ -108,29 +108,24 @@ fn fsnotify(ctx: &impl Arguments) -> u32 {
     if mask & (mask::CONTENT | mask::NAMES | mask::OPEN) == 0 {
         return 0;
     }
-    let event = Event {
-        mask,
-        data: ctx.untyped(1),
-        data_type: ctx.argument(2) as u32,
-        directory: ctx.inode(3),
-        name: ctx.argument(4),
-        inode: ctx.inode(5),
-    };
-    if event.has(mask::OPEN) {
-        learn(&event);
+    if mask & mask::OPEN != 0 {
+        learn(&event(ctx, mask));
         return 0;
     }
     let Some(root) = root() else { return 0 };
-    if event.has(mask::CONTENT) {
-        // Most of what happens elsewhere ends here.
-        if event.inode.superblock() == root.superblock {
-            content(mask, file_of(&event), event.inode, root);
+    // Most of what happens elsewhere ends here.
+    if mask & mask::CONTENT != 0 {
+        let inode = ctx.inode(5);
+        let is_directory = mask & mask::IS_DIRECTORY != 0;
+        if inode.superblock() == root.superblock && !outside::is_known(inode, is_directory) {
+            content(mask, file_of(&event(ctx, mask)), inode, root);
         }
         return 0;
     }
-    if event.directory.superblock() != root.superblock {
+    if ctx.inode(3).superblock() != root.superblock {
         return 0;
     }
+    let event = event(ctx, mask);
     if event.has(mask::RENAME) {
         names::renamed(&event, root);
     } else if event.has(mask::CREATE) {
@@ -139,6 +134,18 @@ fn fsnotify(ctx: &impl Arguments) -> u32 {
         names::removed(&event, root);
     }
     0
+}
+
+#[inline(always)]
+fn event<A: Arguments>(ctx: &A, mask: u32) -> Event<A::Inode> {
+    Event {
+        mask,
+        data: ctx.untyped(1),
+        data_type: ctx.argument(2) as u32,
+        directory: ctx.inode(3),
+        name: ctx.argument(4),
+        inode: ctx.inode(5),
+    }
 }
 
 /// `__fsnotify_parent(dentry, mask, data, data_type)`: what happens to files that have a name.
@@ -186,7 +193,7 @@ fn content(mask: u32, dentry: u64, inode: impl Inode, root: &Handshake) {
         return;
     }
     if mask & mask::IS_DIRECTORY != 0 {
-        content::directory(dentry, root);
+        content::directory(dentry, inode, root);
     } else if mask & mask::CLOSE_WRITE != 0 {
         content::file(kind::WRITTEN, dentry, inode, root);
     } else if mask & mask::MODIFY != 0 {

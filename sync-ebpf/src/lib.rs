@@ -24,6 +24,8 @@ pub struct Settings {
     pub inode_generation: u32,
     /// The head of an inode's dentries (`i_dentry.first`).
     pub inode_dentries: u32,
+    /// 1 where number and generation never come again for another inode of the file system.
+    pub inodes_are_unique: u32,
     /// `s_root`: the dentry at the top.
     pub superblock_root: u32,
     /// `f_path.dentry`.
@@ -54,7 +56,7 @@ impl Settings {
     pub const NONE: u32 = u32::MAX;
 }
 
-const _: () = assert!(size_of::<Settings>() == 20 * 4);
+const _: () = assert!(size_of::<Settings>() == 21 * 4);
 
 /// How many processes can be told apart from all others.
 pub const IGNORED_MAX: usize = 8;

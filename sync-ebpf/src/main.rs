@@ -18,6 +18,7 @@ mod hooks;
 mod kernel;
 mod maps;
 mod names;
+mod outside;
 mod record;
 mod root;
 mod walk;

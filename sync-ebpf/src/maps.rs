@@ -20,6 +20,7 @@ pub(crate) static SETTINGS: Settings = Settings {
     inode_links: 0,
     inode_generation: 0,
     inode_dentries: 0,
+    inodes_are_unique: 0,
     superblock_root: 0,
     file_dentry: 0,
     backing_dentry: 0,
@@ -68,6 +69,30 @@ pub(crate) static EPOCHS: Array<Epochs> = Array::with_max_entries(1, 1 << 10);
 /// dentry. A file that pushes another out costs a repeated record, and nothing more.
 #[map]
 pub(crate) static TOLD: PerCpuArray<Told> = PerCpuArray::with_max_entries(TOLD_MAX, 0);
+
+/// Which move was the last one on the root's file system: each has a value of its own.
+#[map]
+pub(crate) static LAST_MOVE: Array<u64> = Array::with_max_entries(1, 0);
+
+/// What this processor has found outside of the root lately, each at a place that follows from
+/// its inode number. What is pushed out costs another walk, and nothing more.
+#[map]
+pub(crate) static OUTSIDE: PerCpuArray<Outside> = PerCpuArray::with_max_entries(OUTSIDE_MAX, 0);
+
+/// Files and directories in use at the same time beside the root. A power of two.
+pub(crate) const OUTSIDE_MAX: u32 = 4096;
+
+/// A file or directory outside of the root: address, number and generation together tell whether
+/// the kernel's memory was used again.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Outside {
+    pub(crate) inode: u64,
+    pub(crate) number: u64,
+    pub(crate) generation: u64,
+    /// What [`LAST_MOVE`] was when it was found, never 0, so that nothing is known at first.
+    pub(crate) last_move: u64,
+}
 
 /// Files that one processor writes at the same time on a busy server. A power of two.
 pub(crate) const TOLD_MAX: u32 = 4096;

@@ -7,14 +7,23 @@ use crate::content;
 use crate::excluded;
 use crate::kernel::{self, Inode, offset};
 use crate::maps::Scratch;
+use crate::outside;
 use crate::record;
 use crate::walk::{self, Place};
 
 /// A name appeared in `event.directory`.
 #[inline(always)]
 pub(crate) fn created(event: &Event<impl Inode>, root: &Handshake) {
+    let last_move = outside::last_move();
     let inode = inode_of(event);
-    let is_unfinished = !event.is_directory() && inode.is_regular() && inode.links() == 1;
+    let links = if event.is_directory() { 0 } else { inode.links() };
+    if links > 1 {
+        outside::moved();
+    } else if outside::is_known(event.directory, true) {
+        // What is new there is there.
+        return outside::remember(inode, last_move);
+    }
+    let is_unfinished = links == 1 && inode.is_regular();
     let flags = if is_unfinished { flag::UNFINISHED } else { 0 };
     let Some(before) = content::epochs() else { return };
     match named(kind::CREATED, flags, event, root) {
@@ -22,7 +31,7 @@ pub(crate) fn created(event: &Event<impl Inode>, root: &Handshake) {
         Named::Told if is_unfinished => content::told_of_creation(dentry_of(event), inode, before),
         // The second name of a file: whoever looks at the first one learns that it has another,
         // by which it may change.
-        Named::Outside if !event.is_directory() && inode.links() == 2 => content::has_two_names(inode, root),
+        Named::Outside if links == 2 => content::has_two_names(inode, root),
         Named::Told | Named::Outside | Named::NotTold => {}
     }
 }
@@ -30,6 +39,9 @@ pub(crate) fn created(event: &Event<impl Inode>, root: &Handshake) {
 /// A name vanished from `event.directory`.
 #[inline(always)]
 pub(crate) fn removed(event: &Event<impl Inode>, root: &Handshake) {
+    if outside::is_known(event.directory, true) {
+        return;
+    }
     named(kind::REMOVED, 0, event, root);
 }
 
@@ -49,7 +61,7 @@ fn named(kind: u8, flags: u8, event: &Event<impl Inode>, root: &Handshake) -> Na
         Place::Inside if excluded::is_below(scratch) => false,
         Place::Inside => record::tell(scratch, root, kind, flags, record::used(scratch)),
         Place::TooDeep => record::tell_unplaced(scratch, root),
-        Place::Unhashed | Place::Outside | Place::Alone => return Named::Outside,
+        Place::Unhashed | Place::Outside | Place::UnhashedOutside | Place::Alone => return Named::Outside,
     };
     if is_told { Named::Told } else { Named::NotTold }
 }
@@ -57,6 +69,7 @@ fn named(kind: u8, flags: u8, event: &Event<impl Inode>, root: &Handshake) -> Na
 /// Adds the path of `event.name` in `event.directory`, where it lies inside.
 #[inline(always)]
 fn path_in(scratch: *mut Scratch, event: &Event<impl Inode>, root: &Handshake) -> Place {
+    let last_move = outside::last_move();
     let directory = event.directory.first_dentry();
     if directory == 0 {
         return Place::Outside;
@@ -64,7 +77,12 @@ fn path_in(scratch: *mut Scratch, event: &Event<impl Inode>, root: &Handshake) -
     match walk::place(scratch, directory, root) {
         // A directory that was removed meanwhile; its removal is told, too.
         Place::Inside | Place::Unhashed => {}
-        elsewhere => return elsewhere,
+        elsewhere => {
+            if elsewhere == Place::Outside && walk::reached_top(scratch, root) {
+                outside::remember(event.directory, last_move);
+            }
+            return elsewhere;
+        }
     }
     let leaf: u64 = kernel::read(event.name, offset!(name_bytes));
     if walk::name(scratch, leaf) && walk::names(scratch) { Place::Inside } else { Place::TooDeep }
@@ -73,6 +91,7 @@ fn path_in(scratch: *mut Scratch, event: &Event<impl Inode>, root: &Handshake) -
 /// A rename: `event` has the old directory and name, and what was moved.
 #[inline(always)]
 pub(crate) fn renamed(event: &Event<impl Inode>, root: &Handshake) {
+    outside::moved();
     let moved = if event.data_type == offset!(data_rename) && offset!(data_rename) != Settings::NONE {
         kernel::read(event.data, offset!(rename_moved))
     } else {

@@ -17,6 +17,8 @@ pub(crate) enum Place {
     /// Inside, but the name is gone: a path leads elsewhere or nowhere.
     Unhashed,
     Outside,
+    /// Outside, and the name is gone: it may have another one inside.
+    UnhashedOutside,
     /// It has no parent: a file that was opened by handle, and whose name the kernel has not
     /// looked for.
     Alone,
@@ -37,7 +39,7 @@ pub(crate) fn place(scratch: *mut Scratch, dentry: u64, root: &Handshake) -> Pla
             return if is_hashed { Place::Inside } else { Place::Unhashed };
         }
         if at == root.top || at == 0 {
-            return Place::Outside;
+            return if is_hashed { Place::Outside } else { Place::UnhashedOutside };
         }
         let now = kernel::dentry(at);
         if now.parent == at {
@@ -52,6 +54,14 @@ pub(crate) fn place(scratch: *mut Scratch, dentry: u64, root: &Handshake) -> Pla
         }
     }
     Place::TooDeep
+}
+
+/// Whether the walk that found something to be outside has seen the whole way up. A way that ends
+/// elsewhere is one that the kernel has yet to put together.
+#[inline(always)]
+pub(crate) fn reached_top(scratch: *mut Scratch, root: &Handshake) -> bool {
+    // SAFETY: the scratch is this processor's own.
+    unsafe { read_volatile(&raw const (*scratch).at) == root.top }
 }
 
 /// Adds the names on the way that [`place`] has found; `false` when they are too long.

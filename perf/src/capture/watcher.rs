@@ -7,11 +7,15 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags as FanotifyFlags, MarkFlags, MaskFlags};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Watcher {
     Ebpf,
+    /// What eBPF asks of the kernel, and nobody who hears it: the kernel's own part of the cost.
+    Mark,
     Fanotify,
     /// A watch on every directory, for what lsyncd asks for.
     Inotify,
@@ -43,11 +47,12 @@ impl Drop for Running {
 }
 
 impl Watcher {
-    pub(crate) const ALL: [Self; 3] = [Self::Ebpf, Self::Fanotify, Self::Inotify];
+    pub(crate) const ALL: [Self; 4] = [Self::Ebpf, Self::Mark, Self::Fanotify, Self::Inotify];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ebpf => "eBPF",
+            Self::Mark => "mark",
             Self::Fanotify => "fanotify",
             Self::Inotify => "inotify",
         }
@@ -61,9 +66,9 @@ impl Watcher {
                 command.args(["tail", "--capture", &self.name().to_lowercase()]).arg(root);
                 command
             }
-            Self::Inotify => {
+            Self::Mark | Self::Inotify => {
                 let mut command = Command::new(std::env::current_exe().context("find this program")?);
-                command.arg("inotify").arg(root);
+                command.arg(self.name()).arg(root);
                 command
             }
         };
@@ -88,6 +93,23 @@ impl Watcher {
             return Ok(running);
         }
         bail!("{} does not watch: {}", self.name(), first.trim())
+    }
+}
+
+/// Asks for changes of the file system of `root`, and for all of them to be ignored, until it is
+/// killed.
+pub(crate) fn mark(root: &Path) -> Result<()> {
+    let flags = FanotifyFlags::FAN_CLASS_NOTIF | FanotifyFlags::from_bits_retain(libc::FAN_REPORT_FID);
+    let group = Fanotify::init(flags, EventFFlags::O_RDONLY).context("start fanotify")?;
+    let changes = MaskFlags::FAN_MODIFY | MaskFlags::FAN_CLOSE_WRITE | MaskFlags::FAN_ATTRIB;
+    let added = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_FILESYSTEM;
+    let ignored = MarkFlags::FAN_MARK_IGNORED_MASK | MarkFlags::FAN_MARK_IGNORED_SURV_MODIFY;
+    for flags in [added | ignored, added] {
+        group.mark(flags, changes, AT_FDCWD, Some(root)).context("mark the file system")?;
+    }
+    eprintln!("{READY}");
+    loop {
+        std::thread::park();
     }
 }
 

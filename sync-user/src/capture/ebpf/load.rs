@@ -6,7 +6,7 @@ use std::path::Path;
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader, Pod};
-use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
+use nix::sys::statfs::{FsType, OVERLAYFS_SUPER_MAGIC, statfs};
 use sync_ebpf::{EXCLUDED_LENGTHS_MAX, Settings};
 
 use super::btf::{self, Btf};
@@ -79,7 +79,7 @@ impl Loaded {
 /// Loads and attaches everything.
 pub(super) fn load(config: &Config) -> Result<Loaded, Error> {
     let exclusions = Exclusions::new(&config.excluded);
-    let mut ebpf = programs(config.ring_bytes, exclusions.lengths, is_overlay(&config.root))?;
+    let mut ebpf = programs(config.ring_bytes, exclusions.lengths, kind_of(&config.root)?)?;
     exclusions.set(&mut ebpf)?;
     let watch = Watch::open(config)?;
     let mut hooks = match watch {
@@ -119,21 +119,22 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {
 /// Whether this kernel takes the programs: attaches them, which tell nothing while they know no
 /// root, and lets go.
 pub(super) fn probe() -> Result<(), Error> {
-    let mut ebpf = programs(RING_BYTES_MIN, [0; EXCLUDED_LENGTHS_MAX], true)?;
+    let mut ebpf = programs(RING_BYTES_MIN, [0; EXCLUDED_LENGTHS_MAX], OVERLAYFS_SUPER_MAGIC)?;
     attach(&mut ebpf, &HOOKS)?;
     Ok(())
 }
 
-/// Whether `root` lies on an overlay. What cannot be told shows when the root is opened.
-fn is_overlay(root: &Path) -> bool {
-    statfs(root).is_ok_and(|facts| facts.filesystem_type() == OVERLAYFS_SUPER_MAGIC)
+/// The kind of file system that `root` lies on, to load the programs for it.
+fn kind_of(root: &Path) -> Result<FsType, Error> {
+    let facts = statfs(root).map_err(|error| failed(&format!("examine {}", root.display()), &error))?;
+    Ok(facts.filesystem_type())
 }
 
 /// The object with this kernel's settings.
 fn programs(
     ring_bytes: u64,
     excluded_lengths: [u32; EXCLUDED_LENGTHS_MAX],
-    is_overlay: bool,
+    kind: FsType,
 ) -> Result<Ebpf, Error> {
     if OBJECT.is_empty() {
         let what = "this build has no eBPF programs in it".to_owned();
@@ -146,10 +147,9 @@ fn programs(
             "use a kernel with CONFIG_DEBUG_INFO_BTF (Linux 5.10 or newer)",
         )
     })?;
-    let settings =
-        Btf::parse(bytes).map_err(|error| failed("read the kernel's types", &error)).and_then(|types| {
-            settings(&types, is_overlay).map_err(|error| failed("find what to hook", &error))
-        })?;
+    let settings = Btf::parse(bytes)
+        .map_err(|error| failed("read the kernel's types", &error))
+        .and_then(|types| settings(&types, kind).map_err(|error| failed("find what to hook", &error)))?;
     // The kernel takes powers of two.
     let ring_bytes = ring_bytes.clamp(RING_BYTES_MIN, RING_BYTES_MAX).next_power_of_two() as u32;
     EbpfLoader::new()

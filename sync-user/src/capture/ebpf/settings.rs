@@ -1,17 +1,24 @@
 //! Finds out what the programs have to know of this kernel.
 
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, XFS_SUPER_MAGIC};
 use sync_ebpf::{DENTRY_WORDS, Settings};
 
 use super::btf::Btf;
 use super::hooks::{HOOKS, Hook};
+
+/// File systems that draw a generation for each new inode, or count it up. Others show the same
+/// number and generation twice (the snapshots of btrfs), or have none (overlays), or were not
+/// looked at.
+const INODES_ARE_UNIQUE: [FsType; 3] = [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, TMPFS_MAGIC];
 
 /// The first field that this kernel does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the kernel has no `{0}`")]
 pub(super) struct Missing(String);
 
-/// Reads the settings from the kernel's type information, for a root that is an overlay or not.
-pub(super) fn settings(btf: &Btf, is_overlay: bool) -> Result<Settings, Missing> {
+/// Reads the settings from the kernel's type information, for a root on a file system of this
+/// kind.
+pub(super) fn settings(btf: &Btf, kind: FsType) -> Result<Settings, Missing> {
     for Hook { function, arguments } in HOOKS {
         if btf.arguments(function) != Some(arguments) {
             return Err(Missing(format!("{function}() with {arguments} arguments")));
@@ -36,9 +43,10 @@ pub(super) fn settings(btf: &Btf, is_overlay: bool) -> Result<Settings, Missing>
         inode_links: field("inode", "i_nlink")?,
         inode_generation: field("inode", "i_generation")?,
         inode_dentries: field("inode", "i_dentry.first")?,
+        inodes_are_unique: u32::from(INODES_ARE_UNIQUE.contains(&kind)),
         superblock_root: field("super_block", "s_root")?,
         file_dentry: field("file", "f_path.dentry")?,
-        backing_dentry: if is_overlay {
+        backing_dentry: if kind == OVERLAYFS_SUPER_MAGIC {
             // Since Linux 6.8; before, such a file has the overlay's name itself.
             field("backing_file", "user_path.dentry").unwrap_or(Settings::NONE)
         } else {
@@ -78,7 +86,7 @@ mod tests {
             println!("skipped: this kernel has no type information");
             return;
         };
-        let settings = settings(&Btf::parse(bytes).unwrap(), true).unwrap();
+        let settings = settings(&Btf::parse(bytes).unwrap(), OVERLAYFS_SUPER_MAGIC).unwrap();
         assert_ne!(settings.dentry_words, settings.dentry_inode);
     }
 }
