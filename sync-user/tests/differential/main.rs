@@ -41,6 +41,7 @@ const REGRESSIONS: &[(&str, &str)] = &[
     ("a write by handle", include_str!("regressions/by-handle.json")),
     ("a directory that is made anew", include_str!("regressions/directory-made-anew.json")),
     ("a hard link whose name is taken over", include_str!("regressions/name-taken-over.json")),
+    ("a file that comes in from outside while it is open", include_str!("regressions/comes-in-open.json")),
     ("a hard link whose name moves out", include_str!("regressions/name-moved-out.json")),
 ];
 

@@ -93,6 +93,18 @@ impl Model {
                 let node = self.names[&outside(from)];
                 self.names.insert(at.clone(), node);
             }
+            O::WriteOutside { to } => {
+                if !self.names.contains_key(&outside(to)) {
+                    self.create(&outside(to), Kind::File, 0o644);
+                }
+                *self.content(&outside(to)) = text(stamp, 29);
+            }
+            O::UnlinkOutside { to } => {
+                self.names.remove(&outside(to));
+            }
+            O::HoldOutside { slot, to } => {
+                self.held.insert((process, *slot), self.names[&outside(to)]);
+            }
             O::AppendOutside { to } => self.content(&outside(to)).extend(text(stamp, 19)),
             O::ModeOutside { to, mode } => self.node(&outside(to)).mode = u32::from(*mode),
             O::Mode { at, mode } => self.node(at).mode = u32::from(*mode),

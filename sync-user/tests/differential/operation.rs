@@ -151,6 +151,18 @@ pub(crate) enum Operation {
         from: String,
         at: String,
     },
+    /// Creates or empties a file outside of the root, writes, closes.
+    WriteOutside {
+        to: String,
+    },
+    UnlinkOutside {
+        to: String,
+    },
+    /// Opens a file outside of the root, and keeps it open: it may move in meanwhile.
+    HoldOutside {
+        slot: u8,
+        to: String,
+    },
     /// Appends by a name outside of the root, which may be one of several.
     AppendOutside {
         to: String,
@@ -321,7 +333,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (name(), outside()).prop_map(|(at, to)| O::MoveOut { at, to }),
         3 => (outside(), name()).prop_map(|(from, at)| O::MoveIn { from, at }),
         3 => (name(), outside()).prop_map(|(at, to)| O::LinkOut { at, to }),
-        2 => (outside(), name()).prop_map(|(from, at)| O::LinkIn { from, at }),
+        3 => (outside(), name()).prop_map(|(from, at)| O::LinkIn { from, at }),
+        1 => outside().prop_map(|to| O::UnlinkOutside { to }),
     ];
     let attributes = prop_oneof![
         (name(), 0..0o1000_u16).prop_map(|(at, mode)| O::Mode { at, mode }),
@@ -336,8 +349,10 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (0..SLOTS).prop_map(|slot| O::WriteHeld { slot }),
         2 => (0..SLOTS).prop_map(|slot| O::StoreHeld { slot }),
         1 => (0..SLOTS).prop_map(|slot| O::Release { slot }),
+        1 => (0..SLOTS, outside()).prop_map(|(slot, to)| O::HoldOutside { slot, to }),
     ];
     let elsewhere = prop_oneof![
+        1 => outside().prop_map(|to| O::WriteOutside { to }),
         3 => outside().prop_map(|to| O::AppendOutside { to }),
         1 => (outside(), 0..0o1000_u16).prop_map(|(to, mode)| O::ModeOutside { to, mode }),
     ];

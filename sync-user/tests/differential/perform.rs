@@ -127,14 +127,14 @@ impl Performer {
             O::RemoveTree { at: name } => remove_tree(&at(name)),
             O::MoveOut { at: name, to } => fs::rename(at(name), self.outside.join(to)),
             O::MoveIn { from, at: name } => fs::rename(self.outside.join(from), at(name)),
-            O::LinkOut { .. } | O::LinkIn { .. } | O::AppendOutside { .. } | O::ModeOutside { .. } => {
-                self.outside(operation, stamp)
-            }
-            O::Hold { slot, at: name } => {
-                let file = regular(OpenOptions::new().read(true).write(true), &at(name))?;
-                self.held[usize::from(*slot)] = Some(Held { file, map: None });
-                Ok(())
-            }
+            O::LinkOut { .. }
+            | O::LinkIn { .. }
+            | O::WriteOutside { .. }
+            | O::UnlinkOutside { .. }
+            | O::AppendOutside { .. }
+            | O::ModeOutside { .. } => self.outside(operation, stamp),
+            O::Hold { slot, at: name } => self.hold(*slot, &at(name)),
+            O::HoldOutside { slot, to } => self.hold(*slot, &self.outside.join(to)),
             O::WriteHeld { slot } => self.held(*slot)?.file.write_all_at(&text(stamp, 9), 0),
             O::StoreHeld { slot } => {
                 let held = self.held(*slot)?;
@@ -161,6 +161,12 @@ impl Performer {
             O::AppendOutside { to } => {
                 regular(OpenOptions::new().append(true), &self.outside.join(to))?.write_all(&text(stamp, 19))
             }
+            O::WriteOutside { to } => {
+                let mut options = OpenOptions::new();
+                options.write(true).create(true).truncate(true).mode(0o644);
+                regular(&mut options, &self.outside.join(to))?.write_all(&text(stamp, 29))
+            }
+            O::UnlinkOutside { to } => fs::remove_file(self.outside.join(to)),
             // What is no file may be a link that leads nowhere.
             O::ModeOutside { to, mode } => {
                 let file = regular(OpenOptions::new().write(true), &self.outside.join(to))?;
@@ -168,6 +174,12 @@ impl Performer {
             }
             _ => Err(Errno::INVAL.into()),
         }
+    }
+
+    fn hold(&mut self, slot: u8, path: &Path) -> io::Result<()> {
+        let file = regular(OpenOptions::new().read(true).write(true), path)?;
+        self.held[usize::from(slot)] = Some(Held { file, map: None });
+        Ok(())
     }
 
     pub(crate) fn release_all(&mut self) {
