@@ -12,6 +12,7 @@
 pub mod model;
 
 pub mod clock;
+pub mod home;
 pub mod metadata;
 pub mod shutdown;
 pub mod wire;

@@ -148,11 +148,17 @@ impl<R: Read, W: Write> Receiver<R, W> {
                 }
                 (ToReceiver::ContentAbort { sequence }, Some(open)) => self.content_abort(open, sequence)?,
                 (ToReceiver::Ping { token }, open) => {
+                    root.reach_resident();
                     self.say(&ToSource::Pong { token })?;
                     stream = open;
                 }
                 (ToReceiver::Named { users, groups }, open) => {
                     root.learn(&users, &groups);
+                    stream = open;
+                }
+                (ToReceiver::Lacking { paths }, open) => {
+                    root.reach_resident();
+                    root.lacking(paths);
                     stream = open;
                 }
                 (ToReceiver::List, None) => self.list(&root)?,

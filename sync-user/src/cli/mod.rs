@@ -7,6 +7,8 @@ mod check;
 #[cfg(feature = "source")]
 mod config;
 #[cfg(feature = "source")]
+mod conflicts;
+#[cfg(feature = "source")]
 mod demo;
 #[cfg(feature = "source")]
 mod explain;
@@ -99,6 +101,9 @@ enum Command {
     /// Look after the ledgers, in which runs keep what their targets hold
     #[cfg(feature = "source")]
     State(state::Flags),
+    /// Look after what lost a conflict, where replication is two-way
+    #[cfg(feature = "source")]
+    Conflicts(conflicts::Flags),
     /// Show ksyncd at work on this machine alone: a sample web root, a throw-away SSH server, a replica
     #[cfg(feature = "source")]
     Demo(demo::Demo),
@@ -128,6 +133,8 @@ pub fn main() -> Exit {
         Command::Tail(flags) => tail::tail(flags),
         #[cfg(feature = "source")]
         Command::State(flags) => state::state(&flags),
+        #[cfg(feature = "source")]
+        Command::Conflicts(flags) => conflicts::conflicts(&flags),
         #[cfg(feature = "source")]
         Command::Demo(flags) => match crate::demo::run(flags.into()) {
             Ok(()) => Exit::Success,

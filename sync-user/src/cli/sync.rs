@@ -81,6 +81,16 @@ impl Prepared {
     pub(super) fn new(sync: Sync, state: &State) -> Result<Self, Failure> {
         let descriptor = |error| Failure::new(format!("make an event descriptor: {error}"), None);
         let settings = &sync.settings;
+        if settings.two_way && settings.delete_extraneous {
+            let what =
+                "--two-way and --delete-extraneous exclude each other: what only the target has comes here"
+                    .to_owned();
+            return Err(Failure {
+                exit: Exit::Usage,
+                what,
+                remedy: Some("leave one of them out".to_owned()),
+            });
+        }
         let gauges = Gauges::new(&settings.targets).map_err(descriptor)?;
         let (stop, hidden) = (Stop::new().map_err(descriptor)?, Stop::new().map_err(descriptor)?);
         // A source that is not there is told by the run itself.
@@ -159,10 +169,12 @@ fn config(sync: &Sync, claims: &[Claim], common: &Common) -> daemon::Config {
         source: settings.source.clone(),
         excludes: sync.excludes.clone(),
         preserve: settings.preserve,
+        two_way: settings.two_way,
         terms: Terms {
             numeric_ids: settings.numeric_ids,
             durability: settings.durability.into(),
             shared_target: settings.shared_target,
+            two_way: None,
             compression: settings.compress.into(),
             rate: settings.bwlimit.0,
         },
@@ -274,6 +286,8 @@ fn conclude(result: Result<Ended, Error>) -> Result<Exit, Failure> {
         Err(Error::Target { target, cause }) => {
             failed(Exit::NoTarget, format!("{target}: {cause}"), &cause.remedy())
         }
-        Err(error @ (Error::Thread(_) | Error::Descriptor(_))) => Err(Failure::new(error.to_string(), None)),
+        Err(error @ (Error::Thread(_) | Error::Descriptor(_) | Error::Arrivals(_))) => {
+            Err(Failure::new(error.to_string(), None))
+        }
     }
 }

@@ -89,6 +89,9 @@ pub struct TargetStatus {
     /// Removals left out, since somebody else had changed at the target what they were to remove.
     #[serde(default)]
     pub unexpected_kept: u64,
+    /// Versions of the source that made way for the target's, as both had changed (two-way).
+    #[serde(default)]
+    pub conflicts_yielded: u64,
     /// Paths that cannot be replicated until something changes: at most 100 of them.
     pub problems: Vec<PathProblem>,
 }
@@ -174,6 +177,7 @@ impl TargetStatus {
             problems_total: seen.problems_total,
             unexpected_replaced: seen.unexpected_replaced,
             unexpected_kept: seen.unexpected_kept,
+            conflicts_yielded: seen.conflicts_yielded,
             problems: seen.problems.into_iter().map(problem).collect(),
         }
     }

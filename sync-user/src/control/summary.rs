@@ -76,6 +76,9 @@ fn write_target(out: &mut String, target: &TargetStatus) -> fmt::Result {
             target.unexpected_kept
         )?;
     }
+    if target.conflicts_yielded > 0 {
+        writeln!(out, "conflicts {} times the target's version stays", target.conflicts_yielded)?;
+    }
     for PathProblem { path, problem } in target.problems.iter().take(PROBLEMS_SHOWN) {
         writeln!(out, "problem   {path}: cannot {} (for {})", problem.what, time_of(problem.since_seconds))?;
     }
@@ -114,6 +117,7 @@ mod tests {
             problems_total: 0,
             unexpected_replaced: 0,
             unexpected_kept: 0,
+            conflicts_yielded: 0,
             problems: Vec::new(),
         }
     }
@@ -133,6 +137,7 @@ mod tests {
             put_off: 6,
             unexpected_replaced: 3,
             unexpected_kept: 1,
+            conflicts_yielded: 0,
             error: Some(occurrence("web3 port 22 cannot be reached", 95.0, 2.5)),
             problems: (0..6)
                 .map(|number| PathProblem {

@@ -7,6 +7,7 @@
 //! There is no logic of a stage here. Capture is attached before anything is scanned, so what
 //! changes during the first comparison is captured, and looked at after it.
 
+mod arrivals;
 mod batching;
 mod mailbox;
 mod markers;
@@ -19,6 +20,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+
+use arrivals::Arrivals;
 
 use crate::barrier::Barrier;
 use crate::metrics::{Counters, Latency, Target};
@@ -42,6 +45,8 @@ pub struct Config {
     pub excludes: Excludes,
     /// Which attributes are replicated.
     pub preserve: Preserve,
+    /// Whether the targets replicate to this source as well.
+    pub two_way: bool,
     pub terms: Terms,
     pub extraneous: Extraneous,
     /// Each with the file in which its ledger is kept.
@@ -87,6 +92,8 @@ pub enum Error {
     Target { target: TargetAddress, cause: ConnectError },
     #[error("start a thread: {0}")]
     Thread(#[from] std::io::Error),
+    #[error("listen to receivers in {}: {_0}", crate::home::NAME)]
+    Arrivals(#[source] std::io::Error),
     #[error("make an event descriptor: {0}")]
     Descriptor(#[from] nix::errno::Errno),
 }
@@ -119,7 +126,8 @@ pub fn run(
         source,
         excludes,
         preserve,
-        terms,
+        two_way,
+        mut terms,
         extraneous,
         targets,
         access,
@@ -129,7 +137,12 @@ pub fn run(
         batch,
     } = config;
     let left_out = excludes.left_out_below().to_vec();
+    // Each end sets the time of a directory by what it does in it, so that they would never agree.
+    let preserve = Preserve { directory_times: preserve.directory_times && !two_way, ..preserve };
     let tree = Arc::new(Tree::open(&source, excludes, preserve)?);
+    let arrivals =
+        if two_way { Some(Arrivals::listen(tree.as_ref()).map_err(Error::Arrivals)?) } else { None };
+    terms.two_way = arrivals.as_ref().map(Arrivals::root);
     let capture_config = capture::Config::new(tree.root().to_path_buf(), backend)
         .with_ring_bytes(ring_bytes)
         .without_below(left_out)
@@ -160,6 +173,7 @@ pub fn run(
             tree: Arc::clone(&tree),
             terms,
             extraneous,
+            arrivals: arrivals.clone(),
             ledger,
             open_file_interval: batch.open_file_interval,
             gauges: gauges.clone(),

@@ -8,8 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The receiver's own directory, which no replica is compared by.
-const STAGE: &str = ".ksyncd";
+use crate::home;
 
 /// What an entry is, as far as replicas have to agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +82,7 @@ fn read(root: &Path) -> io::Result<BTreeMap<PathBuf, Entry>> {
         };
         for entry in entries {
             let name = entry?.file_name();
-            if directory.as_os_str().is_empty() && name == STAGE {
+            if directory.as_os_str().is_empty() && name == home::NAME {
                 continue;
             }
             let path = directory.join(name);

@@ -121,7 +121,9 @@ fn write_targets(out: &mut String, syncs: &[(Status, Snapshot)]) -> fmt::Result 
     let help = "Steps that replaced what somebody else had changed at the target.";
     family("ksyncd_unexpected_replaced_total", "counter", help, |target| target.unexpected_replaced as f64)?;
     let help = "Removals left out, since somebody else had changed at the target what they were to remove.";
-    family("ksyncd_unexpected_kept_total", "counter", help, |target| target.unexpected_kept as f64)
+    family("ksyncd_unexpected_kept_total", "counter", help, |target| target.unexpected_kept as f64)?;
+    let help = "Versions of the source that made way for the target's, as both had changed (two-way).";
+    family("ksyncd_conflicts_yielded_total", "counter", help, |target| target.conflicts_yielded as f64)
 }
 
 fn write_latency(out: &mut String, syncs: &[(Status, Snapshot)]) -> fmt::Result {

@@ -13,7 +13,9 @@ pub fn version(stat: &Stat, xattrs: XattrHash, preserve: Preserve) -> Option<Ver
         _ => return None,
     };
     let mode = if kind == FileKind::Symlink { 0 } else { (stat.st_mode & 0o7777) as u16 };
+    let is_timed = kind != FileKind::Directory || preserve.directory_times;
     let mtime = Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 };
+    let mtime = if is_timed { mtime } else { Time::UNKNOWN };
     let owner = Owner {
         user: if preserve.owner { stat.st_uid } else { Owner::LEFT },
         group: if preserve.group { stat.st_gid } else { Owner::LEFT },

@@ -75,6 +75,8 @@ pub struct Target {
     /// Removals that were left out, since somebody else had changed at the target what they were to
     /// remove.
     pub unexpected_kept: Counter,
+    /// Versions of this end that made way for the target's, since both had changed (two-way).
+    pub conflicts_yielded: Counter,
     /// What waits in its batcher.
     pub gathering: Backlog,
     /// What its replica has taken, and the target has not acknowledged.
@@ -114,6 +116,7 @@ pub struct TargetSnapshot {
     pub problems_total: u64,
     pub unexpected_replaced: u64,
     pub unexpected_kept: u64,
+    pub conflicts_yielded: u64,
 }
 
 impl Target {
@@ -129,6 +132,7 @@ impl Target {
             problems: Counter::default(),
             unexpected_replaced: Counter::default(),
             unexpected_kept: Counter::default(),
+            conflicts_yielded: Counter::default(),
             gathering: Backlog::default(),
             shipping: Backlog::default(),
             put_off: Backlog::default(),
@@ -193,6 +197,7 @@ impl Target {
             problems_total: self.problems.get(),
             unexpected_replaced: self.unexpected_replaced.get(),
             unexpected_kept: self.unexpected_kept.get(),
+            conflicts_yielded: self.conflicts_yielded.get(),
         }
     }
 

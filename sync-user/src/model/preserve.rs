@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a replica keeps of the source. Mode and modification time are always kept: by the time
-/// the two ends know each other's versions.
+/// What a replica keeps of the source. Mode and, but for directories, modification time are always
+/// kept: by the time the two ends know each other's versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Preserve {
     pub owner: bool,
@@ -14,11 +14,15 @@ pub struct Preserve {
     pub acls: bool,
     /// Names of one inode become names of one inode.
     pub links: bool,
+    /// Modification times of directories.
+    pub directory_times: bool,
 }
 
 impl Preserve {
-    pub const ALL: Self = Self { owner: true, group: true, xattrs: true, acls: true, links: true };
-    pub const NONE: Self = Self { owner: false, group: false, xattrs: false, acls: false, links: false };
+    pub const ALL: Self =
+        Self { owner: true, group: true, xattrs: true, acls: true, links: true, directory_times: true };
+    pub const NONE: Self =
+        Self { owner: false, group: false, xattrs: false, acls: false, links: false, directory_times: false };
 
     /// Whether any extended attribute is kept.
     pub fn any_xattr(self) -> bool {

@@ -64,6 +64,9 @@ impl fmt::Display for Aspect {
 pub enum Refusal {
     /// The target's path is of another kind or version than the step expects.
     Unexpected,
+    /// Both ends have changed it, and what the target has stays (two-way): it is on its way to the
+    /// source.
+    Contested,
     /// The directory that the path is in is not there.
     NoParent,
     /// The directory holds entries that the source does not know of: it stays.

@@ -13,7 +13,7 @@ pub struct Xattr {
 }
 
 /// The hash of all extended attributes of an entry; all zero when it has none.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct XattrHash([u8; 16]);
 
 impl XattrHash {

@@ -8,30 +8,36 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode as RawMode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::arrived::Told;
 use super::attributes::{open_path, there, version};
 use super::confine::{Leaf, checked, checked_or_root, leaf};
+use super::contest::{Contender, may_set_mode};
 use super::disk::Disk;
 use super::dress::{Dress, set_times};
 use super::expect::{self, Wanted, look, met, require};
 use super::failure::{Failure, OpenError};
 use super::marker;
 use super::old::OldFile;
+use super::place::{contested, place, remove};
 use super::sandbox;
 use super::sources;
 use super::stage::{Stage, StagedFile};
+use super::two_way::TwoWay;
 use crate::model::{
     Content, Durability, Expected, FileKind, Lack, Met, Named, Preserve, Refusal, There, Time, TreePath,
     Version,
 };
-use crate::wire::{Attributes, Body, Claimed, SourceHello, Step};
+use crate::wire::{Arrived, Attributes, Body, Claimed, SourceHello, Step};
 
 /// The tree of a target.
 #[derive(Debug)]
 pub struct Root {
     descriptor: OwnedFd,
-    stage: Stage,
+    pub(super) stage: Stage,
     pub(super) dress: Dress,
     durability: Durability,
+    /// Where the other end may be changed as well.
+    pub(super) two_way: Option<TwoWay>,
 }
 
 /// A file whose content is still coming; dropping it leaves nothing behind.
@@ -95,13 +101,14 @@ impl Root {
             .map_err(|error| failed(error, "give a directory that the receiving user may read and write"))?;
         let stage = Stage::open(&descriptor, root)?;
         let dress = Dress::new(Preserve::NONE);
-        Ok(Self { descriptor, stage, dress, durability: Durability::None })
+        Ok(Self { descriptor, stage, dress, durability: Durability::None, two_way: None })
     }
 
     /// Says who sends and what is to be preserved, before anything else is done for it: what an
     /// earlier connection of the same source has left running ends here. Says which root this is.
     pub fn claim(&mut self, hello: &SourceHello) -> Result<Claimed, OpenError> {
-        sources::admit(self.stage.home(), &hello.source, &hello.name, hello.shares)?;
+        let shares = hello.shares || hello.two_way.is_some();
+        sources::admit(self.stage.home(), &hello.source, &hello.name, shares)?;
         self.durability = hello.durability;
         self.dress = Dress::new(hello.preserve);
         self.stage.claim(&hello.source)?;
@@ -109,6 +116,10 @@ impl Root {
             what: format!("the target cannot be examined: {error}"),
             remedy: "check the target's disk".to_owned(),
         })?;
+        if let Some(root) = hello.two_way {
+            self.two_way = Some(TwoWay::with(hello.name.clone(), root));
+            self.reach_resident();
+        }
         Ok(Claimed { is_shared: sources::are_several(self.stage.home()), ..claimed })
     }
 
@@ -135,29 +146,44 @@ impl Root {
 
     /// Applies `step`, or refuses it and leaves everything as it was.
     pub fn apply(&mut self, step: Step) -> Result<Progress, Failure> {
-        let done = match step {
-            Step::MakeDirectory { path, expects, attributes } => {
-                self.make_directory(&path, expects, &attributes)?
-            }
+        let step = match step {
+            // It tells by itself, once all of its content has come.
             Step::PutFile { path, expects, size, stored, attributes, body } => {
                 return self.put_file(path, expects, (size, stored), attributes, body);
             }
-            Step::PutSymlink { path, expects, destination, attributes } => {
-                self.put_symlink(&path, expects, Path::new(OsStr::from_bytes(&destination)), &attributes)?
-            }
-            Step::Link { path, to, expects, replaces } => self.link(&path, &to, expects, replaces)?,
-            Step::SetAttributes { path, expects, kind, size, attributes } => {
-                self.set_attributes(&path, expects, (kind, size), &attributes)?
-            }
-            Step::SetDirectoryTime { path, mtime } => self.set_directory_time(&path, mtime)?,
-            Step::RemoveFile { path, expects } => self.remove_file(&path, expects)?,
-            Step::RemoveDirectory { path } => self.remove_directory(&path)?,
-            Step::Rename { from, to, expects, replaces } => self.rename(&from, &to, expects, replaces)?,
-            Step::Exchange { one, other, expects_one, expects_other } => {
-                self.exchange((&one, expects_one), (&other, expects_other))?
-            }
+            step => step,
         };
-        Ok(Progress::Done(done))
+        let Some(told) = self.two_way.is_some().then(|| Told::of(&step)) else {
+            return self.apply_at_once(step).map(Progress::Done);
+        };
+        self.begins(&told.paths());
+        let result = self.apply_at_once(step);
+        let arrived = result.is_ok().then(|| told.arrived(self)).flatten();
+        self.ends(arrived);
+        result.map(Progress::Done)
+    }
+
+    fn apply_at_once(&mut self, step: Step) -> Result<Done, Failure> {
+        match step {
+            Step::PutFile { .. } => Err(Failure::unexpected("a file is not put at once")),
+            Step::MakeDirectory { path, expects, attributes } => {
+                self.make_directory(&path, expects, &attributes)
+            }
+            Step::PutSymlink { path, expects, destination, attributes } => {
+                self.put_symlink(&path, expects, Path::new(OsStr::from_bytes(&destination)), &attributes)
+            }
+            Step::Link { path, to, expects, replaces } => self.link(&path, &to, expects, replaces),
+            Step::SetAttributes { path, expects, kind, size, attributes } => {
+                self.set_attributes(&path, expects, (kind, size), &attributes)
+            }
+            Step::SetDirectoryTime { path, mtime } => self.set_directory_time(&path, mtime),
+            Step::RemoveFile { path, expects } => self.remove_file(&path, expects),
+            Step::RemoveDirectory { path } => self.remove_directory(&path),
+            Step::Rename { from, to, expects, replaces } => self.rename(&from, &to, expects, replaces),
+            Step::Exchange { one, other, expects_one, expects_other } => {
+                self.exchange((&one, expects_one), (&other, expects_other))
+            }
+        }
     }
 
     fn put_file(
@@ -173,7 +199,15 @@ impl Root {
         if let Body::Inline { content, .. } = &body {
             let wanted = Wanted { size, mtime: attributes.mtime, content: *content };
             if let Some(file) = expect::holds_file(&leaf, look(&leaf)?, &wanted) {
-                let lacks = self.dress.put_on(file.as_fd(), false, &attributes)?;
+                self.begins(&[&path]);
+                let lacks = self.dress.put_on(file.as_fd(), false, &attributes);
+                let version = lacks.is_ok().then(|| self.version_here(&leaf.directory, leaf.name()));
+                self.ends(version.flatten().map(|version| Arrived::Put {
+                    path: path.clone(),
+                    version,
+                    content: Some(*content),
+                }));
+                let lacks = lacks?;
                 return Ok(Progress::Done(Done::lacking(lacks, Met::Already)));
             }
         }
@@ -211,9 +245,20 @@ impl Root {
         })?;
         // Opened again, since much may have happened while the content came.
         let leaf = self.leaf(&path)?;
-        let met = met(look(&leaf)?, &expects);
-        staged.replace(&leaf).map_err(|error| in_the_way(&leaf, error))?;
-        Ok(Done::lacking(lacks, met))
+        if self.two_way.is_none() {
+            let met = met(look(&leaf)?, &expects);
+            staged.replace(&leaf).map_err(|error| in_the_way(&leaf, error))?;
+            return Ok(Done::lacking(lacks, met));
+        }
+        // Before anybody sees it, and so before anybody else can change it.
+        let version = self.version_here(staged.directory(), staged.name());
+        let contender =
+            Contender { kind: FileKind::File, size, mtime: attributes.mtime, content: Some(content) };
+        self.begins(&[&path]);
+        let placed = place(&staged, &leaf, &expects, &contender, self.loft());
+        let arrived = version.filter(|_| placed.is_ok());
+        self.ends(arrived.map(|version| Arrived::Put { path, version, content: Some(content) }));
+        Ok(Done::lacking(lacks, placed?))
     }
 
     fn leaf(&self, path: &[u8]) -> Result<Leaf, Failure> {
@@ -221,7 +266,7 @@ impl Root {
     }
 
     /// Of steps that only change what is there, and may do so to the root.
-    fn leaf_or_root(&self, path: &[u8]) -> Result<Leaf, Failure> {
+    pub(super) fn leaf_or_root(&self, path: &[u8]) -> Result<Leaf, Failure> {
         leaf(&self.descriptor, checked_or_root(path)?)
     }
 
@@ -240,6 +285,16 @@ impl Root {
             return Ok(Done::lacking(lacks, Met::Already));
         }
         let (staged, lacks) = self.stage.symlink(&leaf, destination, attributes, &self.dress)?;
+        if self.two_way.is_some() {
+            let bytes = destination.as_os_str().as_bytes();
+            let contender = Contender {
+                kind: FileKind::Symlink,
+                size: bytes.len() as u64,
+                mtime: attributes.mtime,
+                content: Some(Content::of(bytes)),
+            };
+            return Ok(Done::lacking(lacks, place(&staged, &leaf, &expects, &contender, self.loft())?));
+        }
         staged.replace(&leaf).map_err(|error| in_the_way(&leaf, error))?;
         Ok(Done::lacking(lacks, met(there, &expects)))
     }
@@ -262,7 +317,12 @@ impl Root {
             return Ok(Done::lacking(lacks, Met::Already));
         }
         let (staged, lacks) = self.stage.directory(&leaf, attributes, &self.dress)?;
-        let placed = if there == There::Nothing { staged.replace(&leaf) } else { staged.exchange(&leaf) };
+        if self.two_way.is_some() {
+            let contender =
+                Contender { kind: FileKind::Directory, size: 0, mtime: Time::UNKNOWN, content: None };
+            return Ok(Done::lacking(lacks, place(&staged, &leaf, &expects, &contender, self.loft())?));
+        }
+        let placed = if there == There::Nothing { staged.replace(&leaf) } else { staged.swap(&leaf) };
         placed.map_err(|error| Failure::of("put the directory into place", error))?;
         Ok(Done::lacking(lacks, met(there, &expects)))
     }
@@ -281,6 +341,9 @@ impl Root {
         let linked = linked.map_err(|error| Failure::of("examine it", error))?;
         require(&to.path, linked, &Expected::This(expects))?;
         let met = if is_one_inode(&leaf, &to) { Met::Already } else { met(look(&leaf)?, &replaces) };
+        if let (true, Met::Other(there)) = (self.two_way.is_some(), met) {
+            return Err(expect::found(&leaf.path, there, "something else is there"));
+        }
         staged.replace_by_link(&leaf).map_err(|error| in_the_way(&leaf, error))?;
         Ok(Done::all(met))
     }
@@ -307,6 +370,11 @@ impl Root {
         if !now.is_some_and(is_that) {
             return Err(expect::found(&leaf.path, there, "it is of another kind or size"));
         }
+        if let (true, Some(now)) = (self.two_way.is_some(), now)
+            && !may_set_mode(&now, &expects, attributes.mode)
+        {
+            return Err(contested(&leaf, there));
+        }
         let lacks = self.dress.put_on(entry.as_fd(), false, attributes)?;
         Ok(Done::lacking(lacks, if is_already { Met::Already } else { Met::Expected }))
     }
@@ -319,11 +387,14 @@ impl Root {
         Ok(Done::all(Met::Expected))
     }
 
-    fn remove_file(&self, path: &[u8], expects: Expected) -> Result<Done, Failure> {
+    fn remove_file(&mut self, path: &[u8], expects: Expected) -> Result<Done, Failure> {
         let leaf = match self.leaf(path) {
             Err(Failure { refusal: Refusal::NoParent, .. }) => return Ok(Done::all(Met::Already)),
             leaf => leaf?,
         };
+        if let Some(two_way) = &self.two_way {
+            return remove(&mut self.stage, &leaf, &expects, two_way.name()).map(Done::all);
+        }
         let there = look(&leaf)?;
         if there == There::Nothing {
             return Ok(Done::all(Met::Already));
@@ -363,6 +434,9 @@ impl Root {
         }
         let before = look(&to)?;
         let met = met(before, &replaces);
+        if let (true, Met::Other(there)) = (self.two_way.is_some(), met) {
+            return Err(expect::found(&to.path, there, "something else is there"));
+        }
         match rustix::fs::renameat(&from.directory, from.name(), &to.directory, to.name()) {
             Ok(()) => Ok(Done::all(met)),
             Err(

@@ -14,10 +14,8 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::failure::Failure;
+use crate::home;
 use crate::model::{PathError, Refusal, TreePath};
-
-/// The directory at the root of a target in which files are staged. No step may name it.
-pub(super) const STAGE: &str = ".ksyncd";
 
 /// A name in a directory that is held open.
 #[derive(Debug)]
@@ -41,8 +39,8 @@ pub(super) fn checked(bytes: &[u8]) -> Result<TreePath, Failure> {
 /// The same, but it may be the root itself.
 pub(super) fn checked_or_root(bytes: &[u8]) -> Result<TreePath, Failure> {
     let path = TreePath::new(bytes)?;
-    if path.components().next() == Some(STAGE.as_bytes()) {
-        return Err(Failure::new(Refusal::Forbidden, format!("\"{STAGE}\" is the receiver's own")));
+    if path.components().next() == Some(home::NAME.as_bytes()) {
+        return Err(Failure::new(Refusal::Forbidden, format!("\"{}\" is the receiver's own", home::NAME)));
     }
     Ok(path)
 }

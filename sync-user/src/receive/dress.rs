@@ -76,7 +76,9 @@ impl Dress {
         if self.preserve.any_xattr() && !(is_new && wanted.xattrs.is_empty()) {
             self.set_xattrs(entry, &wanted.xattrs, &mut lacks)?;
         }
-        set_times(entry, wanted.mtime)?;
+        if kind != FileKind::Directory || self.preserve.directory_times {
+            set_times(entry, wanted.mtime)?;
+        }
         Ok(lacks)
     }
 

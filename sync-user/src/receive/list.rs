@@ -8,7 +8,8 @@ use rustix::fs::{AtFlags, Dir, OFlags};
 use rustix::io::Errno;
 
 use super::Root;
-use super::confine::{STAGE, open_directory};
+use super::confine::open_directory;
+use crate::home;
 use crate::metadata::{self, XattrPlace};
 use crate::model::{FileKind, Inode, Owner, TreePath, Version, XattrHash};
 use crate::wire::{Listed, Unreadable};
@@ -55,7 +56,7 @@ pub fn list<E>(
                     break;
                 }
             };
-            let own = directory.is_root() && name == STAGE.as_bytes();
+            let own = directory.is_root() && name == home::NAME.as_bytes();
             let Ok(path) = directory.join(&name) else { continue };
             if own {
                 continue;

@@ -4,22 +4,26 @@
 //! [`crate::receiver`] speaks the protocol.
 
 mod apply;
+mod arrived;
 mod attributes;
 mod confine;
+mod contest;
 mod disk;
 mod dress;
 mod expect;
 mod failure;
 mod list;
 mod marker;
-mod note;
 mod old;
 mod owners;
+mod place;
 mod predecessor;
+mod resident;
 mod sandbox;
 mod sources;
 mod space;
 mod stage;
+mod two_way;
 
 pub use apply::{Done, Incoming, Progress, Root};
 pub use disk::Disk;

@@ -19,6 +19,11 @@ use super::failure::OpenError;
 const NAPS_MAX: u32 = 2_000;
 const NAP: Duration = Duration::from_millis(5);
 
+/// Whether a name in the stage's home is that of a stage.
+pub(super) fn is_stage(name: &Path) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with("stage-"))
+}
+
 /// The name of a stage whose source is known.
 pub(super) fn stage_name(process: u32, source: &[u8; 16]) -> String {
     format!("stage-{process}-{:032x}", u128::from_be_bytes(*source))

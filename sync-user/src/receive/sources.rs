@@ -7,7 +7,7 @@
 use std::os::fd::OwnedFd;
 
 use super::failure::OpenError;
-use super::note;
+use crate::home::note;
 
 const FILE: &str = "sources";
 

@@ -13,13 +13,14 @@ use rustix::fs::{AtFlags, Dir, FlockOperation, Mode as RawMode, OFlags};
 use rustix::io::Errno;
 
 use super::attributes::open_path;
-use super::confine::{Leaf, STAGE};
+use super::confine::Leaf;
 use super::dress::Dress;
 use super::expect::{found, look};
 use super::failure::{Failure, OpenError};
 use super::old::{OldFile, needs_reading};
 use super::predecessor;
 use super::space;
+use crate::home::{self, open_directory};
 use crate::metadata::XattrPlace;
 use crate::model::{Content, Lack, Refusal, There};
 use crate::wire::{Attributes, INLINE_BYTES_MAX};
@@ -65,11 +66,7 @@ impl Stage {
     }
 
     fn try_open(root: &OwnedFd) -> Result<Self, Errno> {
-        match rustix::fs::mkdirat(root, STAGE, RawMode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error),
-        }
-        let home = open_directory(root, Path::new(STAGE))?;
+        let home = home::open(root)?;
         // Nothing that is staged shall inherit what holds for the root.
         XattrPlace::of(&home).remove(b"system.posix_acl_default")?;
         remove_stale(&home);
@@ -100,7 +97,7 @@ impl Stage {
     pub(super) fn claim(&mut self, source: &[u8; 16]) -> Result<(), OpenError> {
         let failed = |error: Errno| OpenError {
             what: format!("the stage cannot be named after its source: {error}"),
-            remedy: format!("let the receiving user write to {STAGE} in the target"),
+            remedy: format!("let the receiving user write to {} in the target", home::NAME),
         };
         let name = predecessor::stage_name(std::process::id(), source);
         rustix::fs::renameat(&self.home, &self.own_name, &self.home, &name).map_err(failed)?;
@@ -129,11 +126,21 @@ impl Stage {
         let (directory, name) = if here.st_dev == self.device {
             (&self.own, self.count.to_string())
         } else {
-            (&leaf.directory, format!("{STAGE}.{}.{}", std::process::id(), self.count))
+            (&leaf.directory, format!("{}.{}.{}", home::NAME, std::process::id(), self.count))
         };
         let directory =
             rustix::io::fcntl_dupfd_cloexec(directory, 0).map_err(|error| Failure::of("stage it", error))?;
         Ok((directory, PathBuf::from(name)))
+    }
+
+    /// Takes what is at `leaf` out of the tree, to be removed when it is dropped.
+    pub(super) fn take_out(&mut self, leaf: &Leaf) -> Result<Staged, Failure> {
+        let (directory, name) = self.place(leaf)?;
+        match rustix::fs::renameat(&leaf.directory, leaf.name(), &directory, &name) {
+            Ok(()) => Ok(Staged { directory, name, kept: false }),
+            Err(Errno::NOENT) => Err(Failure::new(Refusal::NoParent, "it is gone")),
+            Err(error) => Err(Failure::of("take it out", error)),
+        }
     }
 
     /// Begins a file that takes so many bytes of the disk.
@@ -365,6 +372,19 @@ impl Staged {
         Ok(())
     }
 
+    /// Puts it into place, where nothing may be.
+    pub(super) fn settle(&self, leaf: &Leaf) -> Result<(), Errno> {
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        rustix::fs::renameat_with(&self.directory, &self.name, &leaf.directory, leaf.name(), flags)
+    }
+
+    /// Swaps it with what is there, in one act; then this is what was there, and is removed when it is
+    /// dropped.
+    pub(super) fn swap(&self, leaf: &Leaf) -> Result<(), Errno> {
+        let flags = rustix::fs::RenameFlags::EXCHANGE;
+        rustix::fs::renameat_with(&self.directory, &self.name, &leaf.directory, leaf.name(), flags)
+    }
+
     /// The same for a link: the kernel leaves both names where the inode has the other already,
     /// so the one in the stage is removed in any case.
     pub(super) fn replace_by_link(self, leaf: &Leaf) -> Result<(), Errno> {
@@ -378,12 +398,6 @@ impl Staged {
     pub(super) fn name(&self) -> &Path {
         &self.name
     }
-
-    /// Swaps it with what is there, in one act; what was there is removed with the stage.
-    pub(super) fn exchange(self, leaf: &Leaf) -> Result<(), Errno> {
-        let flags = rustix::fs::RenameFlags::EXCHANGE;
-        rustix::fs::renameat_with(&self.directory, &self.name, &leaf.directory, leaf.name(), flags)
-    }
 }
 
 impl Drop for Staged {
@@ -396,20 +410,15 @@ impl Drop for Staged {
     }
 }
 
-fn open_directory(at: impl AsFd, name: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(at, name, flags, RawMode::empty())
-}
-
 /// Removes the stages of receivers that died.
 fn remove_stale(home: &OwnedFd) {
-    for name in names(home) {
-        let Ok(stage) = open_directory(home, &name) else {
+    for name in names(home).iter().filter(|name| predecessor::is_stage(name)) {
+        let Ok(stage) = open_directory(home, name) else {
             continue;
         };
         if rustix::fs::flock(&stage, FlockOperation::NonBlockingLockExclusive).is_ok() {
             empty(&stage);
-            let _in_use = rustix::fs::unlinkat(home, &name, AtFlags::REMOVEDIR);
+            let _in_use = rustix::fs::unlinkat(home, name, AtFlags::REMOVEDIR);
         }
     }
 }

@@ -116,8 +116,9 @@ pub struct SyncSettings {
     pub exclude_from: Vec<PathBuf>,
 
     /// What to keep of each file besides content, mode and times: any of owner, group, xattrs,
-    /// acls and links, or none
-    #[arg(long, value_name = "LIST", default_value = "owner,group,xattrs,acls,links", value_parser = preserve)]
+    /// acls, links and directory-times, or none
+    #[arg(long, value_name = "LIST", default_value = "owner,group,xattrs,acls,links,directory-times",
+        value_parser = preserve)]
     pub preserve: Preserve,
 
     /// Keep owners and groups by their numbers, not by their names
@@ -133,6 +134,12 @@ pub struct SyncSettings {
     #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_value_t = false,
         default_missing_value = "true", action = clap::ArgAction::Set)]
     pub shared_target: bool,
+
+    /// Replicate in both directions, with a daemon on each side that is given this too: of two versions
+    /// that both are new the later one stays, and the other is kept (`ksyncd conflicts`)
+    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_value_t = false,
+        default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub two_way: bool,
 
     /// Remove what only the target has when the trees are compared at the start; excluded paths stay
     #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_value_t = false,

@@ -12,10 +12,15 @@ pub(super) fn preserve(list: &str) -> Result<Preserve, String> {
             "xattrs" => preserve.xattrs = true,
             "acls" => preserve.acls = true,
             "links" => preserve.links = true,
+            "directory-times" => preserve.directory_times = true,
             // They are kept in any case: by the time both ends know each other's versions.
             "mode" | "times" => {}
             "none" if list.trim() == "none" => {}
-            _ => return Err(format!("{word:?} is none of owner, group, xattrs, acls, links; or none alone")),
+            _ => {
+                return Err(format!(
+                    "{word:?} is none of owner, group, xattrs, acls, links, directory-times; or none alone"
+                ));
+            }
         }
     }
     Ok(preserve)
@@ -27,7 +32,7 @@ mod tests {
 
     #[test]
     fn names_are_read_in_any_order() {
-        assert_eq!(preserve("owner,group,xattrs,acls,links"), Ok(Preserve::ALL));
+        assert_eq!(preserve("owner,group,xattrs,acls,links,directory-times"), Ok(Preserve::ALL));
         assert_eq!(
             preserve("times, acls,mode"),
             Ok(Preserve { acls: true, ..Preserve::NONE }),

@@ -21,6 +21,7 @@ mod names;
 mod openssh;
 mod outbox;
 mod session;
+mod source_name;
 mod ssh;
 mod stream;
 mod throttle;

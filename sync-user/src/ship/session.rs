@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use super::event::{Event, SILENCE_MAX, SessionError, Ticket};
 use super::link::{Link, Received};
 use super::names::Names;
 use super::outbox::Outbox;
+use super::source_name;
 use super::stream::{self, Next, Recall, Sent, Stream};
 use super::throttle::Throttle;
 use super::waiting::{Queued, Waiting};
@@ -52,24 +52,19 @@ pub struct Terms {
     pub durability: Durability,
     /// Other sources may replicate into the same directory.
     pub shared_target: bool,
+    /// With two-way replication the name of the source's own root.
+    pub two_way: Option<[u8; 16]>,
     pub compression: Compression,
     /// What may be written to it in a second, in bytes before encryption.
     pub rate: Option<NonZeroU64>,
 }
 
+/// Paths in one message: under a frame's limit even if each is as long as can be.
+const LACKING_MAX: usize = 200;
+
 /// Something that is not as it was when its step was planned; or why it could not be read.
 struct Unread {
     failure: Option<String>,
-}
-
-/// The source as a target knows it: its host and its root, hashed, and for people.
-fn name_of(tree: &Tree) -> ([u8; 16], String) {
-    let host = nix::unistd::gethostname().unwrap_or_default();
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(host.as_bytes()).update(b"\0").update(tree.root().as_os_str().as_bytes());
-    let mut number = [0; 16];
-    hasher.finalize_xof().fill(&mut number);
-    (number, format!("{}:{}", host.display(), tree.root().display()))
 }
 
 /// A receiver that was not brought along: the target prescribes it.
@@ -125,8 +120,8 @@ struct Flight {
 impl Session {
     /// Begins on a link that stands behind the receiver's preamble.
     pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, terms: Terms, now: Stamp) -> Self {
-        let Terms { numeric_ids, durability, shared_target: shares, compression, rate } = terms;
-        let (source, name) = name_of(&tree);
+        let Terms { numeric_ids, durability, shared_target: shares, two_way, compression, rate } = terms;
+        let (source, name) = source_name::of(&tree);
         let mut outbox = Outbox::new(compression);
         outbox.push(&ToReceiver::Hello(SourceHello {
             version: wire::VERSION,
@@ -135,6 +130,7 @@ impl Session {
             shares,
             preserve: tree.preserve(),
             durability,
+            two_way,
         }));
         Self {
             link,
@@ -182,6 +178,14 @@ impl Session {
     /// it has them when the steps before are done. `twins` are other names of what the step changes.
     pub fn submit(&mut self, ticket: Ticket, step: Step, old_files: Vec<OldFile>, twins: Vec<TreePath>) {
         self.queue.push_back(Queued { ticket, step, old_files, twins });
+    }
+
+    /// Says that the source has not these, though the target has.
+    pub fn lacking(&mut self, paths: &[TreePath]) {
+        for part in paths.chunks(LACKING_MAX) {
+            let paths = part.iter().map(|path| path.as_bytes().to_vec()).collect();
+            self.outbox.push(&ToReceiver::Lacking { paths });
+        }
     }
 
     /// Says that nothing follows.

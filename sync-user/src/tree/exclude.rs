@@ -4,13 +4,10 @@ use regex::bytes::{RegexSet, RegexSetBuilder};
 
 use super::pattern::Pattern;
 use super::rules::{Rule, Rules, Verdict};
+use crate::home;
 use crate::model::TreePath;
 
-/// Where receivers keep what they have not put into place yet, at the root of a target. A
-/// source that is a target too does not pass it on.
-pub const STAGE: &[u8] = b".ksyncd";
-
-/// How receivers name temporary files outside of [`STAGE`].
+/// How receivers name temporary files outside of [`home::NAME`].
 const STAGED_PREFIX: &[u8] = b".ksyncd.";
 
 /// Memory that the compiled rules may take, in bytes; a thousand rules take some hundred KiB.
@@ -95,7 +92,7 @@ impl Excludes {
         let mut excludes = Self { rules, directories, others, literal: Vec::new() };
         // One that an earlier rule includes is not left out.
         literal.retain(|path| excludes.excluded(path, true));
-        literal.extend(TreePath::new(STAGE));
+        literal.extend(TreePath::new(home::NAME.as_bytes()));
         excludes.literal = literal;
         Ok(excludes)
     }
@@ -143,5 +140,6 @@ impl Excludes {
 }
 
 fn is_staged(path: &TreePath) -> bool {
-    path.components().next() == Some(STAGE) || path.components().any(|name| name.starts_with(STAGED_PREFIX))
+    path.components().next() == Some(home::NAME.as_bytes())
+        || path.components().any(|name| name.starts_with(STAGED_PREFIX))
 }

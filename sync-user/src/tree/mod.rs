@@ -15,13 +15,13 @@ mod tests;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-pub use exclude::{Excludes, PatternError, Reason, STAGE};
+pub use exclude::{Excludes, PatternError, Reason};
 pub use identity::IdentityError;
 pub use rules::{Rule, Rules, Verdict};
 pub use scan::{Scan, Unreadable};
@@ -62,6 +62,13 @@ pub enum Seen {
     /// Something that is not replicated: excluded, or on another file system.
     Ignored,
     Unreadable(String),
+}
+
+/// The root itself.
+impl AsFd for Tree {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
 }
 
 impl Tree {

@@ -32,6 +32,8 @@ pub enum ToReceiver {
     ContentEnd { sequence: Sequence, content: Content },
     /// The source takes that step back: nothing of it may become visible.
     ContentAbort { sequence: Sequence },
+    /// The source has not these: the daemon of this root is to send them (two-way).
+    Lacking { paths: Vec<Vec<u8>> },
     /// Asks for a sign of life.
     Ping { token: u64 },
     /// Nothing follows: answer everything, then end.
@@ -50,6 +52,9 @@ pub struct SourceHello {
     /// What versions tell of, and what steps set.
     pub preserve: Preserve,
     pub durability: Durability,
+    /// With two-way replication the name of the source's own root, which this target's daemon
+    /// replicates to: then of two versions that both are new the later one stays.
+    pub two_way: Option<[u8; 16]>,
 }
 
 /// What an entry shall be besides its content. What is not preserved is not looked at.

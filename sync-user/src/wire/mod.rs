@@ -3,6 +3,7 @@
 //! A connection begins with the receiver's [`PREAMBLE`], which the source looks for behind
 //! whatever a login shell printed; then each side sends its `Hello`, then frames flow both ways.
 
+mod arrival;
 mod codec;
 #[cfg(feature = "source")]
 mod deflate;
@@ -10,6 +11,7 @@ mod inflate;
 mod limits;
 mod message;
 
+pub use arrival::{Arrival, Arrived};
 #[cfg(feature = "source")]
 pub use codec::Encoder;
 pub use codec::{Decoder, FrameError, encode};

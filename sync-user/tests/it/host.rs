@@ -142,6 +142,11 @@ impl Daemon {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The log as it grows.
+    pub(crate) fn shared_log(&self) -> Arc<Mutex<String>> {
+        Arc::clone(&self.log)
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

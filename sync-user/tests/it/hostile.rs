@@ -38,6 +38,7 @@ fn hello(source: u8) -> ToReceiver {
         shares: false,
         preserve: Preserve::ALL,
         durability: Durability::File,
+        two_way: None,
     })
 }
 

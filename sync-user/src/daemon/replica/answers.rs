@@ -106,6 +106,11 @@ impl Replica {
                     self.applied(&flight, took);
                 }
             }
+            Outcome::Refused { refusal, detail, found }
+                if self.is_two_way() && (found.is_some() || refusal == Refusal::Contested) =>
+            {
+                self.contested(ticket, refusal, &detail, found);
+            }
             Outcome::Refused { refusal, detail, found } => {
                 let flight = self.flights.get_mut(ticket);
                 let old_file = flight.and_then(|flight| flight.built_from.take());
@@ -203,7 +208,7 @@ impl Replica {
         }
     }
 
-    fn look_again(&mut self, path: TreePath, depth: Depth, wait: Duration) {
+    pub(super) fn look_again(&mut self, path: TreePath, depth: Depth, wait: Duration) {
         let look = Look { depth, content: true, stamps: None };
         self.retries.put_off(path, look, clock::now().plus(wait));
     }

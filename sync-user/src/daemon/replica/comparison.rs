@@ -14,14 +14,14 @@ use crate::clock;
 use crate::daemon::observe::present;
 use crate::ledger::{About, Held, Listed};
 use crate::metadata;
-use crate::model::{Batch, Content, Depth, Look, Owner, Stamp, TreePath};
+use crate::model::{Batch, Content, Depth, FileKind, Look, Owner, Stamp, TreePath, Version};
 use crate::ship::{Event, Session, SessionError};
 use crate::wire::{self, Claimed};
 
-/// What the target says that it holds, and whom the source's entries belong to.
+/// What the target says that it holds, and what the source does.
 pub(super) struct Listing {
     pub(super) entries: Vec<Listed>,
-    pub(super) at_source: BTreeMap<TreePath, Owner>,
+    pub(super) at_source: BTreeMap<TreePath, Version>,
     /// The first place of the source that could not be read, and why.
     pub(super) unreadable: Option<(TreePath, String)>,
 }
@@ -59,9 +59,12 @@ impl Replica {
             self.ledger.clear();
         }
         if let Some(keeper) = &mut self.keeper {
-            keeper.begin(about.clone(), trust == Trust::Nothing);
+            // Until it is compared with the listing it is not to be believed.
+            let visit = if trust == Trust::All { about.visit } else { [0; 16] };
+            keeper.begin(About { visit, ..about.clone() }, trust == Trust::Nothing);
         }
         self.about = Some(about);
+        self.expect_arrivals();
         trust
     }
 
@@ -92,9 +95,9 @@ impl Replica {
         let root = present(&tree, &TreePath::root()).map(|entry| (TreePath::root(), entry));
         let scan = tree.scan(&TreePath::root());
         let unread = scan.unreadable.into_iter().next().map(|place| (place.place, place.cause));
-        let at_source: BTreeMap<TreePath, Owner> =
-            scan.entries.into_iter().chain(root).map(|(path, entry)| (path, entry.version.owner)).collect();
-        session.list(at_source.values().copied());
+        let at_source: BTreeMap<TreePath, Version> =
+            scan.entries.into_iter().chain(root).map(|(path, entry)| (path, entry.version)).collect();
+        session.list(at_source.values().map(|version| version.owner));
         let mut entries = Vec::new();
         loop {
             let mut events = Vec::new();
@@ -126,6 +129,9 @@ impl Replica {
     /// target has stays there (I3), unless it is to be removed.
     pub(super) fn compare(&mut self, session: &mut Session, listing: Listing, trust: Trust) {
         let started = clock::now();
+        if self.is_two_way() {
+            return self.merge(session, listing, started);
+        }
         let is_shared = session.claimed().is_none_or(|claimed| claimed.is_shared);
         let extraneous = self.extraneous(&listing, is_shared);
         let Listing { entries, at_source, unreadable: _ } = listing;
@@ -133,7 +139,7 @@ impl Replica {
         let is_exact = trust == Trust::Until;
         let ours = |path: &TreePath| {
             let removed = extraneous.contains(path).then_some(Owner::NOBODY);
-            at_source.get(path).copied().or(removed)
+            at_source.get(path).map(|version| version.owner).or(removed)
         };
         for path in self.ledger.relist(entries, is_exact, ours) {
             // What the source has is sent again, and told then.
@@ -141,9 +147,37 @@ impl Replica {
                 self.kept(&path, None);
             }
         }
+        self.store_compared();
         self.send_differences(session);
         let (source, took) = (at_source.len(), took(started));
         info!(target = %self.setup.target, source, listed, to_do = session.unsent(), took, "compared the trees");
+    }
+
+    fn store_compared(&mut self) {
+        if let (Some(keeper), Some(about)) = (&mut self.keeper, &self.about) {
+            keeper.compared(about.clone(), &mut self.ledger);
+        }
+    }
+
+    /// Compares three ways: both ends may have changed since they agreed.
+    fn merge(&mut self, session: &mut Session, listing: Listing, started: Stamp) {
+        // What has arrived since the listing was asked for is newer than that.
+        self.take_arrivals();
+        let Listing { entries, at_source, unreadable: _ } = listing;
+        let (source, listed) = (at_source.len(), entries.len());
+        let tree = Arc::clone(&self.setup.tree);
+        let is_ours = |listed: &Listed| {
+            !tree.excludes_as(&listed.path, listed.held.version.kind == FileKind::Directory)
+        };
+        let doubts = std::mem::take(&mut self.doubts);
+        let here = |path: &TreePath| at_source.get(path).copied();
+        let missing = self.ledger.merge(entries.into_iter().filter(is_ours), &doubts, here);
+        let lacking = missing.len();
+        self.lacking.add(missing);
+        self.store_compared();
+        self.send_differences(session);
+        let took = took(started);
+        info!(target = %self.setup.target, source, listed, lacking, to_do = session.unsent(), took, "merged the trees");
     }
 }
 

@@ -11,8 +11,8 @@ use tracing::{error, info};
 use super::Replica;
 use super::comparison::Listing;
 use crate::clock;
+use crate::home;
 use crate::model::{FileKind, TreePath};
-use crate::tree::STAGE;
 
 /// Whether to remove what only the target has, and how much of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Replica {
         let extraneous: BTreeSet<TreePath> = extraneous.map(|listed| listed.path.clone()).collect();
         let Some(first) = extraneous.first() else { return extraneous };
         let (count, of) = (extraneous.len(), listing.entries.len());
-        let is_stage = |path: &TreePath| path.components().any(|name| name == STAGE);
+        let is_stage = |path: &TreePath| path.components().any(|name| name == home::NAME.as_bytes());
         let doubt = if is_shared || extraneous.iter().any(is_stage) {
             "other sources replicate into it, or below; it has to be this one's alone".to_owned()
         } else if let Some((place, cause)) = &listing.unreadable {

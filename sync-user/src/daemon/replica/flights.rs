@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ledger::{Held, Known, Ledger, Twin, Undo};
+use crate::ledger::{Doubts, Held, Known, Ledger, Twin, Undo};
 use crate::model::{Depth, Look, Stamp, Stamps, Step, TreePath};
 use crate::plan::Planned;
 use crate::ship::Ticket;
@@ -35,12 +35,29 @@ pub(super) struct Flights {
     links: BTreeMap<TreePath, BTreeSet<Ticket>>,
     /// How many concern each path: of renames all that are below, too.
     by_path: BTreeMap<TreePath, usize>,
+    /// Steps of the target itself that came meanwhile: they wait for no answer, and only keep their
+    /// place among the others.
+    foreign: BTreeSet<Ticket>,
     next: u64,
 }
 
 impl Flights {
     pub(super) fn len(&self) -> usize {
-        self.by_ticket.len()
+        self.by_ticket.len() - self.foreign.len()
+    }
+
+    /// Keeps the place of a step that the target has sent here, as long as earlier ones may be
+    /// refused, and then be taken back out of the ledger from under it.
+    pub(super) fn add_foreign(&mut self, flight: Flight) {
+        let ticket = self.add(flight);
+        self.foreign.insert(ticket);
+        self.land_foreign();
+    }
+
+    fn land_foreign(&mut self) {
+        while let Some(first) = self.first().filter(|first| self.foreign.remove(first)) {
+            self.take_out(first);
+        }
     }
 
     pub(super) fn add(&mut self, flight: Flight) -> Ticket {
@@ -134,6 +151,12 @@ impl Flights {
 
     /// Takes out a step that was applied.
     pub(super) fn land(&mut self, ticket: Ticket) -> Option<Flight> {
+        let flight = self.take_out(ticket);
+        self.land_foreign();
+        flight
+    }
+
+    fn take_out(&mut self, ticket: Ticket) -> Option<Flight> {
         self.renames.remove(&ticket);
         let flight = self.by_ticket.remove(&ticket)?;
         if let Step::Link { to, .. } = flight.step()
@@ -158,7 +181,7 @@ impl Flights {
         learned: impl FnOnce(&Step, &mut Ledger),
     ) -> Option<Flight> {
         let is_rename = self.renames.contains(&ticket);
-        let flight = self.land(ticket)?;
+        let flight = self.take_out(ticket)?;
         let Planned { step, undo, .. } = &flight.planned;
         let stands_alone = !is_rename
             && self.renames.range(ticket..).next().is_none()
@@ -172,7 +195,36 @@ impl Flights {
             learned(step, ledger);
             self.follow_since(ticket, ledger);
         }
+        self.land_foreign();
         Some(flight)
+    }
+
+    /// Takes out all steps where the target may change by itself. What was agreed on before them
+    /// stays known, and what each may have made of its paths is told. What the target has sent
+    /// here is certain, and stays.
+    pub(super) fn abandon_in_doubt(&mut self, ledger: &mut Ledger, doubts: &mut Doubts) -> Vec<Flight> {
+        for flight in self.by_ticket.values().rev() {
+            ledger.take_back(&flight.planned.undo);
+        }
+        let mut undone = Vec::new();
+        for (ticket, Flight { planned, .. }) in &self.by_ticket {
+            let undo = ledger.follow(&planned.step, planned.becomes);
+            for path in undo.paths().filter(|_| !self.foreign.contains(ticket)) {
+                doubts.entry(path.clone()).or_default().push(ledger.get(path));
+            }
+            undone.push(undo);
+        }
+        undone.iter().rev().for_each(|undo| ledger.take_back(undo));
+        let foreign = std::mem::take(&mut self.foreign);
+        let (sent, own): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.by_ticket).into_iter().partition(|(ticket, _)| foreign.contains(ticket));
+        for (_, Flight { planned, .. }) in sent {
+            ledger.follow(&planned.step, planned.becomes);
+        }
+        self.renames.clear();
+        self.links.clear();
+        self.by_path.clear();
+        own.into_iter().map(|(_, flight)| flight).collect()
     }
 
     /// Takes out all steps, since nothing is known of them any more: whatever each concerns is

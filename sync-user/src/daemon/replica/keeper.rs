@@ -20,7 +20,7 @@ use crate::ledger::{About, Entry, Journal, Known, Ledger, Saved, Store, StoreErr
 use crate::model::{Stamp, TreePath};
 
 /// How often the ledger is stored.
-const STORE_EVERY: Duration = Duration::from_millis(200);
+pub(super) const STORE_EVERY: Duration = Duration::from_millis(200);
 
 /// Collecting what is to be stored takes at most this part of the replica's time: while hundreds
 /// of thousands of steps are on their way, each of them is asked for.
@@ -96,6 +96,18 @@ impl Keeper {
             let noted = self.journal.add(paths);
             self.check(noted);
         }
+    }
+
+    /// Stores a ledger that was compared with the target's listing, and only then says what it is
+    /// about: half of it would pass for all.
+    pub(super) fn compared(&mut self, about: About, ledger: &mut Ledger) {
+        let entries = ledger.take_touched(|_| false);
+        self.order(Order::Commit { entries, about: Some(about) });
+    }
+
+    /// Whether anything is still to be stored, or to be taken out of the journal.
+    pub(super) fn is_behind(&self, ledger: &Ledger) -> bool {
+        self.journal.bytes() > 0 || ledger.touched().next().is_some()
     }
 
     /// Stores what has changed in the ledger, now and then, but for the paths that `is_open`.

@@ -5,12 +5,16 @@
 //! taken for done that was not acknowledged (I4).
 
 mod answers;
+mod arrived;
 mod comparison;
+mod contested;
 mod debts;
 mod extraneous;
 mod flights;
+mod greeting;
 mod healing;
 mod keeper;
+mod lacking;
 mod lacks;
 mod outlines;
 mod report;
@@ -19,21 +23,20 @@ mod surprises;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
 use super::Gauges;
+use super::arrivals::Arrivals;
 use super::mailbox::{Delivery, Post};
 use super::observe::{names_of_moves, observe, present};
 use crate::batch::Room;
 use crate::clock;
-use crate::ledger::{About, Held, Known, Ledger, Links};
+use crate::ledger::{About, Doubts, Held, Known, Ledger, Links};
 use crate::metrics::Connection;
 use crate::model::{Aspect, Batch, Depth, FileKind, Look, Stamp, Step, TreePath};
 use crate::plan::{self, Planned};
@@ -42,20 +45,17 @@ use crate::ship::{
 };
 use crate::shutdown::Stop;
 use crate::tree::Tree;
-use crate::wire::ReceiverHello;
 use debts::Debts;
 pub use extraneous::Extraneous;
 use flights::Flights;
 use healing::Healing;
-use keeper::Keeper;
+use keeper::{Keeper, STORE_EVERY};
+use lacking::Lacking;
 use lacks::{Gathered, Lacks};
 use outlines::Memory;
 use retries::Retries;
 use surprises::Surprises;
 use trust::Trust;
-
-/// How long a receiver may take to say hello once its preamble has come.
-const HELLO_MAX: Duration = Duration::from_secs(20);
 
 /// How long a replica sleeps at most without looking up.
 const NAP: Duration = Duration::from_secs(1);
@@ -88,6 +88,8 @@ pub(super) struct Setup {
     pub(super) tree: Arc<Tree>,
     pub(super) terms: Terms,
     pub(super) extraneous: Extraneous,
+    /// Where receivers of the same root are heard, if replication is two-way.
+    pub(super) arrivals: Option<Arrivals>,
     /// Where the ledger is kept.
     pub(super) ledger: PathBuf,
     pub(super) open_file_interval: Duration,
@@ -121,8 +123,12 @@ pub(super) struct Replica {
     removing: BTreeSet<TreePath>,
     /// Since when a look at a directory waits for the large files in it.
     rescan_put_off: Option<Stamp>,
+    /// What the target has and this end has not, or not any more (two-way).
+    lacking: Lacking,
+    /// What may have become of what was on its way when the last connection ended (two-way).
+    doubts: Doubts,
     /// What this target is known to be unable to set.
-    lacking: BTreeSet<Aspect>,
+    unable: BTreeSet<Aspect>,
     /// Fifos, sockets and devices that were told of.
     special: BTreeSet<TreePath>,
     debts: Debts,
@@ -162,7 +168,9 @@ impl Replica {
             left: None,
             removing: BTreeSet::new(),
             rescan_put_off: None,
-            lacking: BTreeSet::new(),
+            lacking: Lacking::default(),
+            doubts: Doubts::new(),
+            unable: BTreeSet::new(),
             special: BTreeSet::new(),
             debts: Debts::new(clock::now()),
             backoff,
@@ -199,6 +207,7 @@ impl Replica {
         };
         self.ledger = Ledger::saved(saved.entries, is_ours);
         self.about = Some(saved.about);
+        self.expect_arrivals();
     }
 
     /// Stores what has changed in the ledger and is acknowledged (I4).
@@ -303,6 +312,8 @@ impl Replica {
         self.backoff.reset();
         loop {
             self.pump(session)?;
+            self.take_arrivals();
+            self.tell_lacking(session);
             self.report();
             if self.setup.abandon.requested() {
                 return Ok(Parting::Abandoned);
@@ -342,59 +353,14 @@ impl Replica {
                 (false, _) => Room::Full,
             });
             let nap = self.retries.first_due().map_or(NAP, |due| due.since(clock::now()).min(NAP));
+            // What is not stored yet would be unsure after a crash.
+            let is_behind = self.keeper.as_ref().is_some_and(|keeper| keeper.is_behind(&self.ledger));
+            let nap = if is_behind { nap.min(STORE_EVERY) } else { nap };
             let bells = [self.setup.post.as_fd(), self.setup.abandon.as_fd()];
+            let arrivals = self.setup.arrivals.as_ref().map(AsFd::as_fd);
+            let bells: Vec<BorrowedFd<'_>> = bells.into_iter().chain(arrivals).collect();
             session.wait(&bells, nap)?;
         }
-    }
-
-    /// Waits for the receiver's hello, and until it has claimed its root; `false` when the run is abandoned meanwhile.
-    fn greet(&mut self, session: &mut Session) -> Result<bool, SessionError> {
-        let end = clock::now().plus(HELLO_MAX);
-        while session.claimed().is_none() {
-            if self.setup.abandon.requested() {
-                return Ok(false);
-            }
-            if clock::now() > end {
-                return Err(SessionError::Silent);
-            }
-            self.pump(session)?;
-            if session.claimed().is_none() {
-                session.wait(&[self.setup.abandon.as_fd()], NAP)?;
-            }
-        }
-        if let Some(hello) = session.hello() {
-            info!(target = %self.setup.target, receiver = hello.program, process = hello.process, "connected");
-            self.check_place(hello)?;
-            match &hello.unlocked {
-                None => debug!(target = %self.setup.target, "the kernel locks the receiver into its root"),
-                Some(cause) => {
-                    debug!(target = %self.setup.target, "the receiver is not locked into its root by Landlock: {cause}");
-                }
-            }
-            if hello.user != 0 && self.setup.tree.preserve().owner && self.lacking.insert(Aspect::Owner) {
-                info!(target = %self.setup.target, "files belong to the receiving user there: only root may give them to others");
-            }
-            self.connection(Connection::Comparing);
-        }
-        Ok(true)
-    }
-
-    /// A target that prescribes its receiver says where to, and that has to be where we mean.
-    fn check_place(&self, hello: &ReceiverHello) -> Result<(), SessionError> {
-        let directory = self.setup.target.directory();
-        let [root, place] = [&hello.root, &hello.place].map(|bytes| Path::new(OsStr::from_bytes(bytes)));
-        if !self.is_prescribed || directory.is_relative() || directory == root || directory == place {
-            return Ok(());
-        }
-        Err(SessionError::Fatal {
-            what: format!(
-                "the target prescribes the directory {}, not {}",
-                root.display(),
-                directory.display()
-            ),
-            remedy: "name that one by --target, or change the command in authorized_keys on the target"
-                .to_owned(),
-        })
     }
 
     fn pump(&mut self, session: &mut Session) -> Result<(), SessionError> {
@@ -426,7 +392,7 @@ impl Replica {
         for (aspect, Gathered { count, path, detail }) in self.lacks.take() {
             self.setup.gauges.counters.problems.add(1);
             let target = &self.setup.target;
-            if self.lacking.insert(aspect) {
+            if self.unable.insert(aspect) {
                 warn!(%target, %path, count, "cannot {detail}; the rest is replicated, and --preserve can leave {aspect} out");
             } else {
                 debug!(%target, %path, count, "cannot {detail}");
@@ -454,8 +420,13 @@ impl Replica {
         let now = clock::now();
         let is_overdue = self.rescan_put_off.is_some_and(|since| now.since(since) > RESCAN_PUT_OFF_MAX);
         let is_rescan = |look: &Look| look.depth >= Depth::Below;
-        let is_sending =
-            |path: &TreePath, look: &Look| session.is_sending(path, is_rescan(look) && !is_overdue);
+        self.take_arrivals();
+        let arrivals = self.setup.arrivals.as_ref();
+        let is_sending = |path: &TreePath, look: &Look| {
+            let below = is_rescan(look) && !is_overdue;
+            let is_changing = |arrivals: &Arrivals| arrivals.is_changing(path, below);
+            session.is_sending(path, below) || arrivals.is_some_and(is_changing)
+        };
         // What has become of it meanwhile is seen once it has gone, or a second one would wait behind it.
         let sending: BTreeMap<TreePath, Look> =
             batch.looks.extract_if(.., |path, look| is_sending(path, look)).collect();
@@ -489,9 +460,11 @@ impl Replica {
             self.put_off(batch, IDENTITY_RETRY);
             looked = false;
         }
-        let at_source = |path: &TreePath| Some(present(&tree, path)?.version);
-        let times = plan::directory_times(&steps, &batch.looks, at_source, &mut self.ledger);
-        steps.extend(times);
+        if tree.preserve().directory_times {
+            let at_source = |path: &TreePath| Some(present(&tree, path)?.version);
+            let times = plan::directory_times(&steps, &batch.looks, at_source, &mut self.ledger);
+            steps.extend(times);
+        }
         self.tell_special(observation.special);
         for problem in observation.problems {
             self.problem(&problem.path, &problem.what);
@@ -581,7 +554,12 @@ impl Replica {
         self.debts.acknowledged(self.flights.first());
         self.debts.lost(self.retries.oldest());
         self.retries.owe_since(self.debts.carried());
-        for flight in self.flights.abandon(&mut self.ledger) {
+        let flights = if self.is_two_way() {
+            self.flights.abandon_in_doubt(&mut self.ledger, &mut self.doubts)
+        } else {
+            self.flights.abandon(&mut self.ledger)
+        };
+        for flight in flights {
             if flight.stamps.is_some() {
                 let look = Look { depth: Depth::Entry, content: true, stamps: flight.stamps };
                 self.retries.put_off(flight.step().path().clone(), look, clock::now());

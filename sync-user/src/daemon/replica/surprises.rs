@@ -93,7 +93,10 @@ impl Replica {
     /// Tells what others have changed since the last time.
     pub(super) fn tell_surprises(&mut self) {
         let target = &self.setup.target;
-        if let Some((count, path)) = self.surprises.replaced.take() {
+        let replaced = self.surprises.replaced.take();
+        if let (Some((count, path)), true) = (&replaced, self.is_two_way()) {
+            warn!(%target, %path, count, "changed at both ends: this one is newer and stays; the other is kept there, see `ksyncd conflicts` on that machine");
+        } else if let Some((count, path)) = replaced {
             warn!(%target, %path, count, "somebody has changed it at the target: replaced by what the source has");
         }
         if let Some((count, path)) = self.surprises.kept.take() {

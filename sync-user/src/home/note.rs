@@ -1,4 +1,4 @@
-//! Keeps what a root remembers between connections, in small files of the stage's home.
+//! Keeps what a root remembers between connections, in small files.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode as RawMode, OFlags};
 
 /// What is there, of which `limit` bytes are read at most.
-pub(super) fn read(home: &OwnedFd, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+pub fn read(home: &OwnedFd, name: &str, limit: u64) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::openat(home, name, flags, RawMode::empty())?);
     let mut bytes = Vec::new();
@@ -16,7 +16,7 @@ pub(super) fn read(home: &OwnedFd, name: &str, limit: u64) -> io::Result<Vec<u8>
 }
 
 /// Replaces it in one act, which is on the disk then.
-pub(super) fn write(home: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub fn write(home: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<()> {
     let new = format!("{name}.{}", std::process::id());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(rustix::fs::openat(home, &new, flags, RawMode::RUSR | RawMode::WUSR)?);

@@ -1,0 +1,113 @@
+//! Follows what the target itself has sent here, where replication is two-way: the ledger says
+//! what both ends have agreed on.
+
+use std::time::Duration;
+
+use super::Replica;
+use super::flights::Flight;
+use crate::clock;
+use crate::daemon::arrivals::Notice;
+use crate::ledger::{Held, Known};
+use crate::model::{Content, Depth, Expected, FileKind, Look, Step, TreePath, Version};
+use crate::plan::Planned;
+use crate::wire::Arrived;
+
+impl Replica {
+    /// What the target sends here is kept from now on.
+    pub(super) fn expect_arrivals(&self) {
+        if let (Some(arrivals), Some(about)) = (&self.setup.arrivals, &self.about) {
+            arrivals.expect(about.id);
+        }
+    }
+
+    /// Takes what receivers of this root have said since the last time. To be done before a look
+    /// at the tree.
+    pub(super) fn take_arrivals(&mut self) {
+        let (Some(arrivals), Some(about)) = (&self.setup.arrivals, &self.about) else { return };
+        let notices = arrivals.take(about.id);
+        for notice in notices {
+            self.lacking.stir();
+            match notice {
+                Notice::Arrived(arrived) => {
+                    self.arrived(arrived);
+                }
+                Notice::Lacking(paths) => {
+                    for path in paths {
+                        for (below, _) in self.ledger.at_or_below(&path) {
+                            self.ledger.forget(&below);
+                        }
+                        self.look_for_target(path, Depth::Below);
+                    }
+                }
+                // Whatever became of it: what is here now is compared, and met if it is there.
+                Notice::Interrupted(paths) => {
+                    for path in paths {
+                        self.look_for_target(path, Depth::Entry);
+                    }
+                }
+            }
+        }
+    }
+
+    fn look_for_target(&mut self, path: TreePath, depth: Depth) {
+        let look = Look { depth, content: true, stamps: None };
+        self.retries.put_off(path, look, clock::now().plus(Duration::ZERO));
+    }
+
+    /// Both ends hold this now; `None` for paths that are none.
+    fn arrived(&mut self, arrived: Arrived) -> Option<()> {
+        let path = |bytes: &[u8]| TreePath::new(bytes).ok();
+        let (step, becomes) = match arrived {
+            Arrived::Put { path: at, version, content } => {
+                let path = path(&at)?;
+                (change(&path, version), Some(held(version, content)))
+            }
+            Arrived::Attributes { path: at, version } => {
+                let path = path(&at)?;
+                let before = self.ledger.held(&path)?;
+                (change(&path, version), Some(Held { version, ..before }))
+            }
+            Arrived::Link { path: at, to, version } => {
+                let (path, to) = (path(&at)?, path(&to)?);
+                let leader = self.ledger.held(&to)?;
+                let twin = leader.twin.unwrap_or_else(|| self.ledger.new_twin());
+                let becomes = Held { twin: Some(twin), ..leader };
+                self.ledger.set(to.clone(), Known::Holds(becomes));
+                (Step::Link { path, to, expects: version, replaces: Expected::Anything }, Some(becomes))
+            }
+            Arrived::Removed { path: at } => {
+                (Step::RemoveFile { path: path(&at)?, expects: Expected::Anything }, None)
+            }
+            Arrived::Renamed { from, to, version: expects } => {
+                let (from, to) = (path(&from)?, path(&to)?);
+                (Step::Rename { from, to, expects, replaces: Expected::Anything }, None)
+            }
+            Arrived::Exchanged { one, other, versions: (expects_one, expects_other) } => {
+                let (one, other) = (path(&one)?, path(&other)?);
+                (Step::Exchange { one, other, expects_one, expects_other }, None)
+            }
+        };
+        let is_directory = becomes.is_some_and(|held| held.version.kind == FileKind::Directory);
+        if step.paths().any(|path| self.setup.tree.excludes_as(path, is_directory)) {
+            return None;
+        }
+        let undo = self.ledger.follow(&step, becomes);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.note(undo.paths());
+        }
+        let planned = Planned { step, becomes, undo, old_files: Vec::new() };
+        let flight = Flight { planned, stamps: None, closed: clock::now(), built_from: None };
+        self.flights.add_foreign(flight);
+        Some(())
+    }
+}
+
+/// A step that leaves this version at the path, as far as the ledger is concerned.
+fn change(path: &TreePath, version: Version) -> Step {
+    Step::SetAttributes { path: path.clone(), version, expects: Expected::Anything }
+}
+
+fn held(version: Version, content: Option<Content>) -> Held {
+    let settled = version.kind != FileKind::File || version.mtime.settled(clock::wall());
+    Held { version, content, settled, twin: None }
+}

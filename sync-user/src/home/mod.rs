@@ -1,0 +1,36 @@
+//! Knows the folder `.ksyncd` at a root, in which both ends keep what belongs to that root and
+//! is no part of it.
+//!
+//! A receiver stages files there, and notes who sends and which root this is. With two-way
+//! replication the daemon of that root listens there to receivers (`arrivals`), and what lost a
+//! conflict is kept there (`conflicts`). No source replicates it, and no step may name it; only the
+//! user who made it may look into it.
+
+pub mod arrivals;
+pub mod conflicts;
+pub mod id;
+pub mod note;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+/// The folder's name.
+pub const NAME: &str = ".ksyncd";
+
+/// Opens the folder of the root, and makes it if it is missing.
+pub fn open(root: impl AsFd) -> Result<OwnedFd, Errno> {
+    match rustix::fs::mkdirat(&root, NAME, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error),
+    }
+    open_directory(root, Path::new(NAME))
+}
+
+/// Opens a directory by a name that is no symbolic link.
+pub fn open_directory(at: impl AsFd, name: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(at, name, flags, Mode::empty())
+}

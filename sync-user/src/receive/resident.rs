@@ -1,0 +1,68 @@
+//! Tells the daemon of this root, if one runs here, what arrives for it from elsewhere.
+//!
+//! Nothing depends on it: a daemon that was not told sends what has arrived back, and meets
+//! what it sends.
+
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use crate::home::arrivals;
+use crate::wire::{self, Arrival, Arrived};
+
+/// How long the daemon may let its socket run full before it is left alone.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The way to the daemon, as long as there is one.
+#[derive(Debug)]
+pub(super) struct Resident {
+    /// Whose steps it is told of.
+    root: [u8; 16],
+    stream: Option<UnixStream>,
+}
+
+impl Resident {
+    pub(super) fn new(root: [u8; 16]) -> Self {
+        Self { root, stream: None }
+    }
+
+    /// Looks for the daemon, if it is not known yet.
+    pub(super) fn reach(&mut self, home: &OwnedFd) {
+        if self.stream.is_some() {
+            return;
+        }
+        if let Ok(stream) = arrivals::reach(home)
+            && stream.set_write_timeout(Some(PATIENCE)).is_ok()
+        {
+            self.stream = Some(stream);
+            self.tell(&Arrival::From { root: self.root });
+        }
+    }
+
+    /// Has to be said before anything of it can be seen.
+    pub(super) fn begins(&mut self, home: &OwnedFd, paths: &[&[u8]]) {
+        // It may have been started since: to ask costs some microseconds.
+        self.reach(home);
+        if self.stream.is_some() {
+            self.tell(&Arrival::Begins { paths: paths.iter().map(|path| path.to_vec()).collect() });
+        }
+    }
+
+    pub(super) fn ends(&mut self, arrived: Option<Arrived>) {
+        self.tell(&arrived.map_or(Arrival::Failed, Arrival::Done));
+    }
+
+    pub(super) fn lacking(&mut self, paths: Vec<Vec<u8>>) {
+        self.tell(&Arrival::Lacking { paths });
+    }
+
+    fn tell(&mut self, arrival: &Arrival) {
+        let Some(stream) = &mut self.stream else { return };
+        let mut bytes = Vec::new();
+        wire::encode(arrival, &mut bytes);
+        if stream.write_all(&bytes).is_err() {
+            self.stream = None;
+        }
+    }
+}
