@@ -14,6 +14,7 @@ mod extraneous;
 mod host;
 mod hostile;
 mod http;
+mod import;
 mod latency;
 mod ledger;
 mod messages;
