@@ -11,6 +11,7 @@ mod cuts;
 mod delta;
 mod excludes;
 mod extraneous;
+mod hdrhistogram;
 mod host;
 mod hostile;
 mod http;
