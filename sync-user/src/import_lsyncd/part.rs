@@ -110,7 +110,9 @@ impl Part {
     }
 
     fn note(&mut self, kind: Kind, about: &str, what: &str) {
-        let note = Note { kind, about: about.to_owned(), what: what.to_owned() };
+        // Each is one line.
+        let line = |text: &str| text.replace(char::is_control, " ");
+        let note = Note { kind, about: line(about), what: line(what) };
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }

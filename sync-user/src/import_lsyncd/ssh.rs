@@ -38,8 +38,10 @@ impl Way {
     /// Reads `ssh = {…}`.
     pub(super) fn read(&mut self, table: &mut Table, part: &mut Part) {
         let Some(Data::Table(mut ssh)) = table.take("ssh") else { return };
-        if let Some(program) = ssh.take("binary") {
-            started("ssh.binary", &program.word().unwrap_or_default(), part);
+        if let Some(program) = ssh.take("binary").and_then(|program| program.word())
+            && !is_ssh(&program)
+        {
+            other("ssh.binary", &program, part);
         }
         if let Some(file) = ssh.take("identityFile").and_then(|file| file.word()) {
             self.option("ssh.identityFile", "IdentityFile", &file, part);
@@ -68,9 +70,12 @@ impl Way {
     pub(super) fn command(&mut self, about: &str, command: &str, part: &mut Part) {
         let words: Vec<&str> =
             command.split_whitespace().map(|word| word.trim_matches(['\'', '"'])).collect();
-        let Some((program, words)) = words.split_first() else { return };
-        started(about, program, part);
-        self.words(about, words, part);
+        match words.split_first() {
+            Some((program, words)) if is_ssh(program) => self.words(about, words, part),
+            // Its words may be a password, so they are not repeated.
+            Some((program, _)) => other(about.split(' ').next().unwrap_or_default(), program, part),
+            None => {}
+        }
     }
 
     fn words(&mut self, about: &str, words: &[&str], part: &mut Part) {
@@ -131,9 +136,14 @@ impl Way {
     }
 }
 
-/// Which program was to reach the target.
-fn started(about: &str, program: &str, part: &mut Part) {
-    if program.rsplit('/').next() != Some("ssh") {
-        part.hand(about, &format!("ksyncd speaks SSH by itself, and does not start {program}"));
-    }
+fn is_ssh(program: &str) -> bool {
+    program.rsplit('/').next() == Some("ssh")
+}
+
+/// Another program was to reach the target.
+fn other(about: &str, program: &str, part: &mut Part) {
+    let what = format!(
+        "ksyncd speaks SSH by itself, and does not start {program}; let it log in with a key, and write host and port into target"
+    );
+    part.hand(about, &what);
 }

@@ -56,9 +56,10 @@ sync {
 # a hand, stands above the settings that it is about.
 
 # settings{} of line 1
-# differs: statusFile = "/var/log/lsyncd/lsyncd.status": it holds what ksyncd status says: what
-# reads the file of lsyncd has to be adapted
-status_file = "/var/log/lsyncd/lsyncd.status"
+# differs: statusFile = "/var/log/lsyncd/lsyncd.status": ask ksyncd status, or remove the # before
+# status_file and adapt what reads it: it holds what ksyncd status says. The service may write
+# below /run/ksyncd and /var/log/ksyncd alone
+#status_file = "/run/ksyncd/status"
 
 # sync{} of line 9
 # differs: delete = true: what only the target has is removed when the trees are compared at the
@@ -77,7 +78,7 @@ exclude = ["*.tmp", "/cache/"]
 #batch_delay = "5s"
 "#);
     insta::assert_snapshot!(notes, @r#"
-lsyncd.conf.lua:1: differs: statusFile = "/var/log/lsyncd/lsyncd.status": it holds what ksyncd status says: what reads the file of lsyncd has to be adapted
+lsyncd.conf.lua:1: differs: statusFile = "/var/log/lsyncd/lsyncd.status": ask ksyncd status, or remove the # before status_file and adapt what reads it: it holds what ksyncd status says. The service may write below /run/ksyncd and /var/log/ksyncd alone
 lsyncd.conf.lua:1: not needed: logfile = "/var/log/lsyncd/lsyncd.log": the log goes to the journal (journalctl --unit ksyncd), or to standard error
 lsyncd.conf.lua:1: not needed: maxProcesses = 1: each target has one connection, and none waits for another
 lsyncd.conf.lua:1: not needed: nodaemon = false: ksyncd run stays in the foreground, as systemd wants it
@@ -291,6 +292,36 @@ fn what_keeps_something_from_being_sent_is_not_dropped() {
         let text = in_force(&sync(more));
         assert!(text.lines().all(|line| line.starts_with('#')), "{text}");
     }
+}
+
+#[test]
+fn a_status_file_is_kept_where_the_service_may_write() {
+    let status = |file: &str| {
+        let text = in_force(&format!("settings{{ statusFile = '{file}' }} {}", sync("")));
+        text.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(status("/run/ksyncd/lsyncd.status"), "status_file = \"/run/ksyncd/lsyncd.status\"");
+    assert_eq!(status("/tmp/lsyncd.status"), "#status_file = \"/run/ksyncd/status\"");
+    assert_eq!(status("relative"), "#status_file = \"/run/ksyncd/status\"");
+}
+
+#[test]
+fn a_password_is_not_repeated() {
+    let Imported { toml, notes, .. } = imported(&sync("rsync = { rsh = 'sshpass -p secret ssh -p 22' }"));
+    assert!(!toml.contains("secret") && !notes.contains("secret"), "{toml}{notes}");
+    assert!(
+        notes.contains("needs a hand: rsync.rsh: ksyncd speaks SSH by itself, and does not start sshpass;"),
+        "{notes}"
+    );
+}
+
+#[test]
+fn a_note_is_one_line() {
+    let Imported { notes, .. } = imported(&sync("['x\\n[[sync]]'] = 'a\\nb'"));
+    assert!(
+        notes.contains("1: needs a hand: x [[sync]] = \"a\\nb\": ksyncd has nothing like it\n"),
+        "{notes}"
+    );
 }
 
 #[test]

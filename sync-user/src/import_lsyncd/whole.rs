@@ -22,17 +22,16 @@ const NOT_NEEDED: &[(&str, &str)] = &[
     ("statusInterval", "status_file is written every 5 s"),
 ];
 
+/// Where the service of the package may write a status.
+const WRITABLE: &[&str] = &["/run/ksyncd/", "/var/log/ksyncd/"];
+
 /// What stands above all sections. What holds for every sync unless it is set there does so in a
 /// configuration of ksyncd, too.
 pub(super) fn whole((mut table, line): (Table, usize)) -> Part {
     let mut part = Part::at(line);
     delay(&mut table, &mut part);
     if let Some(file) = table.take("statusFile") {
-        let about = format!("statusFile = {file}");
-        if part.set(&about, "status_file", vec![file.word().unwrap_or_default()]) {
-            let what = "it holds what ksyncd status says: what reads the file of lsyncd has to be adapted";
-            part.differs(&about, what);
-        }
+        status_file(&file, &mut part);
     }
     if table.take("onepass") == Some(Data::Switch(true)) {
         let what = "ksyncd runs until it is stopped; ksyncd wait returns when all is there";
@@ -46,4 +45,21 @@ pub(super) fn whole((mut table, line): (Table, usize)) -> Part {
         }
     }
     part
+}
+
+/// A daemon does not start that cannot write its status file, and the service of the package may write to
+/// few places.
+fn status_file(file: &Data, part: &mut Part) {
+    let about = format!("statusFile = {file}");
+    let path = file.word().unwrap_or_default();
+    if WRITABLE.iter().any(|directory| path.starts_with(directory)) {
+        part.set_one(&about, "status_file", &path);
+        part.differs(&about, "it holds what ksyncd status says: adapt what reads it");
+        return;
+    }
+    part.propose("status_file", "/run/ksyncd/status");
+    part.differs(
+        &about,
+        "ask ksyncd status, or remove the # before status_file and adapt what reads it: it holds what ksyncd status says. The service may write below /run/ksyncd and /var/log/ksyncd alone",
+    );
 }

@@ -9,6 +9,9 @@ use crate::settings::{assignment, comment};
 /// The order in which settings of a section are written; others follow.
 const ORDER: [&str; 3] = ["source", "target", "name"];
 
+/// Bytes of what is rather told again.
+const REPEATED_MAX: usize = 60;
+
 /// What was told already: once is enough.
 #[derive(Default)]
 struct Told(BTreeSet<String>);
@@ -16,7 +19,7 @@ struct Told(BTreeSet<String>);
 impl Told {
     fn tell(&mut self, note: &Note) -> String {
         let Note { kind, about, what } = note;
-        let is_new = self.0.insert(what.clone());
+        let is_new = self.0.insert(what.clone()) || what.len() < REPEATED_MAX;
         format!("{}: {about}: {}", kind.name(), if is_new { what } else { "as above" })
     }
 }

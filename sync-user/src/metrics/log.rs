@@ -132,6 +132,20 @@ mod tests {
     }
 
     #[test]
+    fn a_log_of_an_idle_run_without_times_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("latency.hlog");
+        let comment = Comment { facts: Facts::sample(10), counts: Counts::default(), until: Duration::ZERO };
+        let mut comment = serde_json::to_value(comment).unwrap();
+        comment.as_object_mut().unwrap().remove("until");
+        std::fs::write(&path, format!("{OURS}{comment}\n")).unwrap();
+        for since in [None, Some(Duration::from_secs(60))] {
+            let report = read_log(&path, &Wanted { since, target: None }).unwrap();
+            assert_eq!(report.facts.running, Duration::from_secs(10));
+        }
+    }
+
+    #[test]
     fn what_is_no_log_is_told() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");

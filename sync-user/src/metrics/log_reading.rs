@@ -90,7 +90,8 @@ pub fn read(path: &Path, wanted: &Wanted<'_>) -> Result<Report, LogError> {
     let target = wanted.target.map(|target| meant(&facts.targets, target)).transpose();
     let target = target.map_err(LogError::NoTarget)?;
     let last = sums.last().copied().unwrap_or_default();
-    let before = sums.iter().rfind(|sum| sum.until <= from).copied().unwrap_or_default();
+    let is_before = |sum: &&Sum| from > Duration::ZERO && sum.until <= from;
+    let before = sums.iter().rfind(is_before).copied().unwrap_or_default();
     let mut facts = facts.clone();
     facts.running = last.running.saturating_sub(before.running);
     let counts = last.counts.minus(&before.counts);

@@ -31,7 +31,7 @@ fn what_is_imported_replicates() {
     let (source, target) = (host.source(), host.target());
     let conf = host.path().join("lsyncd.conf.lua");
     let program = format!(
-        r#"settings {{ logfile = "/var/log/lsyncd.log", statusFile = "{status}", nodaemon = true }}
+        r#"settings {{ logfile = "/var/log/lsyncd.log", nodaemon = true }}
 local hosts = {{ "127.0.0.1" }}
 for _, host in ipairs(hosts) do
     sync {{
@@ -46,7 +46,6 @@ for _, host in ipairs(hosts) do
         ssh = {{ port = {port}, identityFile = "{identity}", options = {{ UserKnownHostsFile = "{known}" }} }},
     }}
 end"#,
-        status = host.path().join("status").display(),
         source = source.display(),
         target = target.display(),
         port = host.sshd.port(),
@@ -84,7 +83,6 @@ end"#,
     names.retain(|name| name != ".ksyncd");
     names.sort();
     assert_eq!(names, ["kept.tmp", "later"]);
-    assert!(host.path().join("status").exists(), "statusFile is status_file");
     assert_eq!(daemon.stop().status.code(), Some(0));
 }
 
