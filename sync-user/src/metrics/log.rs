@@ -139,7 +139,7 @@ mod tests {
         let mut comment = serde_json::to_value(comment).unwrap();
         comment.as_object_mut().unwrap().remove("until");
         std::fs::write(&path, format!("{OURS}{comment}\n")).unwrap();
-        for since in [None, Some(Duration::from_secs(60))] {
+        for since in [None, Some(Duration::from_mins(1))] {
             let report = read_log(&path, &Wanted { since, target: None }).unwrap();
             assert_eq!(report.facts.running, Duration::from_secs(10));
         }

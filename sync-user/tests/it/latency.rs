@@ -1,21 +1,23 @@
 //! Latencies are the same wherever they are read: from the daemon, from its log, at its end.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::host::{Daemon, Host, KSYNCD};
 
-fn json(mut command: std::process::Command) -> Value {
+fn json(mut command: Command) -> Value {
     command.arg("--json");
     let ended = Daemon::start(command).wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     serde_json::from_str(&ended.stdout).unwrap()
 }
 
-fn from(log: &Path) -> std::process::Command {
-    let mut command = std::process::Command::new(KSYNCD);
+fn from(log: &Path) -> Command {
+    let mut command = Command::new(KSYNCD);
     command.args(["latency", "--from"]).arg(log);
     command
 }
@@ -61,7 +63,7 @@ fn the_log_says_what_the_daemon_says() {
 }
 
 /// What `ksyncd latency` ends with, and what it says.
-fn latency(command: std::process::Command, words: &[&str]) -> (Option<i32>, String, String) {
+fn latency(command: Command, words: &[&str]) -> (Option<i32>, String, String) {
     let mut command = command;
     command.args(words);
     let ended = Daemon::start(command).wait();
@@ -121,16 +123,46 @@ fn a_part_is_shown_when_it_is_asked_for() {
     assert_eq!(count(&["--json", "--since", "1h"]), all);
     assert_eq!(count(&["--json", "--since", "1h", "--target", "/other"]), one);
 
-    // Again and again, without any sign that is no text, until the daemon ends.
+    // Again and again, until the daemon ends.
     let mut watching = host.ask("latency");
-    watching.args(["--watch=100ms", "--stage", "ship"]);
-    let watching = Daemon::start(watching);
-    std::thread::sleep(std::time::Duration::from_millis(600));
+    watching.args(["--watch=100ms", "--stage", "ship"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut watching = watching.spawn().unwrap();
+    let mut shown = watching.stdout.take().unwrap();
+    let mut text = read_until(&mut shown, "ksyncd latency  ", 3);
     assert_eq!(daemon.stop().status.code(), Some(0));
-    let ended = watching.wait();
-    assert_eq!(ended.status.code(), Some(75), "{}", ended.stderr);
-    assert!(ended.stdout.matches("ksyncd latency  ").count() > 1, "{}", ended.stdout);
-    assert!(!ended.stdout.contains('\x1b'), "{}", ended.stdout);
+    shown.read_to_string(&mut text).unwrap();
+    assert!(!text.contains('\x1b'), "what is no terminal gets text alone: {text}");
+    // There is nobody left to ask, or who was asked has ended meanwhile.
+    let status = watching.wait().unwrap().code();
+    assert!(matches!(status, Some(75 | 1)), "{status:?}");
+
+    // On a terminal in place, without any colour.
+    let watched = |terminal: &str| {
+        let command = format!("{KSYNCD} latency --watch=100ms --from {}", log.display());
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--flush", "--command", &command, "/dev/null"]).env("TERM", terminal);
+        let mut script = script.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let text = read_until(&mut script.stdout.take().unwrap(), "ksyncd latency  ", 2);
+        script.kill().unwrap();
+        script.wait().unwrap();
+        text
+    };
+    let text = watched("xterm");
+    let before: Vec<&str> = text.split("ksyncd latency  ").take(2).collect();
+    assert_eq!(before[0], "\x1b[H\x1b[J", "{text:?}");
+    assert!(before[1].ends_with("\x1b[H\x1b[J") && before[1].matches('\x1b').count() == 2, "{text:?}");
+    assert!(!watched("dumb").contains('\x1b'));
+}
+
+/// What comes until a text has come so many times.
+fn read_until(from: &mut impl Read, text: &str, times: usize) -> String {
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    while String::from_utf8_lossy(&all).matches(text).count() < times {
+        let count = from.read(&mut buffer).unwrap();
+        assert!(count > 0, "it has ended: {}", String::from_utf8_lossy(&all));
+        all.extend_from_slice(&buffer[..count]);
+    }
+    String::from_utf8_lossy(&all).into_owned()
 }
 
 #[test]
