@@ -19,11 +19,14 @@ impl Rules {
             "exclude" => self.lines.push(value.to_owned()),
             "include" => self.lines.push(format!("+ {value}")),
             "exclude-from" => self.files.push(value.to_owned()),
-            "filter" => match filter(value) {
-                Some(rule) => self.lines.push(rule),
-                None => part
-                    .hand(about, "of rsync's filter rules only those that begin with + or - are understood"),
-            },
+            "filter" => {
+                if let Some(rule) = filter(value) {
+                    self.lines.push(rule);
+                } else {
+                    let what = "of rsync's filter rules only those that begin with + or - are understood";
+                    self.lose(part, about, what);
+                }
+            }
             _ => self.lose(part, about, "write what is to be kept into include"),
         }
     }

@@ -274,6 +274,10 @@ fn what_keeps_something_from_being_sent_is_not_dropped() {
             "excludeFrom = 'rules'",
             "excludeFrom: exclude_from cannot be \"rules\": write the whole path, from / on",
         ),
+        (
+            "rsync = { _extra = { '--filter=: .rsync-filter' } }",
+            "rsync._extra: --filter=: .rsync-filter: of rsync's filter rules only those that begin with + or - are understood",
+        ),
         ("filter = 'P keep'", "filter: the rule \"P keep\" begins with neither + nor -"),
         (
             "rsync = { update = true }",
