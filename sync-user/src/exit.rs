@@ -46,9 +46,9 @@ impl Exit {
             Self::Failure => "something failed that has no status of its own",
             Self::Usage => "a flag, an argument or a variable of the environment is wrong",
             Self::Incomplete => {
-                "not everything reached every target: a run ended in order before, a wait timed out, or a target is not connected"
+                "not everything is done: a run or a wait ended before all targets had everything, a target is not connected, or an import needs a hand"
             }
-            Self::NoSource => "a source is missing, or cannot be read",
+            Self::NoSource => "a source, or a file to read, is missing or cannot be read",
             Self::NoTarget => "no target can be reached, or none lets us in",
             Self::NoCapture => "the kernel offers neither eBPF nor fanotify to us",
             Self::NoDaemon => "no daemon is running that could be asked",

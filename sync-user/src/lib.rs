@@ -33,6 +33,8 @@ pub mod capture;
 #[cfg(feature = "source")]
 pub mod delta;
 #[cfg(feature = "source")]
+pub mod import_lsyncd;
+#[cfg(feature = "source")]
 pub mod ledger;
 #[cfg(feature = "source")]
 pub mod plan;

@@ -7,6 +7,7 @@ mod docs;
 mod package;
 mod packages;
 mod process;
+mod python;
 mod run;
 mod test;
 mod tidy;

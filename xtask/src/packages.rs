@@ -40,8 +40,10 @@ pub(crate) const RUN: &[Need] = &[Need {
 }];
 
 /// What judges replicas in tests, and makes trees that are hard to replicate.
-pub(crate) const TEST: &[Need] =
-    &[Need { purpose: "to compare replicas in tests", packages: &["rsync", "attr", "acl"] }];
+pub(crate) const TEST: &[Need] = &[
+    Need { purpose: "to compare replicas in tests", packages: &["rsync", "attr", "acl"] },
+    Need { purpose: "to compare latency logs in tests", packages: &["python3-venv"] },
+];
 
 pub(crate) const VM: &[Need] = &[Need {
     purpose: "for virtual machines",
@@ -107,6 +109,9 @@ fn is_installed(package: &str) -> bool {
         "rsync" => "/usr/bin/rsync",
         "attr" => "/usr/bin/setfattr",
         "acl" => "/usr/bin/setfacl",
+        "python3-venv" => {
+            return succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"]));
+        }
         _ => {
             let status = ["-W", "-f", "${db:Status-Status}", package];
             let output = Command::new("dpkg-query").args(status).output();

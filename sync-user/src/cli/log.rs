@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Begins a log in the file at `path`, behind what is there.
 pub(super) fn open(path: &Path, watched: &Watched) -> io::Result<LatencyLog> {
-    LatencyLog::append(path, clock::since_1970(), watched.gauges.latency.snapshot())
+    LatencyLog::append(path, clock::since_1970(), watched.latencies())
 }
 
 /// Appends to `log` until `stop` is requested; the thread ends after the last write.
@@ -32,9 +32,8 @@ pub(super) fn keep(mut log: LatencyLog, watched: Arc<Watched>, stop: Stop) -> io
             }
             let last = stop.requested();
             if let Some(facts) = watched.facts() {
-                let (snapshot, counts) =
-                    (watched.gauges.latency.snapshot(), watched.gauges.counters.counts());
-                match log.write(clock::since_1970(), snapshot, facts, counts) {
+                let (latencies, counts) = (watched.latencies(), watched.gauges.counters.counts());
+                match log.write(clock::since_1970(), latencies, facts, counts) {
                     Ok(()) => failing = false,
                     // What could not be written is in the next interval.
                     Err(error) if !failing => {

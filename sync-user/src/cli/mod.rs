@@ -13,6 +13,8 @@ mod demo;
 #[cfg(feature = "source")]
 mod explain;
 #[cfg(feature = "source")]
+mod import;
+#[cfg(feature = "source")]
 mod latency;
 #[cfg(feature = "source")]
 mod log;
@@ -66,6 +68,9 @@ enum Command {
     /// Print a configuration to begin with, or the one in force, or what is wrong with it
     #[cfg(feature = "source")]
     Config(config::Config),
+    /// Turn a configuration of lsyncd into one of ksyncd, and say what differs
+    #[cfg(feature = "source")]
+    ImportLsyncd(import::ImportLsyncd),
     /// Make running daemons read their configuration again
     #[cfg(feature = "source")]
     Reload(reload::Reload),
@@ -116,6 +121,8 @@ pub fn main() -> Exit {
         Command::Run(given) => run::run(&given),
         #[cfg(feature = "source")]
         Command::Config(flags) => config::config(&flags),
+        #[cfg(feature = "source")]
+        Command::ImportLsyncd(flags) => import::import_lsyncd(&flags),
         #[cfg(feature = "source")]
         Command::Reload(flags) => reload::reload(&flags),
         #[cfg(feature = "source")]

@@ -117,6 +117,7 @@ mod tests {
             batch_max_delay: Duration::ZERO,
             batch_max_changes: 1,
             excludes: Excludes::new(Rules::default()).unwrap(),
+            latency_log: None,
             gauges: Gauges::new(&[]).unwrap(),
             started: std::sync::OnceLock::new(),
             ended: std::sync::OnceLock::new(),

@@ -106,6 +106,8 @@ impl Prepared {
             batch_max_delay: settings.batch_max_delay,
             batch_max_changes: settings.batch_max_changes,
             excludes: sync.excludes.clone(),
+            // Whoever asks may be in another directory.
+            latency_log: settings.latency_log.as_deref().and_then(|log| std::path::absolute(log).ok()),
             gauges,
             started: OnceLock::new(),
             ended: OnceLock::new(),

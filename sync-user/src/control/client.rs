@@ -76,8 +76,9 @@ impl Daemon {
         self.ask(&Request::Status {}, PATIENCE)
     }
 
-    pub fn latency(&mut self) -> Result<Report, Error> {
-        self.ask(&Request::Latency {}, PATIENCE)
+    /// How long changes take, to all targets or to one.
+    pub fn latency(&mut self, target: Option<&str>) -> Result<Report, Error> {
+        self.ask(&Request::Latency { target: target.map(str::to_owned) }, PATIENCE)
     }
 
     /// Waits until all targets have acknowledged what was captured by now, with `path` what

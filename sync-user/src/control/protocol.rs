@@ -15,7 +15,11 @@ pub enum Request {
     /// How it goes, with each target: [`Status`](super::Status).
     Status {},
     /// How long changes take: [`Report`](crate::metrics::Report).
-    Latency {},
+    Latency {
+        /// Only of this target, by its name or a part of it.
+        #[serde(default)]
+        target: Option<String>,
+    },
     /// When all targets have acknowledged what was captured by now: [`Waited`](super::Waited).
     Wait {
         /// Only what concerns this path: absolute, or below the source.

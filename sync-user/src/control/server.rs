@@ -62,7 +62,7 @@ fn answer_all(mut stream: UnixStream, watched: &Watched, reload: &Reload, stop: 
         };
         match serde_json::from_slice::<Request>(&line) {
             Ok(Request::Status {}) => reply(&stream, &Reply::Answer(Status::of(watched)))?,
-            Ok(Request::Latency {}) => match watched.report() {
+            Ok(Request::Latency { target }) => match watched.report(target.as_deref()) {
                 Ok(report) => reply(&stream, &Reply::Answer(report))?,
                 Err(why) => return refuse(&stream, &why),
             },

@@ -1,11 +1,12 @@
 //! Holds what a running daemon shows of itself.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::clock;
 use crate::daemon::{Gauges, Started};
-use crate::metrics::{Facts, Report, render};
+use crate::metrics::{Facts, Latencies, Report, Target, meant};
 use crate::tree::Excludes;
 
 /// A run, as those see it who ask.
@@ -19,6 +20,8 @@ pub struct Watched {
     pub batch_max_delay: Duration,
     pub batch_max_changes: usize,
     pub excludes: Excludes,
+    /// Where latencies are kept, if they are.
+    pub latency_log: Option<PathBuf>,
     pub gauges: Gauges,
     /// Set once capture is attached.
     pub started: OnceLock<Started>,
@@ -42,15 +45,28 @@ impl Watched {
         })
     }
 
-    /// All that the latency table is made of.
-    pub fn report(&self) -> Result<Report, String> {
+    /// How long changes take, of all targets and of each.
+    pub fn latencies(&self) -> Latencies {
+        let own = |target: &Target| (target.name().to_owned(), target.latency.snapshot());
+        Latencies {
+            all: self.gauges.latency.snapshot(),
+            by_target: self.gauges.targets.iter().map(own).collect(),
+        }
+    }
+
+    /// All that the latency table is made of: of all targets, or of the one that is called `target`.
+    pub fn report(&self, target: Option<&str>) -> Result<Report, String> {
         let facts = self.facts().ok_or("it is starting")?;
+        let target = target.map(|target| meant(&facts.targets, target)).transpose()?;
         let counts = self.gauges.counters.counts();
-        Report::new(facts, counts, &self.gauges.latency.snapshot()).map_err(|error| error.to_string())
+        let report = Report::new(&facts, counts, &self.latencies(), target, clock::since_1970());
+        let mut report = report.map_err(|error| error.to_string())?;
+        report.log.clone_from(&self.latency_log);
+        Ok(report)
     }
 
     /// The latency table; `None` before capture is attached.
     pub fn table(&self) -> Option<String> {
-        Some(render(&self.gauges.latency.snapshot(), &self.gauges.counters.counts(), &self.facts()?))
+        self.report(None).ok()?.table(None).ok()
     }
 }

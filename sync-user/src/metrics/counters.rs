@@ -87,14 +87,24 @@ impl Counts {
     /// Those of two runs together.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
+        self.with(other, |one, other| one + other)
+    }
+
+    /// Those since `before`.
+    #[must_use]
+    pub fn minus(&self, before: &Self) -> Self {
+        self.with(before, u64::saturating_sub)
+    }
+
+    fn with(&self, other: &Self, make: impl Fn(u64, u64) -> u64) -> Self {
         Self {
-            changes_captured: self.changes_captured + other.changes_captured,
-            bytes_shipped: self.bytes_shipped + other.bytes_shipped,
-            renames_repeated: self.renames_repeated + other.renames_repeated,
-            lost_events: self.lost_events + other.lost_events,
-            gaps: self.gaps + other.gaps,
-            gaps_healed: self.gaps_healed + other.gaps_healed,
-            retried: self.retried + other.retried,
+            changes_captured: make(self.changes_captured, other.changes_captured),
+            bytes_shipped: make(self.bytes_shipped, other.bytes_shipped),
+            renames_repeated: make(self.renames_repeated, other.renames_repeated),
+            lost_events: make(self.lost_events, other.lost_events),
+            gaps: make(self.gaps, other.gaps),
+            gaps_healed: make(self.gaps_healed, other.gaps_healed),
+            retried: make(self.retried, other.retried),
         }
     }
 }

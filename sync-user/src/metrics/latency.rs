@@ -49,6 +49,23 @@ impl Stage {
         }
     }
 
+    /// What it begins and ends with, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Capture => "seen by the kernel to read from it",
+            Self::Queue => "read from the kernel to taken by the batcher",
+            Self::Batch => "taken by the batcher to the end of its batch",
+            Self::Ship => "the end of the batch to acknowledged by the target, less what it took to apply it",
+            Self::Apply => "what the target took",
+            Self::EndToEnd => "seen by the kernel to acknowledged by the target",
+        }
+    }
+
+    /// Whether each target has latencies of its own there; before, they share them.
+    pub fn is_of_target(self) -> bool {
+        matches!(self, Self::Batch | Self::Ship | Self::Apply | Self::EndToEnd)
+    }
+
     pub fn of_tag(tag: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|stage| stage.tag() == tag)
     }
@@ -81,16 +98,43 @@ impl Latency {
         Self::default()
     }
 
+    /// One of many: it takes memory only for what was recorded.
+    pub fn small() -> Self {
+        let new = || Histogram::new(3).expect("three digits can be had");
+        Self { stages: std::array::from_fn(|_| Mutex::new(new())) }
+    }
+
     pub fn record(&self, stage: Stage, took: Duration) {
-        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).clamp(1, LONGEST_NS);
         let mut histogram = self.stages[stage as usize].lock().unwrap_or_else(PoisonError::into_inner);
-        histogram.saturating_record(nanoseconds);
+        // Either kind has room for the longest, or makes it.
+        let _fits = histogram.record(nanoseconds);
     }
 
     pub fn snapshot(&self) -> Snapshot {
         let copy =
             |stage: &Mutex<Histogram<u64>>| stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Snapshot { stages: self.stages.iter().map(copy).collect() }
+    }
+}
+
+/// The latencies of all targets together, and of each.
+#[derive(Debug, Clone, Default)]
+pub struct Latencies {
+    pub all: Snapshot,
+    /// With the target's name. The stages before it are those of [`all`](Self::all).
+    pub by_target: Vec<(String, Snapshot)>,
+}
+
+impl Latencies {
+    /// Those of the target `name`, with the stages that all targets share.
+    pub fn of_target(&self, name: &str) -> Option<Snapshot> {
+        // Of one target all are its own.
+        if let [(only, _)] = self.by_target.as_slice() {
+            return (only == name).then(|| self.all.clone());
+        }
+        let (_, own) = self.by_target.iter().find(|(target, _)| target == name)?;
+        Some(own.map(|stage, own| if stage.is_of_target() { own } else { self.all.of(stage) }.clone()))
     }
 }
 
@@ -116,6 +160,19 @@ impl Snapshot {
                     .saturating_record_n(value.value_iterated_to(), value.count_at_value());
             }
         }
+    }
+
+    /// With nothing but this stage.
+    #[must_use]
+    pub fn only(&self, wanted: Stage) -> Self {
+        let mut only = Self::default();
+        only.add(wanted, self.of(wanted));
+        only
+    }
+
+    /// With each histogram made into another one.
+    pub(super) fn map(&self, make: impl Fn(Stage, &Histogram<u64>) -> Histogram<u64>) -> Self {
+        Self { stages: Stage::ALL.iter().map(|stage| make(*stage, self.of(*stage))).collect() }
     }
 
     pub fn of(&self, stage: Stage) -> &Histogram<u64> {

@@ -1,65 +1,49 @@
-//! Keeps latencies in a file that grows by one interval after the other, and reads it back.
+//! Keeps latencies in a file that grows by one interval after the other.
 //!
-//! The file is an interval log of `HdrHistogram` (format 1.3, V2 histograms, one tag a stage), in
-//! nanoseconds, with absolute times, so that several runs may append to one file. Comments,
+//! The file is an interval log of `HdrHistogram`, to which several runs may append. Comments,
 //! which other readers skip, tell what else the table shows.
 
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::V2DeflateSerializer;
-use hdrhistogram::serialization::interval_log::{
-    IntervalLogIterator, IntervalLogWriterBuilder, LogEntry, Tag,
-};
 use serde::{Deserialize, Serialize};
 
 use super::counters::Counts;
-use super::latency::{Snapshot, Stage};
-use super::portable::{CodecError, Report, decode};
+use super::intervals::{hlog, is_head};
+use super::latency::{Latencies, Snapshot};
 use super::table::Facts;
 
 /// What comments of ours begin with.
-const OURS: &str = "#ksyncd ";
-
-/// The longest file that is read, in bytes: ten seconds an interval for some months.
-const READ_MAX: u64 = 1 << 30;
+pub(super) const OURS: &str = "#ksyncd ";
 
 /// A log that is written.
 #[derive(Debug)]
 pub struct LatencyLog {
     file: File,
     /// What was written already.
-    before: Snapshot,
-    /// Until when, as `SystemTime` since 1970.
+    before: Latencies,
+    /// Until when, since 1970.
     until: Duration,
     has_head: bool,
 }
 
-/// Why a log could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    #[error(transparent)]
-    File(#[from] io::Error),
-    #[error("line {line} is not of an interval log")]
-    Line { line: usize },
-    #[error("line {line}: {cause}")]
-    Histogram { line: usize, cause: CodecError },
-    #[error("ksyncd did not write it: there is no comment of ours")]
-    Foreign,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Comment {
-    facts: Facts,
-    counts: Counts,
+/// What stands behind the intervals of one moment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Comment {
+    pub(super) facts: Facts,
+    /// Since the start of the run.
+    pub(super) counts: Counts,
+    /// Until when the intervals before it go, since 1970.
+    #[serde(default)]
+    pub(super) until: Duration,
 }
 
 impl LatencyLog {
     /// Appends to the file at `path`, from the time `now` (since 1970) on.
-    pub fn append(path: &Path, now: Duration, start: Snapshot) -> io::Result<Self> {
+    pub fn append(path: &Path, now: Duration, start: Latencies) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(path)?;
         Ok(Self { file, before: start, until: now, has_head: false })
     }
@@ -68,50 +52,39 @@ impl LatencyLog {
     pub fn write(
         &mut self,
         now: Duration,
-        snapshot: Snapshot,
+        latencies: Latencies,
         facts: Facts,
         counts: Counts,
     ) -> io::Result<()> {
-        let mut text = Vec::new();
         let (from, took) = (self.until, now.saturating_sub(self.until));
-        let failed = |what: &dyn std::fmt::Display| io::Error::other(what.to_string());
-        {
-            let mut serializer = V2DeflateSerializer::new();
-            let mut builder = IntervalLogWriterBuilder::new();
-            builder.add_comment("[Histogram log format version 1.3]");
-            builder.with_start_time(SystemTime::UNIX_EPOCH + from).with_max_value_divisor(1e6);
-            let mut writer =
-                builder.begin_log_with(&mut text, &mut serializer).map_err(|error| failed(&error))?;
-            for stage in Stage::ALL {
-                let interval = since(snapshot.of(stage), self.before.of(stage));
-                if !interval.is_empty() {
-                    writer
-                        .write_histogram(&interval, from, took, Tag::new(stage.tag()))
-                        .map_err(|error| failed(&format!("{error:?}")))?;
-                }
-            }
-        }
-        let text = String::from_utf8(text).map_err(|error| failed(&error))?;
+        let text = hlog(&since(&latencies, &self.before), from, took)?;
         // The head is wanted once, and each interval is one write: a reader sees whole lines.
         let mut out: String = text
             .lines()
             .filter(|line| !self.has_head || !is_head(line))
             .fold(String::new(), |out, line| out + line + "\n");
         out += OURS;
-        out += &serde_json::to_string(&Comment { facts, counts })?;
+        out += &serde_json::to_string(&Comment { facts, counts, until: now })?;
         out.push('\n');
         self.file.write_all(out.as_bytes())?;
-        (self.before, self.until, self.has_head) = (snapshot, now, true);
+        (self.before, self.until, self.has_head) = (latencies, now, true);
         Ok(())
     }
 }
 
-fn is_head(line: &str) -> bool {
-    line.starts_with('#') || line.starts_with('"')
+/// What `now` has more than `before`. Values never become fewer within a run.
+fn since(now: &Latencies, before: &Latencies) -> Latencies {
+    let none = Snapshot::default();
+    let more =
+        |now: &Snapshot, before: &Snapshot| now.map(|stage, histogram| less(histogram, before.of(stage)));
+    let own = |(name, now): &(String, Snapshot)| {
+        let before = before.by_target.iter().find(|(target, _)| target == name);
+        (name.clone(), more(now, before.map_or(&none, |(_, before)| before)))
+    };
+    Latencies { all: more(&now.all, &before.all), by_target: now.by_target.iter().map(own).collect() }
 }
 
-/// What `now` has more than `before`. Values never become fewer within a run.
-fn since(now: &Histogram<u64>, before: &Histogram<u64>) -> Histogram<u64> {
+fn less(now: &Histogram<u64>, before: &Histogram<u64>) -> Histogram<u64> {
     let mut difference = now.clone();
     match difference.subtract(before) {
         Ok(()) => difference,
@@ -119,48 +92,17 @@ fn since(now: &Histogram<u64>, before: &Histogram<u64>) -> Histogram<u64> {
     }
 }
 
-/// Reads a whole log as one report: all of its intervals together.
-pub fn read(path: &Path) -> Result<Report, LogError> {
-    let mut text = String::new();
-    io::Read::read_to_string(&mut io::Read::take(File::open(path)?, READ_MAX), &mut text)?;
-    let mut stages = Snapshot::default();
-    let mut last: Option<Comment> = None;
-    let (mut counts, mut running) = (Counts::default(), Duration::ZERO);
-    for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line)) {
-        if let Some(comment) = line.strip_prefix(OURS) {
-            let comment: Comment =
-                serde_json::from_str(comment).map_err(|_not_ours| LogError::Line { line: number })?;
-            // Counts are those since the start of a run; another run starts again from 0.
-            if let Some(before) = last.take().filter(|last| last.facts.running > comment.facts.running) {
-                counts = counts.plus(&before.counts);
-                running += before.facts.running;
-            }
-            last = Some(comment);
-            continue;
-        }
-        let with_end = format!("{line}\n");
-        for entry in IntervalLogIterator::new(with_end.as_bytes()) {
-            let Ok(LogEntry::Interval(interval)) = entry else {
-                if entry.is_err() {
-                    return Err(LogError::Line { line: number });
-                }
-                continue;
-            };
-            let Some(stage) = interval.tag().and_then(|tag| Stage::of_tag(tag.as_str())) else { continue };
-            let histogram = decode(interval.encoded_histogram())
-                .map_err(|cause| LogError::Histogram { line: number, cause })?;
-            stages.add(stage, &histogram);
-        }
-    }
-    let Comment { mut facts, counts: of_last } = last.ok_or(LogError::Foreign)?;
-    facts.running += running;
-    Report::new(facts, counts.plus(&of_last), &stages).map_err(|cause| LogError::Histogram { line: 0, cause })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Counters, Latency};
+    use crate::metrics::{Counters, Latency, LogError, Stage, Wanted, read_log};
+
+    const ALL: Wanted<'_> = Wanted { since: None, target: None };
+
+    fn latencies(all: &Latency, by_target: &[(&str, &Latency)]) -> Latencies {
+        let by_target = by_target.iter().map(|(name, latency)| ((*name).to_owned(), latency.snapshot()));
+        Latencies { all: all.snapshot(), by_target: by_target.collect() }
+    }
 
     #[test]
     fn intervals_of_several_runs_are_read_as_one() {
@@ -170,16 +112,17 @@ mod tests {
         for run in 1..3_u64 {
             let (latency, counters) = (Latency::new(), Counters::default());
             let now = Duration::from_secs(1_700_000_000 + run * 1_000);
-            let mut log = LatencyLog::append(&path, now, latency.snapshot()).unwrap();
+            let mut log = LatencyLog::append(&path, now, latencies(&latency, &[])).unwrap();
             for interval in 1..4 {
                 latency.record(Stage::EndToEnd, Duration::from_millis(run * 10 + interval));
                 counters.changes_captured.add(1);
                 let now = now + Duration::from_secs(interval * 10);
-                log.write(now, latency.snapshot(), Facts::sample(interval * 10), counters.counts()).unwrap();
+                log.write(now, latencies(&latency, &[]), Facts::sample(interval * 10), counters.counts())
+                    .unwrap();
             }
             all.add(Stage::EndToEnd, latency.snapshot().of(Stage::EndToEnd));
         }
-        let report = read(&path).unwrap();
+        let report = read_log(&path, &ALL).unwrap();
         let read = report.snapshot().unwrap();
         assert_eq!(read.of(Stage::EndToEnd), all.of(Stage::EndToEnd));
         assert_eq!((report.counts.changes_captured, report.facts.running.as_secs()), (6, 60));
@@ -189,12 +132,84 @@ mod tests {
     }
 
     #[test]
+    fn a_log_of_an_idle_run_without_times_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("latency.hlog");
+        let comment = Comment { facts: Facts::sample(10), counts: Counts::default(), until: Duration::ZERO };
+        let mut comment = serde_json::to_value(comment).unwrap();
+        comment.as_object_mut().unwrap().remove("until");
+        std::fs::write(&path, format!("{OURS}{comment}\n")).unwrap();
+        for since in [None, Some(Duration::from_mins(1))] {
+            let report = read_log(&path, &Wanted { since, target: None }).unwrap();
+            assert_eq!(report.facts.running, Duration::from_secs(10));
+        }
+    }
+
+    #[test]
     fn what_is_no_log_is_told() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         std::fs::write(&path, "hello\n").unwrap();
-        assert_eq!(read(&path).unwrap_err().to_string(), "line 1 is not of an interval log");
+        assert_eq!(read_log(&path, &ALL).unwrap_err().to_string(), "line 1 is not of an interval log");
         std::fs::write(&path, "").unwrap();
-        assert!(matches!(read(&path), Err(LogError::Foreign)));
+        assert!(matches!(read_log(&path, &ALL), Err(LogError::Foreign)));
+    }
+
+    #[test]
+    fn a_part_of_a_log_is_read_by_time_and_by_target() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("latency.hlog");
+        let names = ["web2:/srv, old", "web3:/srv%"];
+        let facts = |seconds| Facts { targets: names.map(str::to_owned).to_vec(), ..Facts::sample(seconds) };
+        for run in 0..2_u64 {
+            let start = Duration::from_secs(1_700_000_000 + run * 1_000);
+            let (all, one, other) = (Latency::new(), Latency::small(), Latency::small());
+            let counters = Counters::default();
+            let now = || latencies(&all, &[(names[0], &one), (names[1], &other)]);
+            let mut log = LatencyLog::append(&path, start, now()).unwrap();
+            for interval in 1..=3 {
+                let took = Duration::from_millis(100 * run + 10 * interval);
+                for latency in [&all, &one] {
+                    latency.record(Stage::Ship, took);
+                }
+                for latency in [&all, &other] {
+                    latency.record(Stage::Ship, took * 2);
+                }
+                all.record(Stage::Queue, took);
+                counters.changes_captured.add(1);
+                let seconds = 10 * interval;
+                log.write(start + Duration::from_secs(seconds), now(), facts(seconds), counters.counts())
+                    .unwrap();
+            }
+        }
+        let read = |since: Option<u64>, target| {
+            let report = read_log(&path, &Wanted { since: since.map(Duration::from_secs), target }).unwrap();
+            let snapshot = report.snapshot().unwrap();
+            let mean = |stage| (snapshot.of(stage).mean() / 1e6).round() as u64;
+            let of = |stage| (snapshot.of(stage).len(), mean(stage));
+            (
+                of(Stage::Ship),
+                of(Stage::Queue),
+                report.counts.changes_captured,
+                report.facts.running.as_secs(),
+            )
+        };
+        assert_eq!(read(None, None), ((12, 105), (6, 70), 6, 60));
+        assert_eq!(read(None, Some("web2")), ((6, 70), (6, 70), 6, 60));
+        assert_eq!(read(None, Some("web3:/srv%")), ((6, 140), (6, 70), 6, 60));
+        assert_eq!(read(Some(20), None), ((4, 188), (2, 125), 2, 20), "the last two intervals");
+        assert_eq!(
+            read(Some(11), Some("web3")),
+            ((2, 250), (2, 125), 2, 20),
+            "what is in it in part is in it"
+        );
+        assert_eq!(read(Some(30), Some("web2")), ((3, 120), (3, 120), 3, 30), "the last run");
+        assert_eq!(read(Some(1_001), None).0.0, 8, "and the end of the one before");
+        assert_eq!(read(Some(1_000_000), None), read(None, None));
+
+        let report = read_log(&path, &ALL).unwrap();
+        assert_eq!(report.slowest.unwrap().target, names[1]);
+        let refused = read_log(&path, &Wanted { since: None, target: Some("web4") }).unwrap_err();
+        assert_eq!(refused.to_string(), "no target is called \"web4\": there are web2:/srv, old, web3:/srv%");
     }
 }

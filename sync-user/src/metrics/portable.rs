@@ -3,6 +3,9 @@
 //! Histograms are in the V2 format of `HdrHistogram`, deflated and in base64, as its interval logs
 //! have them.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
@@ -10,14 +13,26 @@ use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerial
 use serde::{Deserialize, Serialize};
 
 use super::counters::Counts;
-use super::latency::{Snapshot, Stage};
-use super::table::{Facts, render};
+use super::intervals::hlog;
+use super::latency::{Latencies, Snapshot, Stage};
+use super::slowest::{Slowest, slowest};
+use super::svg::svg;
+use super::table::{Facts, View, render};
 
 /// All that the latency table is made of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     pub facts: Facts,
+    /// Those of all targets, whatever the latencies are of.
     pub counts: Counts,
+    /// Where there are several targets.
+    pub slowest: Option<Slowest>,
+    /// Whether the latencies are those of one of several targets.
+    pub one_target: bool,
+    /// When they were measured last, since 1970.
+    pub until: Duration,
+    /// Where a running daemon keeps them.
+    pub log: Option<PathBuf>,
     /// One encoded histogram for each of [`Stage::ALL`].
     stages: Vec<String>,
 }
@@ -28,9 +43,29 @@ pub struct Report {
 pub struct CodecError(String);
 
 impl Report {
-    pub fn new(facts: Facts, counts: Counts, snapshot: &Snapshot) -> Result<Self, CodecError> {
+    /// What was measured until `until`; with `target`, which is among the facts' targets, for it alone.
+    pub fn new(
+        facts: &Facts,
+        counts: Counts,
+        latencies: &Latencies,
+        target: Option<&str>,
+        until: Duration,
+    ) -> Result<Self, CodecError> {
+        let snapshot = match target {
+            Some(name) => latencies
+                .of_target(name)
+                .ok_or_else(|| CodecError(format!("those of {name}: there are none")))?,
+            None => latencies.all.clone(),
+        };
+        let mut facts = facts.clone();
+        let one_target = target.is_some() && facts.targets.len() > 1;
+        if let Some(name) = target {
+            facts.targets = vec![name.to_owned()];
+        }
         let stages = Stage::ALL.iter().map(|stage| encode(snapshot.of(*stage)));
-        Ok(Self { facts, counts, stages: stages.collect::<Result<_, _>>()? })
+        let stages = stages.collect::<Result<_, _>>()?;
+        let slowest = slowest(latencies).filter(|_| target.is_none());
+        Ok(Self { facts, counts, slowest, one_target, until, log: None, stages })
     }
 
     pub fn snapshot(&self) -> Result<Snapshot, CodecError> {
@@ -38,9 +73,36 @@ impl Report {
         Snapshot::new(stages).ok_or_else(|| CodecError("read: a stage is missing".to_owned()))
     }
 
-    /// The table for people.
-    pub fn table(&self) -> Result<String, CodecError> {
-        Ok(render(&self.snapshot()?, &self.counts, &self.facts))
+    /// The table for people, of all stages or of one.
+    pub fn table(&self, stage: Option<Stage>) -> Result<String, CodecError> {
+        Ok(render(&self.view(&self.snapshot()?, stage)))
+    }
+
+    /// The same as a picture.
+    pub fn svg(&self, stage: Option<Stage>) -> Result<String, CodecError> {
+        svg(&self.view(&self.snapshot()?, stage)).map_err(|error| CodecError(format!("drawn: {error}")))
+    }
+
+    /// The same as an interval log of `HdrHistogram` of one interval.
+    pub fn hlog(&self, stage: Option<Stage>) -> Result<String, CodecError> {
+        let mut all = self.snapshot()?;
+        if let Some(stage) = stage {
+            all = all.only(stage);
+        }
+        let running = self.facts.running;
+        hlog(&Latencies { all, by_target: Vec::new() }, self.until.saturating_sub(running), running)
+            .map_err(|error| CodecError(format!("written: {error}")))
+    }
+
+    fn view<'a>(&'a self, snapshot: &'a Snapshot, stage: Option<Stage>) -> View<'a> {
+        View {
+            snapshot,
+            counts: &self.counts,
+            facts: &self.facts,
+            slowest: self.slowest.as_ref(),
+            one_target: self.one_target,
+            stage,
+        }
     }
 }
 

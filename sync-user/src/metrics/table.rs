@@ -1,8 +1,7 @@
 //! Prints latencies for people: pure, from a snapshot to 80 columns of ASCII.
 //!
 //! Every cell has its own unit and three significant digits. The bars share one logarithmic
-//! scale, since what matters is the shape over five orders of magnitude. The last line says in
-//! words what takes longest, and which flag to try.
+//! scale, since what matters is the shape over five orders of magnitude.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,7 +10,9 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::counters::Counts;
+use super::diagnosis::diagnosis;
 use super::latency::{Snapshot, Stage};
+use super::slowest::Slowest;
 use super::units::time;
 
 /// What the table says about the run besides its latencies.
@@ -36,37 +37,62 @@ const SAMPLES_FOR_P999: u64 = 1_000;
 const BAR_COLUMNS: usize = 19;
 const BAR_FROM_NS: f64 = 10_000.0;
 
-/// Widest bar of the end-to-end histogram.
+/// Widest bar of the histogram.
 const HASHES_MAX: u64 = 36;
 
-pub fn render(snapshot: &Snapshot, counts: &Counts, facts: &Facts) -> String {
+/// What is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) counts: &'a Counts,
+    pub(super) facts: &'a Facts,
+    /// Where there are several targets.
+    pub(super) slowest: Option<&'a Slowest>,
+    /// Of all targets only that of the facts is shown; what is not counted for each is left out.
+    pub(super) one_target: bool,
+    /// Only this stage.
+    pub(super) stage: Option<Stage>,
+}
+
+pub(super) fn render(view: &View<'_>) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _infallible = write_head(&mut out, snapshot, counts, facts);
-    let _infallible = write_stages(&mut out, snapshot, facts);
-    let end_to_end = snapshot.of(Stage::EndToEnd);
-    if !end_to_end.is_empty() {
-        let _infallible = write_histogram(&mut out, end_to_end);
+    let _infallible = write_head(&mut out, view);
+    let _infallible = write_stages(&mut out, view);
+    let stage = view.stage.unwrap_or(Stage::EndToEnd);
+    let histogram = view.snapshot.of(stage);
+    if !histogram.is_empty() && is_measured(stage, view.facts) {
+        let _infallible = write_histogram(&mut out, stage, histogram);
     }
-    out.push_str(&diagnosis(snapshot, counts, facts));
+    out.push_str(&diagnosis(view));
     out.push('\n');
     out
 }
 
-fn write_head(out: &mut String, snapshot: &Snapshot, counts: &Counts, facts: &Facts) -> std::fmt::Result {
+/// Without the kernel's stamps capture has no latency.
+pub(super) fn is_measured(stage: Stage, facts: &Facts) -> bool {
+    stage != Stage::Capture || facts.stamps_in_kernel
+}
+
+fn write_head(out: &mut String, view: &View<'_>) -> std::fmt::Result {
+    let View { snapshot, counts, facts, one_target, .. } = view;
     let changes = snapshot.of(Stage::EndToEnd).len();
     let seconds = facts.running.as_secs_f64().max(0.001);
     writeln!(out, "ksyncd latency  {} -> {}", facts.source, facts.targets.join(" "))?;
-    writeln!(
+    write!(
         out,
-        "{} changes in {}  {:.1}/s  {} captured  {} of content  {} renames repeated",
+        "{} changes in {}  {:.1}/s  {} captured",
         changes,
         time(facts.running.as_nanos() as f64),
         changes as f64 / seconds,
         counts.changes_captured,
-        bytesize::ByteSize(counts.bytes_shipped),
-        counts.renames_repeated,
     )?;
+    if *one_target {
+        writeln!(out)?;
+    } else {
+        let content = bytesize::ByteSize(counts.bytes_shipped);
+        writeln!(out, "  {content} of content  {} renames repeated", counts.renames_repeated)?;
+    }
     let timed = if facts.stamps_in_kernel { "" } else { ", timed from read" };
     writeln!(
         out,
@@ -82,12 +108,12 @@ fn write_head(out: &mut String, snapshot: &Snapshot, counts: &Counts, facts: &Fa
     )
 }
 
-fn write_stages(out: &mut String, snapshot: &Snapshot, facts: &Facts) -> std::fmt::Result {
+fn write_stages(out: &mut String, view: &View<'_>) -> std::fmt::Result {
     writeln!(out)?;
     writeln!(out, "stage           p50      p90      p99    p99.9      max  10us  1ms   .1s   10s")?;
-    for stage in Stage::ALL {
-        let histogram = snapshot.of(stage);
-        let measured = stage != Stage::Capture || facts.stamps_in_kernel;
+    for stage in Stage::ALL.into_iter().filter(|stage| view.stage.is_none_or(|only| only == *stage)) {
+        let histogram = view.snapshot.of(stage);
+        let measured = is_measured(stage, view.facts);
         write!(out, "{:<10}", stage.name())?;
         for quantile in [0.5, 0.9, 0.99, 0.999, 1.0] {
             let enough = !(0.999..1.0).contains(&quantile) || histogram.len() >= SAMPLES_FOR_P999;
@@ -124,9 +150,9 @@ fn bar(histogram: &Histogram<u64>) -> String {
 }
 
 /// Buckets of 1, 1.5, 2, 3, 4, 6, 8 … milliseconds, or microseconds where that is the scale.
-fn write_histogram(out: &mut String, histogram: &Histogram<u64>) -> std::fmt::Result {
+fn write_histogram(out: &mut String, stage: Stage, histogram: &Histogram<u64>) -> std::fmt::Result {
     writeln!(out)?;
-    writeln!(out, "end to end: seen by the kernel to acknowledged by the target")?;
+    writeln!(out, "{}: {}", stage.name(), stage.meaning())?;
     let edges = edges(histogram.value_at_quantile(0.001), histogram.max());
     let mut counts = vec![0; edges.len() - 1];
     for value in histogram.iter_recorded() {
@@ -179,43 +205,8 @@ fn edges(low: u64, high: u64) -> Vec<u64> {
     unreachable!("a step that is large enough leaves one bucket")
 }
 
-fn diagnosis(snapshot: &Snapshot, counts: &Counts, facts: &Facts) -> String {
-    let at = |stage, quantile| snapshot.of(stage).value_at_quantile(quantile) as f64;
-    let end_to_end = at(Stage::EndToEnd, 0.5);
-    if counts.lost_events > 0 {
-        return format!(
-            "{} events were lost and {} places rescanned: more changes came than could be read",
-            counts.lost_events, counts.gaps
-        );
-    }
-    if snapshot.of(Stage::EndToEnd).is_empty() {
-        return "no change has been acknowledged yet".to_owned();
-    }
-    if at(Stage::Queue, 0.99) > 10e6 {
-        return format!("the batcher cannot keep up: queue p99 is {}", time(at(Stage::Queue, 0.99)));
-    }
-    let (slowest, value) = [Stage::Capture, Stage::Batch, Stage::Ship, Stage::Apply]
-        .into_iter()
-        .map(|stage| (stage, at(stage, 0.5)))
-        .max_by(|one, other| one.1.total_cmp(&other.1))
-        .unwrap_or((Stage::Ship, 0.0));
-    let share = 100.0 * value / end_to_end.max(1.0);
-    let advice = match slowest {
-        Stage::Batch if !facts.batch_delay.is_zero() => {
-            "changes wait for company: try a smaller --batch-delay"
-        }
-        Stage::Batch => {
-            "changes gather while the target is busy: try a smaller --batch-max-delay, if it is idle often"
-        }
-        Stage::Ship => "the network and the far end's scheduling",
-        Stage::Apply => "the target's disk",
-        _ => "this machine is too busy to read events at once",
-    };
-    format!("most of the time goes to {} ({share:.0}% of the median): {advice}", slowest.name())
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::metrics::Latency;
 
@@ -234,12 +225,27 @@ mod tests {
         }
     }
 
+    impl<'a> View<'a> {
+        /// All stages of all targets.
+        pub(in crate::metrics) fn whole(
+            snapshot: &'a Snapshot,
+            counts: &'a Counts,
+            facts: &'a Facts,
+        ) -> Self {
+            Self { snapshot, counts, facts, slowest: None, one_target: false, stage: None }
+        }
+    }
+
+    fn shown(snapshot: &Snapshot, counts: &Counts, facts: &Facts) -> String {
+        render(&View::whole(snapshot, counts, facts))
+    }
+
     fn facts() -> Facts {
         Facts::sample(100)
     }
 
     /// Latencies as a network of 20 ms would give; seeded, so that the text is always the same.
-    fn simulated(changes: u64) -> Snapshot {
+    pub(in crate::metrics) fn simulated(changes: u64) -> Snapshot {
         let latency = Latency::new();
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..changes {
@@ -262,7 +268,7 @@ mod tests {
 
     #[test]
     fn shows_a_run_without_changes() {
-        insta::assert_snapshot!(render(&simulated(0), &Counts::default(), &facts()), @r"
+        insta::assert_snapshot!(shown(&simulated(0), &Counts::default(), &facts()), @r"
 ksyncd latency  /srv/www -> ams:/srv/www
 0 changes in 1.67 min  0.0/s  0 captured  0 B of content  0 renames repeated
 capture ebpf  batch 0/50 ms/10000  lost 0  gaps 0  healed 0  retried 0
@@ -281,7 +287,7 @@ no change has been acknowledged yet
 
     #[test]
     fn shows_where_the_time_goes() {
-        insta::assert_snapshot!(render(&simulated(100_000), &Counts::default(), &facts()), @r"
+        insta::assert_snapshot!(shown(&simulated(100_000), &Counts::default(), &facts()), @r"
 ksyncd latency  /srv/www -> ams:/srv/www
 100000 changes in 1.67 min  1000.0/s  0 captured  0 B of content  0 renames repeated
 capture ebpf  batch 0/50 ms/10000  lost 0  gaps 0  healed 0  retried 0
@@ -304,15 +310,40 @@ end to end: seen by the kernel to acknowledged by the target
   98.3 ms -   131 ms     6122   92.914% ########  < p90
    131 ms -   197 ms     6191   99.105% #########  < p99
    197 ms -   262 ms      895  100.000% ##  < p99.9
-most of the time goes to ship (95% of the median): the network and the far end's scheduling
+most of the time goes to ship (95% of the median): the network and the far end's scheduling; on a slow line try --compress always
 ");
+    }
+
+    #[test]
+    fn shows_one_stage_of_one_target() {
+        let (snapshot, counts, facts) = (simulated(1_000), Counts::default(), facts());
+        let whole = View::whole(&snapshot, &counts, &facts);
+        insta::assert_snapshot!(render(&View { one_target: true, stage: Some(Stage::Apply), ..whole }), @r#"
+ksyncd latency  /srv/www -> ams:/srv/www
+1000 changes in 1.67 min  10.0/s  0 captured
+capture ebpf  batch 0/50 ms/10000  lost 0  gaps 0  healed 0  retried 0
+
+stage           p50      p90      p99    p99.9      max  10us  1ms   .1s   10s
+apply        525 us  1.56 ms  2.51 ms  2.92 ms  2.93 ms      ##==
+percentiles of stages do not add up               # p50  = p99  - p99.9  . max
+
+apply: what the target took
+   256 us -   384 us      248   24.800% ####################################
+   384 us -   512 us      234   48.200% ##################################
+   512 us -   768 us      203   68.500% ##############################  < p50
+   768 us -  1.02 ms      107   79.200% ################
+  1.02 ms -  1.54 ms      102   89.400% ###############
+  1.54 ms -  2.05 ms       68   96.200% ##########  < p90
+  2.05 ms -  3.07 ms       38  100.000% ######  < p99 p99.9
+most of the time goes to ship (95% of the median): the network and the far end's scheduling; on a slow line try --compress always
+"#);
     }
 
     #[test]
     fn shows_what_fanotify_cannot_tell_and_what_was_lost() {
         let counts = Counts { lost_events: 7, gaps: 1, gaps_healed: 1, ..Counts::default() };
         let facts = Facts { backend: "fanotify".to_owned(), stamps_in_kernel: false, ..facts() };
-        insta::assert_snapshot!(render(&simulated(10), &counts, &facts), @r"
+        insta::assert_snapshot!(shown(&simulated(10), &counts, &facts), @r"
 ksyncd latency  /srv/www -> ams:/srv/www
 10 changes in 1.67 min  0.1/s  0 captured  0 B of content  0 renames repeated
 capture fanotify, timed from read  batch 0/50 ms/10000  lost 7  gaps 1  healed 1  retried 0
@@ -334,7 +365,7 @@ end to end: seen by the kernel to acknowledged by the target
   65.5 ms -  98.3 ms        2   90.000% ###############  < p90
   98.3 ms -   131 ms        0   90.000%
    131 ms -   197 ms        1  100.000% ########  < p99
-7 events were lost and 1 places rescanned: more changes came than could be read
+7 events were lost and 1 places rescanned, since more changes came than could be read: try --capture ebpf
 ");
     }
 }

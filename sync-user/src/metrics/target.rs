@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::counters::Counter;
+use super::latency::Latency;
 use crate::model::{Stamp, TreePath};
 
 /// Problems that are remembered for one target; beyond, they are only counted (I6).
@@ -83,6 +84,8 @@ pub struct Target {
     pub shipping: Backlog,
     /// Paths that failed, or changed while they were read, and wait to be looked at again.
     pub put_off: Backlog,
+    /// How long its changes take, from where each target has stages of its own.
+    pub latency: Latency,
     state: Mutex<State>,
 }
 
@@ -136,8 +139,13 @@ impl Target {
             gathering: Backlog::default(),
             shipping: Backlog::default(),
             put_off: Backlog::default(),
+            latency: Latency::small(),
             state: Mutex::new(state),
         }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     pub fn connection(&self, connection: Connection, now: Stamp) {

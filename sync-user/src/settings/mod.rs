@@ -15,6 +15,7 @@ mod document;
 mod files;
 mod key;
 mod layers;
+mod lines;
 mod preserve;
 mod reference;
 mod typed;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use definitions::{CaptureFlag, DaemonSettings, DurabilityFlag, SyncSettings, ring_size};
 pub use layers::{Daemon, Loaded, Sync, Trouble, load};
+pub use lines::{assignment, comment};
 pub use reference::{markdown, show, template};
 pub use typed::Given;
 

@@ -5,9 +5,7 @@ use std::fmt::Write as _;
 use super::FILE;
 use super::key::{Key, Scope};
 use super::layers::{Loaded, Setting, Value};
-
-/// Columns of a comment.
-const WIDTH: usize = 96;
+use super::lines::{comment, quoted};
 
 /// A configuration file in which every setting is named, and none is set.
 pub fn template() -> String {
@@ -37,9 +35,7 @@ fn write_commented(out: &mut String, key: &Key) {
         // Writing to a string does not fail.
         let _infallible = write!(help, "\n  {choice}: {meaning}");
     }
-    for line in help.lines().flat_map(|line| wrapped(line, WIDTH)) {
-        let _infallible = writeln!(out, "# {line}");
-    }
+    out.push_str(&comment(&help));
     let value = key.default().map_or_else(|| example(key), |value| quoted(&value.to_string_lossy()));
     let value = if key.is_list() { format!("[{value}]") } else { value };
     let _infallible = writeln!(out, "#{} = {value}", key.name);
@@ -175,29 +171,4 @@ fn write_settings(out: &mut String, settings: &[Setting], origin: bool) {
         };
         let _infallible = writeln!(out, "{line}{origin}");
     }
-}
-
-/// A text as TOML has it, or a truth value or number as it is.
-fn quoted(text: &str) -> String {
-    if matches!(text, "true" | "false") || text.parse::<u32>().is_ok_and(|number| number.to_string() == text)
-    {
-        return text.to_owned();
-    }
-    // What JSON escapes TOML escapes alike; a string is always JSON.
-    serde_json::to_string(text).unwrap_or_default()
-}
-
-fn wrapped(line: &str, width: usize) -> Vec<String> {
-    let indent: String = line.chars().take_while(|character| *character == ' ').collect();
-    let mut lines = vec![indent.clone()];
-    for word in line.split_whitespace() {
-        let last = lines.len() - 1;
-        if lines[last].len() + 1 + word.len() > width && lines[last] != indent {
-            lines.push(format!("{indent}{word}"));
-            continue;
-        }
-        let space = if lines[last] == indent { "" } else { " " };
-        let _infallible = write!(lines[last], "{space}{word}");
-    }
-    lines
 }

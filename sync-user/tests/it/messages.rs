@@ -340,3 +340,46 @@ fn bad_flags() {
     For more information, try '--help'.
     ");
 }
+
+#[test]
+fn an_lsyncd_conf_that_cannot_be_imported() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("lsyncd.conf.lua");
+    let import = || {
+        let mut command = Command::new(KSYNCD);
+        command.arg("import-lsyncd").arg(&file);
+        let ended = run(command);
+        assert_eq!(ended.stdout, "");
+        let text = ended.stderr.replace(&directory.path().display().to_string(), "[here]");
+        format!("{text}exit {}", ended.status.code().unwrap())
+    };
+    insta::assert_snapshot!(import(), @r#"
+ksyncd: [here]/lsyncd.conf.lua: read it: No such file or directory (os error 2)
+  hint: give the file that lsyncd was started with, such as /etc/lsyncd/lsyncd.conf.lua
+exit 66
+"#);
+    fs::write(&file, "sync {\n  default.rsync,\n  source = \"/srv\"\n  target = \"web2:/srv\"\n}\n").unwrap();
+    insta::assert_snapshot!(import(), @r#"
+ksyncd: [here]/lsyncd.conf.lua:4: '}' expected (to close '{' at line 1) near 'target'
+  hint: mend it, if lsyncd refuses it too; else change it in a copy of the file
+exit 1
+"#);
+    fs::write(&file, "settings { nodaemon = true }\n").unwrap();
+    insta::assert_snapshot!(import(), @r#"
+ksyncd: [here]/lsyncd.conf.lua: there is no sync{} in it
+  hint: give the file that lsyncd was started with, and not one that it includes
+exit 1
+"#);
+    fs::write(&file, "while true do end").unwrap();
+    insta::assert_snapshot!(import(), @r#"
+ksyncd: [here]/lsyncd.conf.lua: it takes more than 50000000 instructions: is there a loop that does not end?
+  hint: import a copy of the file without that loop, and with the sync{} that it makes
+exit 1
+"#);
+    fs::write(&file, "local host = io.popen('hostname'):read()").unwrap();
+    insta::assert_snapshot!(import(), @r#"
+ksyncd: [here]/lsyncd.conf.lua:1: io.popen is not there when the file is imported: it is run without access to the system; write what that gives into a copy of the file, and import the copy
+  hint: mend it, if lsyncd refuses it too; else change it in a copy of the file
+exit 1
+"#);
+}

@@ -13,7 +13,7 @@ use crate::process::{output, run};
 use crate::{build, docs, packages, workspace};
 
 /// Files that are there as they are: from where, and to where.
-const COPIED: [(&str, &str); 8] = [
+const COPIED: [(&str, &str); 9] = [
     ("packaging/ksyncd.service", "usr/lib/systemd/system/ksyncd.service"),
     ("packaging/debian/copyright", "usr/share/doc/ksyncd/copyright"),
     ("LICENSE-MIT", "usr/share/doc/ksyncd/LICENSE-MIT"),
@@ -21,6 +21,7 @@ const COPIED: [(&str, &str); 8] = [
     ("README.md", "usr/share/doc/ksyncd/README.md"),
     ("CHANGELOG.md", "usr/share/doc/ksyncd/changelog"),
     ("docs/install.md", "usr/share/doc/ksyncd/install.md"),
+    ("docs/migrating-from-lsyncd.md", "usr/share/doc/ksyncd/migrating-from-lsyncd.md"),
     ("docs/configuration.md", "usr/share/doc/ksyncd/configuration.md"),
 ];
 

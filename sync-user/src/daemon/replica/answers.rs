@@ -161,10 +161,12 @@ impl Replica {
             let now = clock::now();
             gauges.counters.changes_shipped.add(1);
             self.target().changes_shipped.add(1);
-            gauges.latency.record(Stage::Batch, flight.closed.since(stamps.taken));
-            gauges.latency.record(Stage::Ship, now.since(flight.closed).saturating_sub(took));
-            gauges.latency.record(Stage::Apply, took);
-            gauges.latency.record(Stage::EndToEnd, now.since(stamps.seen));
+            for latency in [&*gauges.latency, &self.target().latency] {
+                latency.record(Stage::Batch, flight.closed.since(stamps.taken));
+                latency.record(Stage::Ship, now.since(flight.closed).saturating_sub(took));
+                latency.record(Stage::Apply, took);
+                latency.record(Stage::EndToEnd, now.since(stamps.seen));
+            }
         }
         if self.retries.succeeded(flight.step().path()) {
             gauges.counters.retried.add(1);
