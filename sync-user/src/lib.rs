@@ -13,6 +13,7 @@ pub mod model;
 
 pub mod clock;
 pub mod metadata;
+pub mod priority;
 pub mod shutdown;
 pub mod wire;
 

@@ -34,6 +34,8 @@ mod sync;
 #[cfg(feature = "source")]
 mod tail;
 #[cfg(feature = "source")]
+mod verify;
+#[cfg(feature = "source")]
 mod wait;
 
 use std::fmt::Display;
@@ -93,6 +95,9 @@ enum Command {
     /// Wait until what was changed before is acknowledged by all targets
     #[cfg(feature = "source")]
     Wait(wait::Wait),
+    /// Compare source and targets by the hash of every content, while replication goes on
+    #[cfg(feature = "source")]
+    Verify(verify::Verify),
     /// Print changes below a directory as they are seen, with the process behind each
     #[cfg(feature = "source")]
     Tail(tail::Tail),
@@ -124,6 +129,8 @@ pub fn main() -> Exit {
         Command::Latency(flags) => latency::latency(&flags),
         #[cfg(feature = "source")]
         Command::Wait(flags) => wait::wait(&flags),
+        #[cfg(feature = "source")]
+        Command::Verify(flags) => verify::verify(&flags),
         #[cfg(feature = "source")]
         Command::Tail(flags) => tail::tail(flags),
         #[cfg(feature = "source")]

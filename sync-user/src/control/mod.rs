@@ -19,6 +19,7 @@ mod roster;
 mod server;
 mod status;
 mod summary;
+mod verify;
 mod wait;
 mod watched;
 
@@ -32,5 +33,6 @@ pub use roster::Roster;
 pub use server::serve;
 pub use status::{Capture, GapStatus, Occurrence, PathProblem, Status, TargetStatus};
 pub use summary::summary;
+pub use verify::Verifying;
 pub use wait::{Missing, Waited, below};
 pub use watched::Watched;

@@ -8,12 +8,18 @@
 //! changes during the first comparison is captured, and looked at after it.
 
 mod batching;
+mod inquiry;
 mod mailbox;
 mod markers;
 mod observe;
 mod replica;
+mod verify;
 
+pub use inquiry::Inquiry;
 pub use replica::Extraneous;
+pub use verify::{
+    Differs, Found, News, Outcome, Unverified, Verification, Verified, VerifiedTarget, VerifyError, verify,
+};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,15 +70,17 @@ pub struct Gauges {
     pub targets: Arc<[Target]>,
     /// For those who wait until all that was captured is acknowledged.
     pub barrier: Barrier,
+    /// For those who compare both ends.
+    pub inquiry: Inquiry,
 }
 
 impl Gauges {
     /// Gauges of a run with these targets.
     pub fn new(targets: &[TargetAddress]) -> nix::Result<Self> {
         let now = clock::now();
-        let barrier = Barrier::new(targets.len())?;
+        let (barrier, inquiry) = (Barrier::new(targets.len())?, Inquiry::new(targets.len())?);
         let targets = targets.iter().map(|target| Target::new(target.to_string(), now)).collect();
-        Ok(Self { latency: Arc::default(), counters: Arc::default(), targets, barrier })
+        Ok(Self { latency: Arc::default(), counters: Arc::default(), targets, barrier, inquiry })
     }
 }
 
@@ -130,6 +138,7 @@ pub fn run(
     } = config;
     let left_out = excludes.left_out_below().to_vec();
     let tree = Arc::new(Tree::open(&source, excludes, preserve)?);
+    gauges.inquiry.set_tree(&tree);
     let capture_config = capture::Config::new(tree.root().to_path_buf(), backend)
         .with_ring_bytes(ring_bytes)
         .without_below(left_out)

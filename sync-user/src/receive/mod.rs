@@ -8,6 +8,7 @@ mod attributes;
 mod confine;
 mod disk;
 mod dress;
+mod examine;
 mod expect;
 mod failure;
 mod list;
@@ -23,5 +24,6 @@ mod stage;
 
 pub use apply::{Done, Incoming, Progress, Root};
 pub use disk::Disk;
+pub use examine::{Examiner, GivenUp, Translation};
 pub use failure::{Failure, OpenError};
 pub use list::list;

@@ -7,15 +7,16 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::content::{self, Opened};
 use super::event::{Event, SILENCE_MAX, SessionError, Ticket};
+use super::introduction::{another_version, name_of};
 use super::link::{Link, Received};
 use super::names::Names;
 use super::outbox::Outbox;
+use super::questions::Questions;
 use super::stream::{self, Next, Recall, Sent, Stream};
 use super::throttle::Throttle;
 use super::waiting::{Queued, Waiting};
@@ -25,7 +26,7 @@ use crate::model::{
 };
 use crate::tree::Tree;
 use crate::wire::{
-    self, Attributes, Body, Claimed, FrameError, ReceiverHello, SourceHello, ToReceiver, ToSource,
+    self, Attributes, Body, Claimed, FrameError, Question, ReceiverHello, SourceHello, ToReceiver, ToSource,
 };
 
 /// Bytes that are encoded ahead of the link. Enough to keep SSH busy, little enough that the
@@ -62,30 +63,6 @@ struct Unread {
     failure: Option<String>,
 }
 
-/// The source as a target knows it: its host and its root, hashed, and for people.
-fn name_of(tree: &Tree) -> ([u8; 16], String) {
-    let host = nix::unistd::gethostname().unwrap_or_default();
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(host.as_bytes()).update(b"\0").update(tree.root().as_os_str().as_bytes());
-    let mut number = [0; 16];
-    hasher.finalize_xof().fill(&mut number);
-    (number, format!("{}:{}", host.display(), tree.root().display()))
-}
-
-/// A receiver that was not brought along: the target prescribes it.
-fn another_version(theirs: &str) -> SessionError {
-    SessionError::Fatal {
-        what: format!(
-            "the receiver that the target prescribes is {theirs}; this is ksyncd {}, protocol {}",
-            env!("CARGO_PKG_VERSION"),
-            wire::VERSION
-        ),
-        remedy: "install this very version of ksyncd on the target, or take the command out of its \
-                 authorized_keys: then the receiver is brought along"
-            .to_owned(),
-    }
-}
-
 /// One connection, from the receiver's hello on.
 pub struct Session {
     link: Box<dyn Link>,
@@ -94,6 +71,7 @@ pub struct Session {
     outbox: Outbox,
     throttle: Option<Throttle>,
     names: Names,
+    questions: Questions,
     queue: VecDeque<Queued>,
     stream: Option<Stream>,
     /// What must not overtake the stream.
@@ -143,6 +121,7 @@ impl Session {
             outbox,
             throttle: rate.map(|rate| Throttle::new(rate, now)),
             names: Names::new(numeric_ids),
+            questions: Questions::default(),
             queue: VecDeque::new(),
             stream: None,
             waiting: Waiting::default(),
@@ -176,6 +155,22 @@ impl Session {
         let names = self.names.of_owners(owners);
         self.push_all(names);
         self.outbox.push(&ToReceiver::List);
+    }
+
+    /// Whether another question may be asked.
+    pub fn takes_question(&self) -> bool {
+        self.questions.have_room()
+    }
+
+    /// Asks what a directory of the target holds. The answer tells by the source's numbers of the
+    /// owners that `owners` has, and of those in the access control lists there.
+    pub fn examine(&mut self, question: Question, owners: &[(Owner, Vec<Xattr>)]) {
+        for (owner, xattrs) in owners {
+            let names = self.names.of(*owner, xattrs);
+            self.push_all(names);
+        }
+        self.outbox.push(&ToReceiver::Examine(question.clone()));
+        self.questions.ask(question);
     }
 
     /// Adds a step behind all others. The target may build a file from one of the `old_files`, if
@@ -542,6 +537,10 @@ impl Session {
             ToSource::Claimed(claimed) => self.claimed = Some(claimed),
             ToSource::Listing(entries) => events.push(Event::Listing(entries)),
             ToSource::ListingEnd { unreadable } => events.push(Event::ListingEnd(unreadable)),
+            ToSource::Examined(answer) => {
+                self.questions.answered(&answer).map_err(SessionError::Protocol)?;
+                events.push(Event::Examined(answer));
+            }
             ToSource::Receipts(receipts) => {
                 for receipt in receipts {
                     events.push(self.answered(receipt)?);

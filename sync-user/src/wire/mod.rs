@@ -6,6 +6,7 @@
 mod codec;
 #[cfg(feature = "source")]
 mod deflate;
+mod examination;
 mod inflate;
 mod limits;
 mod message;
@@ -13,9 +14,10 @@ mod message;
 #[cfg(feature = "source")]
 pub use codec::Encoder;
 pub use codec::{Decoder, FrameError, encode};
+pub use examination::{Answer, Examined, Question, Stretch};
 pub use limits::{
-    CONTENT_BYTES_MAX, COPY_BYTES_MAX, FRAME_BYTES_MAX, HOLE_BYTES_MAX, INLINE_BYTES_MAX, NAME_BYTES_MAX,
-    NAMED_MAX, NOISE_BYTES_MAX, VERSION,
+    CONTENT_BYTES_MAX, COPY_BYTES_MAX, EXAMINED_MAX, FRAME_BYTES_MAX, HOLE_BYTES_MAX, INLINE_BYTES_MAX,
+    NAME_BYTES_MAX, NAMED_MAX, NOISE_BYTES_MAX, QUESTIONS_MAX, VERSION,
 };
 pub use message::{
     Attributes, Body, Claimed, Listed, ReceiverHello, SourceHello, Step, ToReceiver, ToSource, Unreadable,

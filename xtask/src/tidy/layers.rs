@@ -7,6 +7,7 @@ use super::{Complaint, Source};
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &["model"]),
+    ("priority", &[]),
     ("shutdown", &[]),
     ("exit", &[]),
     ("logging", &[]),
@@ -26,7 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ship", &["model", "clock", "wire", "metadata", "tree", "delta"]),
     ("settings", &["model", "capture", "ship", "tree"]),
     ("receive", &["model", "wire", "metadata"]),
-    ("receiver", &["model", "clock", "wire", "receive"]),
+    ("receiver", &["model", "clock", "priority", "wire", "receive"]),
     (
         "daemon",
         &[
@@ -34,7 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tree", "ledger", "queue", "capture", "batch", "plan", "ship",
         ],
     ),
-    ("control", &["model", "clock", "shutdown", "metrics", "barrier", "tree", "daemon"]),
+    ("control", &["model", "clock", "priority", "shutdown", "metrics", "barrier", "tree", "daemon"]),
     ("http", &["clock", "shutdown", "metrics", "daemon", "control"]),
     ("demo", &["clock"]),
     (

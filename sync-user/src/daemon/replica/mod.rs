@@ -10,6 +10,7 @@ mod debts;
 mod extraneous;
 mod flights;
 mod healing;
+mod inquiries;
 mod keeper;
 mod lacks;
 mod outlines;
@@ -47,8 +48,9 @@ use debts::Debts;
 pub use extraneous::Extraneous;
 use flights::Flights;
 use healing::Healing;
+use inquiries::Inquiries;
 use keeper::Keeper;
-use lacks::{Gathered, Lacks};
+use lacks::Lacks;
 use outlines::Memory;
 use retries::Retries;
 use surprises::Surprises;
@@ -126,6 +128,7 @@ pub(super) struct Replica {
     /// Fifos, sockets and devices that were told of.
     special: BTreeSet<TreePath>,
     debts: Debts,
+    inquiries: Inquiries,
     backoff: Backoff,
     /// Whether a connection has ever worked: from then on trouble is temporary.
     acquainted: bool,
@@ -165,6 +168,7 @@ impl Replica {
             lacking: BTreeSet::new(),
             special: BTreeSet::new(),
             debts: Debts::new(clock::now()),
+            inquiries: Inquiries::default(),
             backoff,
             acquainted: false,
             is_prescribed: false,
@@ -223,6 +227,7 @@ impl Replica {
     fn replicate(&mut self) -> Result<usize, ConnectError> {
         loop {
             self.report();
+            self.answer_nobody();
             match connect(&self.setup.target, &self.setup.access, &self.setup.receiver) {
                 Ok(Reached { link, is_prescribed }) => {
                     self.is_prescribed = is_prescribed;
@@ -310,6 +315,7 @@ impl Replica {
             let mut closed = false;
             let now = clock::now();
             self.store(now);
+            self.take_orders(session);
             self.setup.gauges.counters.gaps_healed.add(self.healing.healed(self.flights.first()));
             if session.takes_more() {
                 if let Some(batch) = self.retries.due(now) {
@@ -342,7 +348,8 @@ impl Replica {
                 (false, _) => Room::Full,
             });
             let nap = self.retries.first_due().map_or(NAP, |due| due.since(clock::now()).min(NAP));
-            let bells = [self.setup.post.as_fd(), self.setup.abandon.as_fd()];
+            let orders = self.setup.gauges.inquiry.desk(self.setup.index).as_fd();
+            let bells = [self.setup.post.as_fd(), self.setup.abandon.as_fd(), orders];
             session.wait(&bells, nap)?;
         }
     }
@@ -416,21 +423,9 @@ impl Replica {
             Event::Outlined { content, outline } => self.memory.keep(content, &outline, &self.ledger),
             Event::Unsent { ticket, failure } => self.unsent(ticket, failure),
             Event::Answered { ticket, receipt } => self.answered(ticket, receipt),
+            Event::Examined(answer) => self.examined(answer),
             // A listing that was not asked for says nothing new.
             Event::Listing(_) | Event::ListingEnd(_) => {}
-        }
-    }
-
-    /// Tells what the last batches could not set: the first time as a warning.
-    fn tell_lacks(&mut self) {
-        for (aspect, Gathered { count, path, detail }) in self.lacks.take() {
-            self.setup.gauges.counters.problems.add(1);
-            let target = &self.setup.target;
-            if self.lacking.insert(aspect) {
-                warn!(%target, %path, count, "cannot {detail}; the rest is replicated, and --preserve can leave {aspect} out");
-            } else {
-                debug!(%target, %path, count, "cannot {detail}");
-            }
         }
     }
 
