@@ -22,6 +22,8 @@ pub mod aliases;
 #[cfg(feature = "source")]
 pub mod barrier;
 #[cfg(feature = "source")]
+pub mod history;
+#[cfg(feature = "source")]
 pub mod metrics;
 #[cfg(feature = "source")]
 pub mod tree;

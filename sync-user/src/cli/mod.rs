@@ -37,6 +37,8 @@ mod tail;
 mod verify;
 #[cfg(feature = "source")]
 mod wait;
+#[cfg(feature = "source")]
+mod why;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -95,6 +97,9 @@ enum Command {
     /// Wait until what was changed before is acknowledged by all targets
     #[cfg(feature = "source")]
     Wait(wait::Wait),
+    /// Say what happened to a path, and how it is at each target
+    #[cfg(feature = "source")]
+    Why(why::WhyFlags),
     /// Compare source and targets by the hash of every content, while replication goes on
     #[cfg(feature = "source")]
     Verify(verify::Verify),
@@ -129,6 +134,8 @@ pub fn main() -> Exit {
         Command::Latency(flags) => latency::latency(&flags),
         #[cfg(feature = "source")]
         Command::Wait(flags) => wait::wait(&flags),
+        #[cfg(feature = "source")]
+        Command::Why(flags) => why::why(&flags),
         #[cfg(feature = "source")]
         Command::Verify(flags) => verify::verify(&flags),
         #[cfg(feature = "source")]

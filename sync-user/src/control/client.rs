@@ -15,6 +15,7 @@ use super::reload::Reloaded;
 use super::status::Status;
 use super::verify::Verifying;
 use super::wait::Waited;
+use super::why::Why;
 use crate::clock;
 use crate::daemon::{News, Verified};
 use crate::metrics::Report;
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a reload may take: syncs that are replaced send what is open first.
 const RELOAD_PATIENCE: Duration = Duration::from_mins(2);
+
+/// How long it may take to tell of a path: each target's replica may be busy for some seconds.
+const WHY_PATIENCE: Duration = Duration::from_mins(2);
 
 /// How long a verification may have nothing to tell: its progress comes every second, but while it is
 /// waited for a reader of its news.
@@ -103,6 +107,11 @@ impl Daemon {
     /// Has the whole process read its settings again.
     pub fn reload(&mut self) -> Result<Reloaded, Error> {
         self.ask(&Request::Reload {}, RELOAD_PATIENCE)
+    }
+
+    /// What happened to a path, and how it is at each target.
+    pub fn why(&mut self, path: &str) -> Result<Why, Error> {
+        self.ask(&Request::Why { path: path.to_owned() }, WHY_PATIENCE)
     }
 
     /// Has source and targets compared, with `path` from there on, and what differs sent again if

@@ -30,6 +30,11 @@ pub enum Request {
         /// Absolute, or below the source; a slash at its end says that it is a directory.
         path: String,
     },
+    /// What happened to a path, and how it is at each target: [`Why`](super::Why).
+    Why {
+        /// Absolute, or below the source; a slash at its end says that it is a directory.
+        path: String,
+    },
     /// Whether all targets hold what the source does, by the hash of every content: lines of
     /// [`Verifying`](super::Verifying), of which the last is its end.
     Verify {

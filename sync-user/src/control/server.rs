@@ -18,6 +18,7 @@ use super::status::Status;
 use super::verify;
 use super::wait::{self, Waited};
 use super::watched::Watched;
+use super::why;
 use crate::clock;
 use crate::shutdown::Stop;
 
@@ -77,6 +78,10 @@ fn answer_all(mut stream: UnixStream, watched: &Watched, reload: &Reload, stop: 
             Ok(Request::ExplainExclude { path }) => match explained(watched, &path) {
                 Ok(explained) => reply(&stream, &Reply::Answer(explained))?,
                 Err(why) => return refuse(&stream, &why),
+            },
+            Ok(Request::Why { path }) => match why::why(watched, &path) {
+                Ok(why) => reply(&stream, &Reply::Answer(why))?,
+                Err(error) => return refuse(&stream, &error),
             },
             Ok(Request::Verify { path, repair }) => {
                 match verify::verify(watched, path.as_deref(), repair, &stream, stop) {

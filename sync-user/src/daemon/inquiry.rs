@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::ledger::Known;
 use crate::model::{Content, Owner, TreePath, Version, Xattr};
 use crate::tree::Tree;
 use crate::wire::{Answer, QUESTIONS_MAX, Question};
@@ -26,6 +27,21 @@ pub(super) enum Order {
     },
     /// Have these sent again.
     Mend { paths: Vec<Mend>, reply: Sender<Reply> },
+    /// Tell what is known of a path, which needs no connection.
+    Tell { path: TreePath, reply: Sender<Reply> },
+}
+
+/// What a replica knows of a path of its target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Knowledge {
+    /// What the ledger has: nothing, if the path is not there or not ours.
+    pub ledger: Option<Known>,
+    /// Steps about it are on their way.
+    pub on_its_way: bool,
+    /// It failed, or changed while it was read, and is looked at again in this time.
+    pub put_off: Option<Duration>,
+    /// How often in a row it failed.
+    pub failures: u32,
 }
 
 /// A path that is at the source, and that the target holds otherwise.
@@ -42,6 +58,7 @@ pub(super) enum Reply {
     Answered(Answer),
     /// The paths are put off, to be looked at now.
     Mending,
+    Told(Knowledge),
     /// There is no connection, or it was lost before the answer.
     Lost,
 }
@@ -96,6 +113,17 @@ impl Inquiry {
         }
     }
 
+    /// What the replica of a target knows of `path`; `None` when it does not tell within `limit`,
+    /// since it is connecting, or has ended.
+    pub fn knowledge(&self, target: usize, path: &TreePath, limit: Duration) -> Option<Knowledge> {
+        let (reply, told) = bounded(1);
+        self.0.desks.get(target)?.leave(Order::Tell { path: path.clone(), reply }, limit).ok()?;
+        match told.recv_timeout(limit) {
+            Ok(Reply::Told(knowledge)) => Some(knowledge),
+            _ => None,
+        }
+    }
+
     /// A number for a question, which no other has in this run.
     pub(super) fn number(&self) -> u64 {
         self.0.next.fetch_add(1, Ordering::Relaxed)
@@ -133,7 +161,7 @@ impl Desk {
 impl Order {
     pub(super) fn reply(&self) -> &Sender<Reply> {
         match self {
-            Self::Ask { reply, .. } | Self::Mend { reply, .. } => reply,
+            Self::Ask { reply, .. } | Self::Mend { reply, .. } | Self::Tell { reply, .. } => reply,
         }
     }
 }

@@ -15,7 +15,7 @@ mod observe;
 mod replica;
 mod verify;
 
-pub use inquiry::Inquiry;
+pub use inquiry::{Inquiry, Knowledge};
 pub use replica::Extraneous;
 pub use verify::{
     Differs, Found, News, Outcome, Unverified, Verification, Verified, VerifiedTarget, VerifyError, verify,
@@ -27,6 +27,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::barrier::Barrier;
+use crate::history::History;
 use crate::metrics::{Counters, Latency, Target};
 use crate::model::{Preserve, Stamp};
 use crate::ship::{Access, ConnectError, TargetAddress, Terms};
@@ -72,6 +73,8 @@ pub struct Gauges {
     pub barrier: Barrier,
     /// For those who compare both ends.
     pub inquiry: Inquiry,
+    /// For those who ask why a path is as it is.
+    pub history: History,
 }
 
 impl Gauges {
@@ -79,8 +82,9 @@ impl Gauges {
     pub fn new(targets: &[TargetAddress]) -> nix::Result<Self> {
         let now = clock::now();
         let (barrier, inquiry) = (Barrier::new(targets.len())?, Inquiry::new(targets.len())?);
+        let history = History::new(targets.len());
         let targets = targets.iter().map(|target| Target::new(target.to_string(), now)).collect();
-        Ok(Self { latency: Arc::default(), counters: Arc::default(), targets, barrier, inquiry })
+        Ok(Self { latency: Arc::default(), counters: Arc::default(), targets, barrier, inquiry, history })
     }
 }
 

@@ -30,3 +30,4 @@ mod surprises;
 mod tail;
 mod verify;
 mod wait;
+mod why;

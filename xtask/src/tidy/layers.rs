@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &["model"]),
     ("aliases", &["model"]),
     ("barrier", &["model"]),
+    ("history", &["model"]),
     ("delta", &[]),
     ("tree", &["model", "metadata", "aliases"]),
     ("ledger", &["model"]),
@@ -31,11 +32,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "model", "clock", "shutdown", "wire", "metadata", "metrics", "aliases", "barrier", "delta",
-            "tree", "ledger", "queue", "capture", "batch", "plan", "ship",
+            "model", "clock", "shutdown", "wire", "metadata", "metrics", "aliases", "barrier", "history",
+            "delta", "tree", "ledger", "queue", "capture", "batch", "plan", "ship",
         ],
     ),
-    ("control", &["model", "clock", "priority", "shutdown", "metrics", "barrier", "tree", "daemon"]),
+    (
+        "control",
+        &[
+            "model", "clock", "priority", "shutdown", "metrics", "barrier", "history", "tree", "ledger",
+            "daemon",
+        ],
+    ),
     ("http", &["clock", "shutdown", "metrics", "daemon", "control"]),
     ("demo", &["clock"]),
     (

@@ -1,4 +1,5 @@
-//! Asks the target what those want to know who verify, and has sent again what they found wanting.
+//! Asks the target what those want to know who verify, has sent again what they found wanting, and
+//! tells what is known of a path.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +7,9 @@ use crossbeam::channel::Sender;
 
 use super::Replica;
 use crate::clock;
-use crate::daemon::inquiry::{Mend, Order, Reply, give};
+use crate::daemon::inquiry::{Knowledge, Mend, Order, Reply, give};
 use crate::ledger::{Held, Known};
-use crate::model::{Depth, Look, Owner};
+use crate::model::{Depth, Look, Owner, TreePath};
 use crate::ship::Session;
 use crate::wire::Answer;
 
@@ -39,6 +40,7 @@ impl Replica {
                     }
                     give(&reply, Reply::Mending);
                 }
+                Order::Tell { path, reply } => give(&reply, Reply::Told(self.knowledge(&path))),
             }
         }
     }
@@ -49,7 +51,16 @@ impl Replica {
         }
     }
 
-    /// Tells all who wait that there is no connection.
+    fn knowledge(&self, path: &TreePath) -> Knowledge {
+        Knowledge {
+            ledger: self.ledger.get(path),
+            on_its_way: self.flights.concern(path),
+            put_off: self.retries.due_of(path).map(|due| due.since(clock::now())),
+            failures: self.retries.attempts(path),
+        }
+    }
+
+    /// Tells all who wait that there is no connection; what is known is told without one.
     pub(super) fn answer_nobody(&mut self) {
         for reply in std::mem::take(&mut self.inquiries.waiting).into_values() {
             give(&reply, Reply::Lost);
@@ -58,7 +69,11 @@ impl Replica {
         let desk = inquiry.desk(self.setup.index);
         desk.hush();
         while let Some(order) = desk.take() {
-            give(order.reply(), Reply::Lost);
+            let reply = match &order {
+                Order::Tell { path, .. } => Reply::Told(self.knowledge(path)),
+                Order::Ask { .. } | Order::Mend { .. } => Reply::Lost,
+            };
+            give(order.reply(), reply);
         }
     }
 

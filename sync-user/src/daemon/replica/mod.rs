@@ -13,6 +13,7 @@ mod healing;
 mod inquiries;
 mod keeper;
 mod lacks;
+mod noting;
 mod outlines;
 mod report;
 mod retries;
@@ -275,6 +276,7 @@ impl Replica {
     fn pause(&mut self) {
         let end = clock::now().plus(self.backoff.next(fastrand::f64()));
         while clock::now() < end && !self.setup.stop.requested() {
+            self.answer_nobody();
             std::thread::sleep(Duration::from_millis(20).min(end.since(clock::now())));
         }
     }
@@ -324,7 +326,9 @@ impl Replica {
                 }
                 match self.setup.post.take() {
                     Delivery::Batch(batch) => {
-                        self.retries.owe_since(self.debts.take());
+                        let number = self.debts.take();
+                        self.retries.owe_since(number);
+                        self.note_batch(number, &batch);
                         self.execute(session, batch);
                         continue;
                     }
@@ -422,7 +426,10 @@ impl Replica {
             Event::Built { ticket, from } => self.built(ticket, from),
             Event::Outlined { content, outline } => self.memory.keep(content, &outline, &self.ledger),
             Event::Unsent { ticket, failure } => self.unsent(ticket, failure),
-            Event::Answered { ticket, receipt } => self.answered(ticket, receipt),
+            Event::Answered { ticket, receipt } => {
+                self.note_answer(ticket, &receipt);
+                self.answered(ticket, receipt);
+            }
             Event::Examined(answer) => self.examined(answer),
             // A listing that was not asked for says nothing new.
             Event::Listing(_) | Event::ListingEnd(_) => {}
@@ -507,6 +514,7 @@ impl Replica {
         closed: Stamp,
     ) {
         debug!(target = %self.setup.target, steps = steps.len(), "planned");
+        self.note_steps(&steps);
         if let Some(keeper) = &mut self.keeper {
             let is_foreign = |step: &Step| answers::is_removal(step) && self.removing.contains(step.path());
             let ours = steps.iter().filter(|planned| !is_foreign(&planned.step));
