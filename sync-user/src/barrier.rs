@@ -158,6 +158,18 @@ impl Barrier {
             })
     }
 
+    /// Whether the target has acknowledged everything before `marker`, but for paths that were put off;
+    /// with `path`, whatever concerns this path itself. What was put off below it does not.
+    pub fn is_carried(&self, target: usize, marker: Marker, path: Option<&TreePath>) -> bool {
+        let targets = self.targets();
+        let Some(passage) = targets.get(target) else { return false };
+        let is_put_off = |path: &TreePath| {
+            let PutOff { paths, more } = &passage.put_off;
+            *more > 0 || paths.iter().any(|other| path.is_at_or_below(other))
+        };
+        passage.settled >= marker || (passage.carried >= marker && !path.is_some_and(is_put_off))
+    }
+
     /// The paths that the target has put off, as they were when a marker was last moved.
     pub fn put_off(&self, target: usize) -> PutOff {
         self.targets().get(target).map(|passage| passage.put_off.clone()).unwrap_or_default()
@@ -220,6 +232,10 @@ mod tests {
         for (at, passed) in [("news", true), ("img", false), ("img/logo", false), ("img/logo/x", false)] {
             assert_eq!(barrier.is_passed(0, marker, Some(&path(at))), passed, "{at}");
         }
+        for (at, carried) in [("news", true), ("img", true), ("img/logo", false), ("img/logo/x", false)] {
+            assert_eq!(barrier.is_carried(0, marker, Some(&path(at))), carried, "{at}");
+        }
+        assert!(barrier.is_carried(0, marker, None));
         barrier.settle(0, 2, 4, || PutOff { paths: Vec::new(), more: 1 });
         assert!(!barrier.is_passed(0, marker, Some(&path("news"))), "it may be that path");
     }

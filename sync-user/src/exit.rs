@@ -11,6 +11,7 @@ pub enum Exit {
     /// clap ends with this one too.
     Usage = 2,
     Incomplete = 3,
+    Different = 4,
     /// `EX_NOINPUT`
     NoSource = 66,
     /// `EX_UNAVAILABLE`
@@ -26,11 +27,12 @@ pub enum Exit {
 }
 
 impl Exit {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Success,
         Self::Failure,
         Self::Usage,
         Self::Incomplete,
+        Self::Different,
         Self::NoSource,
         Self::NoTarget,
         Self::NoCapture,
@@ -46,8 +48,9 @@ impl Exit {
             Self::Failure => "something failed that has no status of its own",
             Self::Usage => "a flag, an argument or a variable of the environment is wrong",
             Self::Incomplete => {
-                "not everything is done: a run or a wait ended before all targets had everything, a target is not connected, or an import needs a hand"
+                "not everything is done: a run or a wait ended before all targets had everything, a comparison could not be finished, a target is not connected, or an import needs a hand"
             }
+            Self::Different => "a comparison of source and targets found that they differ",
             Self::NoSource => "a source, or a file to read, is missing or cannot be read",
             Self::NoTarget => "no target can be reached, or none lets us in",
             Self::NoCapture => "the kernel offers neither eBPF nor fanotify to us",

@@ -14,6 +14,7 @@ pub mod model;
 pub mod clock;
 pub mod home;
 pub mod metadata;
+pub mod priority;
 pub mod shutdown;
 pub mod wire;
 
@@ -21,6 +22,8 @@ pub mod wire;
 pub mod aliases;
 #[cfg(feature = "source")]
 pub mod barrier;
+#[cfg(feature = "source")]
+pub mod history;
 #[cfg(feature = "source")]
 pub mod metrics;
 #[cfg(feature = "source")]

@@ -7,6 +7,9 @@
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use crate::clock;
 use crate::model::{Content, Outcome, Receipt, Refusal, Sequence, Stamp};
@@ -15,6 +18,10 @@ use crate::wire::{
     self, COPY_BYTES_MAX, Decoder, FrameError, HOLE_BYTES_MAX, PREAMBLE, ReceiverHello, Step, ToReceiver,
     ToSource, VERSION,
 };
+
+mod examination;
+
+use examination::Examination;
 
 /// What is read at once: two full frames of content and more.
 const READ_BYTES: usize = 1 << 20;
@@ -31,6 +38,8 @@ pub enum Error {
     Read(#[source] io::Error),
     #[error("write to the source: {0}")]
     Write(#[source] io::Error),
+    #[error("examine the target beside other work: {0}")]
+    Examine(#[source] io::Error),
     #[error("write to the target's disk: {0}")]
     Disk(#[source] io::Error),
     #[error("the source does not keep to the protocol: {0}")]
@@ -53,17 +62,34 @@ pub struct Config<'a> {
 ///
 /// An error is told to the source as well, as far as it still listens. Nothing that was not
 /// complete becomes visible.
-pub fn serve(config: Config<'_>, reader: impl Read, writer: impl Write) -> Result<(), Error> {
+pub fn serve(config: Config<'_>, reader: impl Read, writer: impl Write + Send) -> Result<(), Error> {
+    let (writer, over) = (Mutex::new(writer), AtomicBool::new(false));
+    // Here, so that who examines can never outlive the connection.
+    thread::scope(|scope| {
+        let examination = Examination::new(scope, &writer, &over);
+        let result = serve_with(config, reader, &writer, examination);
+        over.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+fn serve_with<'env, W: Write + Send>(
+    config: Config<'_>,
+    reader: impl Read,
+    writer: &'env Mutex<W>,
+    examination: Examination<'_, 'env, W>,
+) -> Result<(), Error> {
     let mut receiver = Receiver {
         reader,
         writer,
+        examination,
         decoder: Decoder::default(),
         receipts: Vec::new(),
         disk: None,
         buffer: vec![0; READ_BYTES],
         next: 1,
     };
-    receiver.writer.write_all(PREAMBLE).map_err(Error::Write)?;
+    lock(writer).write_all(PREAMBLE).map_err(Error::Write)?;
     let result = receiver.run(config);
     if let Err(error) = &result {
         let remedy = match error {
@@ -76,9 +102,10 @@ pub fn serve(config: Config<'_>, reader: impl Read, writer: impl Write) -> Resul
     result
 }
 
-struct Receiver<R, W> {
+struct Receiver<'scope, 'env, R, W> {
     reader: R,
-    writer: W,
+    writer: &'env Mutex<W>,
+    examination: Examination<'scope, 'env, W>,
     decoder: Decoder,
     receipts: Vec<Receipt>,
     disk: Option<Disk>,
@@ -95,7 +122,7 @@ struct Stream {
     incoming: Result<Incoming, Failure>,
 }
 
-impl<R: Read, W: Write> Receiver<R, W> {
+impl<R: Read, W: Write + Send> Receiver<'_, '_, R, W> {
     fn run(&mut self, config: Config<'_>) -> Result<(), Error> {
         let mut root = Root::open(config.root)?;
         let locked = if config.lock_in { root.lock_in() } else { Err("it was not asked to".to_owned()) };
@@ -159,6 +186,10 @@ impl<R: Read, W: Write> Receiver<R, W> {
                 (ToReceiver::Lacking { paths }, open) => {
                     root.reach_resident();
                     root.lacking(paths);
+                    stream = open;
+                }
+                (ToReceiver::Examine(question), open) => {
+                    self.examination.examine(question, &root)?;
                     stream = open;
                 }
                 (ToReceiver::List, None) => self.list(&root)?,
@@ -302,10 +333,20 @@ impl<R: Read, W: Write> Receiver<R, W> {
     }
 
     fn say(&mut self, message: &ToSource) -> Result<(), Error> {
-        let mut bytes = Vec::new();
-        wire::encode(message, &mut bytes);
-        self.writer.write_all(&bytes).and_then(|()| self.writer.flush()).map_err(Error::Write)
+        say(self.writer, message)
     }
+}
+
+/// Writes one message as a whole, whoever else has something to say.
+fn say<W: Write>(writer: &Mutex<W>, message: &ToSource) -> Result<(), Error> {
+    let mut bytes = Vec::new();
+    wire::encode(message, &mut bytes);
+    let mut writer = lock(writer);
+    writer.write_all(&bytes).and_then(|()| writer.flush()).map_err(Error::Write)
+}
+
+fn lock<W>(writer: &Mutex<W>) -> MutexGuard<'_, W> {
+    writer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn check_turn(stream: &Stream, sequence: Sequence) -> Result<(), Error> {

@@ -38,7 +38,11 @@ mod sync;
 #[cfg(feature = "source")]
 mod tail;
 #[cfg(feature = "source")]
+mod verify;
+#[cfg(feature = "source")]
 mod wait;
+#[cfg(feature = "source")]
+mod why;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -100,6 +104,12 @@ enum Command {
     /// Wait until what was changed before is acknowledged by all targets
     #[cfg(feature = "source")]
     Wait(wait::Wait),
+    /// Say what happened to a path, and how it is at each target
+    #[cfg(feature = "source")]
+    Why(why::WhyFlags),
+    /// Compare source and targets by the hash of every content, while replication goes on
+    #[cfg(feature = "source")]
+    Verify(verify::Verify),
     /// Print changes below a directory as they are seen, with the process behind each
     #[cfg(feature = "source")]
     Tail(tail::Tail),
@@ -136,6 +146,10 @@ pub fn main() -> Exit {
         Command::Latency(flags) => latency::latency(&flags),
         #[cfg(feature = "source")]
         Command::Wait(flags) => wait::wait(&flags),
+        #[cfg(feature = "source")]
+        Command::Why(flags) => why::why(&flags),
+        #[cfg(feature = "source")]
+        Command::Verify(flags) => verify::verify(&flags),
         #[cfg(feature = "source")]
         Command::Tail(flags) => tail::tail(flags),
         #[cfg(feature = "source")]

@@ -23,7 +23,7 @@ pub(super) fn receive(root: &Path) -> Exit {
     // A smaller pipe is only slower, and a socket has no such setting.
     let _unchanged = nix::fcntl::fcntl(input.as_fd(), nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
     let reader = Patient { input: input.as_fd() };
-    match receiver::serve(Config { root, lock_in: true }, reader, output.lock()) {
+    match receiver::serve(Config { root, lock_in: true }, reader, output) {
         Ok(()) => Exit::Success,
         Err(Error::Open(error)) => fail(Exit::Failure, &error, Some(&error.remedy)),
         Err(error @ (Error::Frame(_) | Error::Protocol(_))) => {

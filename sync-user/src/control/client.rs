@@ -13,8 +13,11 @@ use super::place::Place;
 use super::protocol::{ANSWER_MAX, Reply, Request};
 use super::reload::Reloaded;
 use super::status::Status;
+use super::verify::Verifying;
 use super::wait::Waited;
+use super::why::Why;
 use crate::clock;
+use crate::daemon::{News, Verified};
 use crate::metrics::Report;
 
 /// How long an answer may take that nobody has to wait for.
@@ -22,6 +25,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a reload may take: syncs that are replaced send what is open first.
 const RELOAD_PATIENCE: Duration = Duration::from_mins(2);
+
+/// How long it may take to tell of a path: each target's replica may be busy for some seconds.
+const WHY_PATIENCE: Duration = Duration::from_mins(2);
+
+/// How long a verification may have nothing to tell: its progress comes every second, but while it is
+/// waited for a reader of its news.
+const VERIFYING_PATIENCE: Duration = Duration::from_mins(2);
 
 /// The longest that a read waits at a time: what the kernel counts in is bounded.
 const HOUR: Duration = Duration::from_hours(1);
@@ -100,20 +110,53 @@ impl Daemon {
         self.ask(&Request::Reload {}, RELOAD_PATIENCE)
     }
 
+    /// What happened to a path, and how it is at each target.
+    pub fn why(&mut self, path: &str) -> Result<Why, Error> {
+        self.ask(&Request::Why { path: path.to_owned() }, WHY_PATIENCE)
+    }
+
+    /// Has source and targets compared, with `path` from there on, and what differs sent again if
+    /// `repair` says so. `each` is told what is found meanwhile.
+    pub fn verify(
+        &mut self,
+        path: Option<&str>,
+        repair: bool,
+        mut each: impl FnMut(&News),
+    ) -> Result<Verified, Error> {
+        self.send(&Request::Verify { path: path.map(str::to_owned), repair })?;
+        loop {
+            match self.receive(VERIFYING_PATIENCE)? {
+                Verifying::News(news) => each(&news),
+                Verifying::Verified(verified) => return Ok(verified),
+            }
+        }
+    }
+
     fn ask<T: DeserializeOwned>(&mut self, request: &Request, patience: Duration) -> Result<T, Error> {
-        let failed = |cause: &dyn std::fmt::Display| Error {
+        self.send(request)?;
+        self.receive(patience)
+    }
+
+    fn failed(&self, cause: &dyn std::fmt::Display) -> Error {
+        Error {
             what: format!("ask the daemon at {}: {cause}", self.socket.display()),
             remedy: "check its log; it may have ended, or be of another version".to_owned().into(),
-        };
-        let mut line = serde_json::to_vec(request).map_err(|error| failed(&error))?;
+        }
+    }
+
+    fn send(&self, request: &Request) -> Result<(), Error> {
+        let mut line = serde_json::to_vec(request).map_err(|error| self.failed(&error))?;
         line.push(b'\n');
-        (&self.stream).write_all(&line).map_err(|error| failed(&error))?;
+        (&self.stream).write_all(&line).map_err(|error| self.failed(&error))
+    }
+
+    fn receive<T: DeserializeOwned>(&mut self, patience: Duration) -> Result<T, Error> {
         let deadline = clock::now().plus(patience);
         let timeout = |stream: &&UnixStream, left: Duration| stream.set_read_timeout(Some(left.min(HOUR)));
         let answer = read_until(&mut &self.stream, &mut self.buffer, b"\n", ANSWER_MAX, deadline, timeout)
-            .map_err(|error| failed(&error))?
-            .ok_or_else(|| failed(&"it has closed the connection"))?;
-        match serde_json::from_slice(&answer).map_err(|error| failed(&error))? {
+            .map_err(|error| self.failed(&error))?
+            .ok_or_else(|| self.failed(&"it has closed the connection"))?;
+        match serde_json::from_slice(&answer).map_err(|error| self.failed(&error))? {
             Reply::Answer(answer) => Ok(answer),
             Reply::Error(what) => Err(Error { what, remedy: None }),
         }

@@ -34,6 +34,21 @@ pub enum Request {
         /// Absolute, or below the source; a slash at its end says that it is a directory.
         path: String,
     },
+    /// What happened to a path, and how it is at each target: [`Why`](super::Why).
+    Why {
+        /// Absolute, or below the source; a slash at its end says that it is a directory.
+        path: String,
+    },
+    /// Whether all targets hold what the source does, by the hash of every content: lines of
+    /// [`Verifying`](super::Verifying), of which the last is its end.
+    Verify {
+        /// Only this path and what is below it: absolute, or below the source.
+        #[serde(default)]
+        path: Option<String>,
+        /// Send again what differs.
+        #[serde(default)]
+        repair: bool,
+    },
     /// Read the settings again, for all syncs of the process: [`Reloaded`](super::Reloaded).
     Reload {},
 }

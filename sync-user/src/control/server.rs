@@ -15,8 +15,10 @@ use super::place::Socket;
 use super::protocol::{ANSWER_MAX, REQUEST_MAX, Reply, Request};
 use super::reload::Reload;
 use super::status::Status;
+use super::verify;
 use super::wait::{self, Waited};
 use super::watched::Watched;
+use super::why;
 use crate::clock;
 use crate::shutdown::Stop;
 
@@ -77,6 +79,16 @@ fn answer_all(mut stream: UnixStream, watched: &Watched, reload: &Reload, stop: 
                 Ok(explained) => reply(&stream, &Reply::Answer(explained))?,
                 Err(why) => return refuse(&stream, &why),
             },
+            Ok(Request::Why { path }) => match why::why(watched, &path) {
+                Ok(why) => reply(&stream, &Reply::Answer(why))?,
+                Err(error) => return refuse(&stream, &error),
+            },
+            Ok(Request::Verify { path, repair }) => {
+                match verify::verify(watched, path.as_deref(), repair, &stream, stop) {
+                    Ok(verified) => reply(&stream, &Reply::Answer(verified))?,
+                    Err(why) => return refuse(&stream, &why),
+                }
+            }
             Ok(Request::Reload {}) => match reload() {
                 Ok(reloaded) => reply(&stream, &Reply::Answer(reloaded))?,
                 Err(why) => return refuse(&stream, &why),
@@ -110,7 +122,7 @@ fn refuse(stream: &UnixStream, why: &str) -> io::Result<()> {
     reply(stream, &Reply::<()>::Error(why.to_owned()))
 }
 
-fn reply<T: Serialize>(mut stream: &UnixStream, reply: &Reply<T>) -> io::Result<()> {
+pub(super) fn reply<T: Serialize>(mut stream: &UnixStream, reply: &Reply<T>) -> io::Result<()> {
     let mut line = serde_json::to_vec(reply)?;
     line.push(b'\n');
     if line.len() > ANSWER_MAX {

@@ -134,6 +134,7 @@ fn push(change: Change, lanes: &mut [Lane], tree: &Tree, gauges: &Gauges, taken:
         return;
     };
     gauges.counters.changes_captured.add(1);
+    gauges.history.event(&change);
     // A file that stays open waits on purpose, here and before: that is no latency.
     if change.kind != Kind::Writing {
         gauges.latency.record(Stage::Capture, change.read.since(change.seen));
@@ -179,6 +180,7 @@ fn without_excluded(change: Change, tree: &Tree) -> Option<Change> {
 
 fn push_gap(gap: &Gap, lanes: &mut [Lane], gauges: &Gauges, taken: Stamp) {
     gauges.counters.gap(gap.reason, gap.lost, lanes.len() as u64);
+    gauges.history.gap(gap);
     let Gap { place, reason, lost, .. } = gap;
     if *reason == Reason::Unresolved {
         // Nothing was lost but where it happened.

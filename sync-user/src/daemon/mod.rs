@@ -9,12 +9,18 @@
 
 mod arrivals;
 mod batching;
+mod inquiry;
 mod mailbox;
 mod markers;
 mod observe;
 mod replica;
+mod verify;
 
+pub use inquiry::{Inquiry, Knowledge};
 pub use replica::Extraneous;
+pub use verify::{
+    Differs, Found, News, Outcome, Unverified, Verification, Verified, VerifiedTarget, VerifyError, verify,
+};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +30,7 @@ use std::time::Duration;
 use arrivals::Arrivals;
 
 use crate::barrier::Barrier;
+use crate::history::History;
 use crate::metrics::{Counters, Latency, Target};
 use crate::model::{Preserve, Stamp};
 use crate::ship::{Access, ConnectError, TargetAddress, Terms};
@@ -69,15 +76,20 @@ pub struct Gauges {
     pub targets: Arc<[Target]>,
     /// For those who wait until all that was captured is acknowledged.
     pub barrier: Barrier,
+    /// For those who compare both ends.
+    pub inquiry: Inquiry,
+    /// For those who ask why a path is as it is.
+    pub history: History,
 }
 
 impl Gauges {
     /// Gauges of a run with these targets.
     pub fn new(targets: &[TargetAddress]) -> nix::Result<Self> {
         let now = clock::now();
-        let barrier = Barrier::new(targets.len())?;
+        let (barrier, inquiry) = (Barrier::new(targets.len())?, Inquiry::new(targets.len())?);
+        let history = History::new(targets.len());
         let targets = targets.iter().map(|target| Target::new(target.to_string(), now)).collect();
-        Ok(Self { latency: Arc::default(), counters: Arc::default(), targets, barrier })
+        Ok(Self { latency: Arc::default(), counters: Arc::default(), targets, barrier, inquiry, history })
     }
 }
 
@@ -143,6 +155,7 @@ pub fn run(
     let arrivals =
         if two_way { Some(Arrivals::listen(tree.as_ref()).map_err(Error::Arrivals)?) } else { None };
     terms.two_way = arrivals.as_ref().map(Arrivals::root);
+    gauges.inquiry.set_tree(&tree);
     let capture_config = capture::Config::new(tree.root().to_path_buf(), backend)
         .with_ring_bytes(ring_bytes)
         .without_below(left_out)

@@ -18,6 +18,7 @@ mod plan;
 mod preserve;
 mod problem;
 mod receipt;
+mod sight;
 mod stamp;
 mod xattr;
 
@@ -34,5 +35,6 @@ pub use plan::Step;
 pub use preserve::Preserve;
 pub use problem::Problem;
 pub use receipt::{Aspect, Lack, Outcome, Receipt, Refusal, Sequence};
+pub use sight::Sight;
 pub use stamp::{Stamp, Stamps};
 pub use xattr::{Xattr, XattrHash};

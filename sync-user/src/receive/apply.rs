@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode as RawMode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -14,6 +15,7 @@ use super::confine::{Leaf, checked, checked_or_root, leaf};
 use super::contest::{Contender, may_set_mode};
 use super::disk::Disk;
 use super::dress::{Dress, set_times};
+use super::examine::{Examiner, Translation};
 use super::expect::{self, Wanted, look, met, require};
 use super::failure::{Failure, OpenError};
 use super::marker;
@@ -34,7 +36,8 @@ use crate::wire::{Arrived, Attributes, Body, Claimed, SourceHello, Step};
 pub struct Root {
     descriptor: OwnedFd,
     pub(super) stage: Stage,
-    pub(super) dress: Dress,
+    /// Shared with those who look at the tree meanwhile.
+    pub(super) dress: Arc<Dress>,
     durability: Durability,
     /// Where the other end may be changed as well.
     pub(super) two_way: Option<TwoWay>,
@@ -100,7 +103,7 @@ impl Root {
         let descriptor = rustix::fs::open(root, flags, RawMode::empty())
             .map_err(|error| failed(error, "give a directory that the receiving user may read and write"))?;
         let stage = Stage::open(&descriptor, root)?;
-        let dress = Dress::new(Preserve::NONE);
+        let dress = Arc::new(Dress::new(Preserve::NONE));
         Ok(Self { descriptor, stage, dress, durability: Durability::None, two_way: None })
     }
 
@@ -110,7 +113,7 @@ impl Root {
         let shares = hello.shares || hello.two_way.is_some();
         sources::admit(self.stage.home(), &hello.source, &hello.name, shares)?;
         self.durability = hello.durability;
-        self.dress = Dress::new(hello.preserve);
+        self.dress = Arc::new(Dress::new(hello.preserve));
         self.stage.claim(&hello.source)?;
         let claimed = marker::mark(&self.descriptor, self.stage.home()).map_err(|error| OpenError {
             what: format!("the target cannot be examined: {error}"),
@@ -141,7 +144,17 @@ impl Root {
 
     /// Learns the names of users and groups of the source.
     pub fn learn(&mut self, users: &[Named], groups: &[Named]) {
-        self.dress.owners.learn(users, groups);
+        Arc::make_mut(&mut self.dress).owners.learn(users, groups);
+    }
+
+    /// Answers questions about this root, from a thread of its own.
+    pub fn examiner(&self) -> std::io::Result<Examiner> {
+        Ok(Examiner::new(self.descriptor.try_clone()?))
+    }
+
+    /// Whom entries belong to, as far as the source has named them by now.
+    pub fn translation(&self) -> Translation {
+        Translation(Arc::clone(&self.dress))
     }
 
     /// Applies `step`, or refuses it and leaves everything as it was.

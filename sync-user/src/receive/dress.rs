@@ -25,7 +25,7 @@ const VALUE_BYTES_MAX: usize = 64 << 10;
 const SHOWN_BYTES_MAX: usize = 64;
 
 /// What is set of the attributes that the source sends, and what they mean here.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Dress {
     pub(super) preserve: Preserve,
     pub(super) owners: Owners,

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::Root;
 use super::confine::open_directory;
+use super::dress::Dress;
 use crate::home;
 use crate::metadata::{self, XattrPlace};
 use crate::model::{FileKind, Inode, Owner, TreePath, Version, XattrHash};
@@ -27,7 +28,7 @@ pub fn list<E>(
     let mut unreadable = Vec::new();
     let mut waiting = vec![TreePath::root()];
     let mut listed = Vec::new();
-    match version(root, root, Path::new(".")) {
+    match version(&root.dress, root, Path::new(".")) {
         Ok(Some((version, inode))) => {
             listed.push(Listed { path: Vec::new(), version, destination: None, inode });
         }
@@ -62,7 +63,7 @@ pub fn list<E>(
                 continue;
             }
             let leaf = Path::new(std::ffi::OsStr::from_bytes(&name));
-            let version = match version(root, &descriptor, leaf) {
+            let version = match version(&root.dress, &descriptor, leaf) {
                 Ok(version) => version,
                 Err(Errno::NOENT) => continue,
                 Err(error) => {
@@ -95,13 +96,12 @@ pub fn list<E>(
 
 /// The version of `name` in `directory` by the source's numbers of owners, and its inode if it
 /// has several names.
-fn version(
-    root: &Root,
+pub(super) fn version(
+    dress: &Dress,
     directory: impl AsFd,
     name: &Path,
 ) -> Result<Option<(Version, Option<Inode>)>, Errno> {
     let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    let dress = &root.dress;
     let Some(version) = metadata::version(&stat, XattrHash::NONE, dress.preserve) else {
         return Ok(None);
     };

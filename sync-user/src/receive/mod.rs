@@ -10,6 +10,7 @@ mod confine;
 mod contest;
 mod disk;
 mod dress;
+mod examine;
 mod expect;
 mod failure;
 mod list;
@@ -27,5 +28,6 @@ mod two_way;
 
 pub use apply::{Done, Incoming, Progress, Root};
 pub use disk::Disk;
+pub use examine::{Examiner, GivenUp, Translation};
 pub use failure::{Failure, OpenError};
 pub use list::list;

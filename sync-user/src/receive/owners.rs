@@ -11,7 +11,7 @@ use crate::model::{Named, Owner};
 use crate::wire::{NAME_BYTES_MAX, NAMED_MAX};
 
 /// Users and groups that the source has named.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Owners {
     users: Numbers,
     groups: Numbers,
@@ -22,7 +22,7 @@ pub(super) struct Owners {
 type Table = HashMap<Vec<u8>, u32>;
 
 /// Numbers of the source and their numbers here.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Numbers {
     here: HashMap<u32, u32>,
     /// The other way round; of several that are the same here, the first.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::link::LinkError;
 use crate::delta::Outline;
 use crate::model::{Content, Receipt, TreePath, Version};
-use crate::wire::{Listed, Unreadable};
+use crate::wire::{Answer, Listed, Unreadable};
 
 /// After this time without an answer the connection counts as lost.
 pub(super) const SILENCE_MAX: Duration = Duration::from_mins(1);
@@ -48,6 +48,8 @@ pub enum Event {
         ticket: Ticket,
         receipt: Receipt,
     },
+    /// The answer to a question; it keeps to what was asked.
+    Examined(Answer),
     Listing(Vec<Listed>),
     ListingEnd(Vec<Unreadable>),
 }

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use super::content::{self, Opened};
 use super::event::{Event, SILENCE_MAX, SessionError, Ticket};
+use super::introduction::{another_version, name_of};
 use super::link::{Link, Received};
 use super::names::Names;
 use super::outbox::Outbox;
-use super::source_name;
+use super::questions::Questions;
 use super::stream::{self, Next, Recall, Sent, Stream};
 use super::throttle::Throttle;
 use super::waiting::{Queued, Waiting};
@@ -25,7 +26,7 @@ use crate::model::{
 };
 use crate::tree::Tree;
 use crate::wire::{
-    self, Attributes, Body, Claimed, FrameError, ReceiverHello, SourceHello, ToReceiver, ToSource,
+    self, Attributes, Body, Claimed, FrameError, Question, ReceiverHello, SourceHello, ToReceiver, ToSource,
 };
 
 /// Bytes that are encoded ahead of the link. Enough to keep SSH busy, little enough that the
@@ -59,26 +60,9 @@ pub struct Terms {
     pub rate: Option<NonZeroU64>,
 }
 
-/// Paths in one message: under a frame's limit even if each is as long as can be.
-const LACKING_MAX: usize = 200;
-
 /// Something that is not as it was when its step was planned; or why it could not be read.
 struct Unread {
     failure: Option<String>,
-}
-
-/// A receiver that was not brought along: the target prescribes it.
-fn another_version(theirs: &str) -> SessionError {
-    SessionError::Fatal {
-        what: format!(
-            "the receiver that the target prescribes is {theirs}; this is ksyncd {}, protocol {}",
-            env!("CARGO_PKG_VERSION"),
-            wire::VERSION
-        ),
-        remedy: "install this very version of ksyncd on the target, or take the command out of its \
-                 authorized_keys: then the receiver is brought along"
-            .to_owned(),
-    }
 }
 
 /// One connection, from the receiver's hello on.
@@ -86,9 +70,10 @@ pub struct Session {
     link: Box<dyn Link>,
     tree: Arc<Tree>,
     decoder: wire::Decoder,
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
     throttle: Option<Throttle>,
     names: Names,
+    questions: Questions,
     queue: VecDeque<Queued>,
     stream: Option<Stream>,
     /// What must not overtake the stream.
@@ -121,7 +106,7 @@ impl Session {
     /// Begins on a link that stands behind the receiver's preamble.
     pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, terms: Terms, now: Stamp) -> Self {
         let Terms { numeric_ids, durability, shared_target: shares, two_way, compression, rate } = terms;
-        let (source, name) = source_name::of(&tree);
+        let (source, name) = name_of(&tree);
         let mut outbox = Outbox::new(compression);
         outbox.push(&ToReceiver::Hello(SourceHello {
             version: wire::VERSION,
@@ -139,6 +124,7 @@ impl Session {
             outbox,
             throttle: rate.map(|rate| Throttle::new(rate, now)),
             names: Names::new(numeric_ids),
+            questions: Questions::default(),
             queue: VecDeque::new(),
             stream: None,
             waiting: Waiting::default(),
@@ -174,18 +160,26 @@ impl Session {
         self.outbox.push(&ToReceiver::List);
     }
 
+    /// Whether another question may be asked.
+    pub fn takes_question(&self) -> bool {
+        self.questions.have_room()
+    }
+
+    /// Asks what a directory of the target holds. The answer tells by the source's numbers of the
+    /// owners that `owners` has, and of those in the access control lists there.
+    pub fn examine(&mut self, question: Question, owners: &[(Owner, Vec<Xattr>)]) {
+        for (owner, xattrs) in owners {
+            let names = self.names.of(*owner, xattrs);
+            self.push_all(names);
+        }
+        self.outbox.push(&ToReceiver::Examine(question.clone()));
+        self.questions.ask(question);
+    }
+
     /// Adds a step behind all others. The target may build a file from one of the `old_files`, if
     /// it has them when the steps before are done. `twins` are other names of what the step changes.
     pub fn submit(&mut self, ticket: Ticket, step: Step, old_files: Vec<OldFile>, twins: Vec<TreePath>) {
         self.queue.push_back(Queued { ticket, step, old_files, twins });
-    }
-
-    /// Says that the source has not these, though the target has.
-    pub fn lacking(&mut self, paths: &[TreePath]) {
-        for part in paths.chunks(LACKING_MAX) {
-            let paths = part.iter().map(|path| path.as_bytes().to_vec()).collect();
-            self.outbox.push(&ToReceiver::Lacking { paths });
-        }
     }
 
     /// Says that nothing follows.
@@ -546,6 +540,10 @@ impl Session {
             ToSource::Claimed(claimed) => self.claimed = Some(claimed),
             ToSource::Listing(entries) => events.push(Event::Listing(entries)),
             ToSource::ListingEnd { unreadable } => events.push(Event::ListingEnd(unreadable)),
+            ToSource::Examined(answer) => {
+                self.questions.answered(&answer).map_err(SessionError::Protocol)?;
+                events.push(Event::Examined(answer));
+            }
             ToSource::Receipts(receipts) => {
                 for receipt in receipts {
                     events.push(self.answered(receipt)?);

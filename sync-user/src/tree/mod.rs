@@ -172,6 +172,27 @@ impl Tree {
         scan::scan(self, place)
     }
 
+    /// The names in a directory, in order; none if there is no directory. Whether they are left out
+    /// is not looked at.
+    pub fn names(&self, directory: &TreePath) -> io::Result<Vec<Vec<u8>>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = match self.open_beneath(directory, flags) {
+            Ok(descriptor) => descriptor,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&descriptor)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(name.to_vec());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// Opens the regular file at `path` for reading; anything else there is `ENOENT`.
     pub fn open_file(&self, path: &TreePath) -> io::Result<File> {
         // A fifo would wait for a writer.

@@ -30,3 +30,10 @@ pub const NAMED_MAX: usize = 65_536;
 
 /// The name of a user or group: `LOGIN_NAME_MAX` (`limits.h`).
 pub const NAME_BYTES_MAX: usize = 256;
+
+/// Names that one question asks for, and entries of one answer: under a frame's limit even if every
+/// name is as long as can be.
+pub const EXAMINED_MAX: usize = 128;
+
+/// Questions of one connection without an answer. Enough that a distant target always has one.
+pub const QUESTIONS_MAX: usize = 8;

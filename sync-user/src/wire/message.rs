@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::examination::{Answer, Question};
 use crate::model::{
     Content, Durability, Expected, FileKind, Inode, Mode, Named, Owner, Preserve, Receipt, Sequence, Time,
     Version, Xattr,
@@ -19,6 +20,8 @@ pub enum ToReceiver {
     Named { users: Vec<Named>, groups: Vec<Named> },
     /// Asks for the listing of the whole tree.
     List,
+    /// Asks what a directory holds, by hash. Steps do not wait for the answer.
+    Examine(Question),
     /// One step; steps are numbered from 1 and applied in order.
     Step { sequence: Sequence, step: Step },
     /// More content of the step whose body is [`Body::Streamed`] or [`Body::Built`].
@@ -155,6 +158,8 @@ pub enum ToSource {
     ListingEnd {
         unreadable: Vec<Unreadable>,
     },
+    /// Answers to questions, in order.
+    Examined(Answer),
     /// Answers to steps, in order.
     Receipts(Vec<Receipt>),
     Pong {

@@ -7,6 +7,7 @@ mod arrival;
 mod codec;
 #[cfg(feature = "source")]
 mod deflate;
+mod examination;
 mod inflate;
 mod limits;
 mod message;
@@ -15,9 +16,10 @@ pub use arrival::{Arrival, Arrived};
 #[cfg(feature = "source")]
 pub use codec::Encoder;
 pub use codec::{Decoder, FrameError, encode};
+pub use examination::{Answer, Examined, Question, Stretch};
 pub use limits::{
-    CONTENT_BYTES_MAX, COPY_BYTES_MAX, FRAME_BYTES_MAX, HOLE_BYTES_MAX, INLINE_BYTES_MAX, NAME_BYTES_MAX,
-    NAMED_MAX, NOISE_BYTES_MAX, VERSION,
+    CONTENT_BYTES_MAX, COPY_BYTES_MAX, EXAMINED_MAX, FRAME_BYTES_MAX, HOLE_BYTES_MAX, INLINE_BYTES_MAX,
+    NAME_BYTES_MAX, NAMED_MAX, NOISE_BYTES_MAX, QUESTIONS_MAX, VERSION,
 };
 pub use message::{
     Attributes, Body, Claimed, Listed, ReceiverHello, SourceHello, Step, ToReceiver, ToSource, Unreadable,

@@ -92,6 +92,16 @@ impl Host {
         daemon
     }
 
+    /// Starts the daemon, and waits until it says that all is replicated: for trees that take long to
+    /// compare.
+    pub(crate) fn start_without_comparing(&self) -> Daemon {
+        let mut daemon = Daemon::start(self.run());
+        daemon.wait_until("all is replicated", || {
+            self.ask("wait").args(["--timeout", "1s"]).output().is_ok_and(|output| output.status.success())
+        });
+        daemon
+    }
+
     /// Waits until the target equals the source, and stays so for a moment.
     pub(crate) fn wait_until_equal(&self, daemon: &mut Daemon) {
         let (source, target) = (self.source(), self.target());
@@ -149,6 +159,15 @@ impl Daemon {
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        let process = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
+        let flags = nix::sys::wait::WaitPidFlag::WEXITED
+            | nix::sys::wait::WaitPidFlag::WNOHANG
+            | nix::sys::wait::WaitPidFlag::WNOWAIT;
+        let state = nix::sys::wait::waitid(nix::sys::wait::Id::Pid(process), flags).unwrap();
+        state != nix::sys::wait::WaitStatus::StillAlive
     }
 
     pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {

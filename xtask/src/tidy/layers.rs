@@ -7,6 +7,7 @@ use super::{Complaint, Source};
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &["model"]),
+    ("priority", &[]),
     ("shutdown", &[]),
     ("exit", &[]),
     ("logging", &[]),
@@ -17,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &["model"]),
     ("aliases", &["model"]),
     ("barrier", &["model"]),
+    ("history", &["model"]),
     ("delta", &[]),
     ("tree", &["model", "home", "metadata", "aliases"]),
     ("ledger", &["model"]),
@@ -28,15 +30,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("settings", &["model", "capture", "ship", "tree"]),
     ("import_lsyncd", &["settings"]),
     ("receive", &["model", "clock", "home", "wire", "metadata"]),
-    ("receiver", &["model", "clock", "wire", "receive"]),
+    ("receiver", &["model", "clock", "priority", "wire", "receive"]),
     (
         "daemon",
         &[
             "model", "clock", "shutdown", "home", "wire", "metadata", "metrics", "aliases", "barrier",
-            "delta", "tree", "ledger", "queue", "capture", "batch", "plan", "ship",
+            "history", "delta", "tree", "ledger", "queue", "capture", "batch", "plan", "ship",
         ],
     ),
-    ("control", &["model", "clock", "shutdown", "metrics", "barrier", "tree", "daemon"]),
+    (
+        "control",
+        &[
+            "model", "clock", "priority", "shutdown", "metrics", "barrier", "history", "tree", "ledger",
+            "daemon",
+        ],
+    ),
     ("http", &["clock", "shutdown", "metrics", "daemon", "control"]),
     ("demo", &["clock", "home"]),
     (

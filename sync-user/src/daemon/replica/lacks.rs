@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use tracing::{debug, warn};
+
+use super::Replica;
 use crate::model::{Aspect, Lack, TreePath};
 
 /// What the steps of a batch lack, by aspect.
@@ -33,6 +36,21 @@ impl Lacks {
     /// All that was gathered since the last time.
     pub(super) fn take(&mut self) -> BTreeMap<Aspect, Gathered> {
         std::mem::take(&mut self.gathered)
+    }
+}
+
+impl Replica {
+    /// Tells what the last batches could not set: the first time as a warning.
+    pub(super) fn tell_lacks(&mut self) {
+        for (aspect, Gathered { count, path, detail }) in self.lacks.take() {
+            self.setup.gauges.counters.problems.add(1);
+            let target = &self.setup.target;
+            if self.unable.insert(aspect) {
+                warn!(%target, %path, count, "cannot {detail}; the rest is replicated, and --preserve can leave {aspect} out");
+            } else {
+                debug!(%target, %path, count, "cannot {detail}");
+            }
+        }
     }
 }
 

@@ -13,9 +13,11 @@ mod extraneous;
 mod flights;
 mod greeting;
 mod healing;
+mod inquiries;
 mod keeper;
 mod lacking;
 mod lacks;
+mod noting;
 mod outlines;
 mod report;
 mod retries;
@@ -49,9 +51,10 @@ use debts::Debts;
 pub use extraneous::Extraneous;
 use flights::Flights;
 use healing::Healing;
+use inquiries::Inquiries;
 use keeper::{Keeper, STORE_EVERY};
 use lacking::Lacking;
-use lacks::{Gathered, Lacks};
+use lacks::Lacks;
 use outlines::Memory;
 use retries::Retries;
 use surprises::Surprises;
@@ -132,6 +135,7 @@ pub(super) struct Replica {
     /// Fifos, sockets and devices that were told of.
     special: BTreeSet<TreePath>,
     debts: Debts,
+    inquiries: Inquiries,
     backoff: Backoff,
     /// Whether a connection has ever worked: from then on trouble is temporary.
     acquainted: bool,
@@ -173,6 +177,7 @@ impl Replica {
             unable: BTreeSet::new(),
             special: BTreeSet::new(),
             debts: Debts::new(clock::now()),
+            inquiries: Inquiries::default(),
             backoff,
             acquainted: false,
             is_prescribed: false,
@@ -232,6 +237,7 @@ impl Replica {
     fn replicate(&mut self) -> Result<usize, ConnectError> {
         loop {
             self.report();
+            self.answer_nobody();
             match connect(&self.setup.target, &self.setup.access, &self.setup.receiver) {
                 Ok(Reached { link, is_prescribed }) => {
                     self.is_prescribed = is_prescribed;
@@ -279,6 +285,7 @@ impl Replica {
     fn pause(&mut self) {
         let end = clock::now().plus(self.backoff.next(fastrand::f64()));
         while clock::now() < end && !self.setup.stop.requested() {
+            self.answer_nobody();
             std::thread::sleep(Duration::from_millis(20).min(end.since(clock::now())));
         }
     }
@@ -321,6 +328,7 @@ impl Replica {
             let mut closed = false;
             let now = clock::now();
             self.store(now);
+            self.take_orders(session);
             self.setup.gauges.counters.gaps_healed.add(self.healing.healed(self.flights.first()));
             if session.takes_more() {
                 if let Some(batch) = self.retries.due(now) {
@@ -329,7 +337,9 @@ impl Replica {
                 }
                 match self.setup.post.take() {
                     Delivery::Batch(batch) => {
-                        self.retries.owe_since(self.debts.take());
+                        let number = self.debts.take();
+                        self.retries.owe_since(number);
+                        self.note_batch(number, &batch);
                         self.execute(session, batch);
                         continue;
                     }
@@ -356,7 +366,8 @@ impl Replica {
             // What is not stored yet would be unsure after a crash.
             let is_behind = self.keeper.as_ref().is_some_and(|keeper| keeper.is_behind(&self.ledger));
             let nap = if is_behind { nap.min(STORE_EVERY) } else { nap };
-            let bells = [self.setup.post.as_fd(), self.setup.abandon.as_fd()];
+            let orders = self.setup.gauges.inquiry.desk(self.setup.index).as_fd();
+            let bells = [self.setup.post.as_fd(), self.setup.abandon.as_fd(), orders];
             let arrivals = self.setup.arrivals.as_ref().map(AsFd::as_fd);
             let bells: Vec<BorrowedFd<'_>> = bells.into_iter().chain(arrivals).collect();
             session.wait(&bells, nap)?;
@@ -381,22 +392,13 @@ impl Replica {
             Event::Built { ticket, from } => self.built(ticket, from),
             Event::Outlined { content, outline } => self.memory.keep(content, &outline, &self.ledger),
             Event::Unsent { ticket, failure } => self.unsent(ticket, failure),
-            Event::Answered { ticket, receipt } => self.answered(ticket, receipt),
+            Event::Answered { ticket, receipt } => {
+                self.note_answer(ticket, &receipt);
+                self.answered(ticket, receipt);
+            }
+            Event::Examined(answer) => self.examined(answer),
             // A listing that was not asked for says nothing new.
             Event::Listing(_) | Event::ListingEnd(_) => {}
-        }
-    }
-
-    /// Tells what the last batches could not set: the first time as a warning.
-    fn tell_lacks(&mut self) {
-        for (aspect, Gathered { count, path, detail }) in self.lacks.take() {
-            self.setup.gauges.counters.problems.add(1);
-            let target = &self.setup.target;
-            if self.unable.insert(aspect) {
-                warn!(%target, %path, count, "cannot {detail}; the rest is replicated, and --preserve can leave {aspect} out");
-            } else {
-                debug!(%target, %path, count, "cannot {detail}");
-            }
         }
     }
 
@@ -485,6 +487,7 @@ impl Replica {
         closed: Stamp,
     ) {
         debug!(target = %self.setup.target, steps = steps.len(), "planned");
+        self.note_steps(&steps);
         if let Some(keeper) = &mut self.keeper {
             let is_foreign = |step: &Step| answers::is_removal(step) && self.removing.contains(step.path());
             let ours = steps.iter().filter(|planned| !is_foreign(&planned.step));

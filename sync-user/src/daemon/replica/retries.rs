@@ -69,6 +69,11 @@ impl Retries {
         self.waiting.contains_key(path)
     }
 
+    /// When `path` is looked at again, if it waits for that.
+    pub(super) fn due_of(&self, path: &TreePath) -> Option<Stamp> {
+        self.waiting.get(path).map(|(_, due, _)| *due)
+    }
+
     pub(super) fn paths(&self) -> impl ExactSizeIterator<Item = &TreePath> {
         self.waiting.keys()
     }
