@@ -22,6 +22,7 @@ const COPIED: [(&str, &str); 9] = [
     ("CHANGELOG.md", "usr/share/doc/ksyncd/changelog"),
     ("docs/install.md", "usr/share/doc/ksyncd/install.md"),
     ("docs/migrating-from-lsyncd.md", "usr/share/doc/ksyncd/migrating-from-lsyncd.md"),
+    ("docs/geo-replication.md", "usr/share/doc/ksyncd/geo-replication.md"),
     ("docs/configuration.md", "usr/share/doc/ksyncd/configuration.md"),
 ];
 
