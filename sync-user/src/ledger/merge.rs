@@ -90,3 +90,108 @@ fn agreed_attributes(before: Option<Version>, listed: Version, here: Version) ->
     let mtime = if listed.kind == FileKind::Directory { here.mtime } else { listed.mtime };
     Version { mode: attributes.mode, owner: attributes.owner, xattrs: attributes.xattrs, mtime, ..listed }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Held;
+    use crate::model::{Mode, Time, XattrHash};
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text.as_bytes()).unwrap()
+    }
+
+    fn version(size: u64) -> Version {
+        let mtime = Time { seconds: size.cast_signed(), nanoseconds: 0 };
+        let (kind, mode) = (FileKind::File, Mode(0o644));
+        Version { kind, size, mtime, mode, owner: Owner::NOBODY, xattrs: XattrHash::NONE }
+    }
+
+    fn held(version: Version) -> Held {
+        Held { version, content: None, settled: true, twin: None }
+    }
+
+    fn listed(at: &str, version: Version) -> Listed {
+        Listed { path: path(at), held: held(version), inode: None }
+    }
+
+    /// What the ledger says of each path after a merge of what was agreed on, what is there, and
+    /// what is here.
+    fn merged(
+        agreed: &[(&str, u64)],
+        there: &[(&str, u64)],
+        here: &[(&str, u64)],
+    ) -> (Ledger, Vec<TreePath>) {
+        merged_with(agreed, there, here, &Doubts::new())
+    }
+
+    fn merged_with(
+        agreed: &[(&str, u64)],
+        there: &[(&str, u64)],
+        here: &[(&str, u64)],
+        doubts: &Doubts,
+    ) -> (Ledger, Vec<TreePath>) {
+        let mut ledger = Ledger::default();
+        for (at, size) in agreed {
+            ledger.set(path(at), Known::Holds(held(version(*size))));
+        }
+        let here: BTreeMap<TreePath, Version> =
+            here.iter().map(|(at, size)| (path(at), version(*size))).collect();
+        let listing = there.iter().map(|(at, size)| listed(at, version(*size)));
+        let missing = ledger.merge(listing, doubts, |path| here.get(path).copied());
+        (ledger, missing)
+    }
+
+    fn size(ledger: &Ledger, at: &str) -> Option<u64> {
+        ledger.held(&path(at)).map(|held| held.version.size)
+    }
+
+    #[test]
+    fn what_only_the_other_end_has_changed_is_left_to_it() {
+        let (ledger, missing) = merged(&[("f", 1), ("gone", 1)], &[("f", 2)], &[("f", 1), ("gone", 1)]);
+        assert_eq!(
+            (size(&ledger, "f"), size(&ledger, "gone")),
+            (Some(1), Some(1)),
+            "nothing is sent over it"
+        );
+        assert_eq!(missing, []);
+    }
+
+    #[test]
+    fn both_changes_meet_at_what_was_agreed_on() {
+        let (ledger, _) = merged(&[("f", 1)], &[("f", 2)], &[("f", 3)]);
+        assert_eq!(size(&ledger, "f"), Some(1));
+        let (ledger, _) = merged(&[("f", 1)], &[("f", 2)], &[("f", 2)]);
+        assert_eq!(size(&ledger, "f"), Some(2), "the same change twice is agreed on");
+    }
+
+    /// I3
+    #[test]
+    fn without_a_ledger_nothing_is_removed_and_what_is_missing_is_asked_for() {
+        let (ledger, missing) =
+            merged(&[], &[("both", 1), ("there", 1), ("other", 1)], &[("both", 1), ("other", 2)]);
+        assert_eq!(
+            (size(&ledger, "both"), size(&ledger, "there"), size(&ledger, "other")),
+            (Some(1), None, None)
+        );
+        assert_eq!(missing, [path("there")]);
+    }
+
+    #[test]
+    fn what_was_on_its_way_may_have_arrived() {
+        let sent = Some(Known::Holds(held(version(2))));
+        let doubts = Doubts::from([(path("f"), vec![sent]), (path("g"), vec![None])]);
+        let (ledger, _) = merged_with(&[("f", 1), ("g", 1)], &[("f", 2)], &[("f", 3)], &doubts);
+        assert_eq!((size(&ledger, "f"), size(&ledger, "g")), (Some(2), None));
+    }
+
+    #[test]
+    fn of_attributes_that_one_end_has_changed_those_are_kept() {
+        let with = |mode| Version { mode: Mode(mode), ..version(1) };
+        let (before, ours, theirs) = (with(0o644), with(0o600), with(0o640));
+        assert_eq!(agreed_attributes(Some(before), before, ours), before, "ours are sent");
+        assert_eq!(agreed_attributes(Some(before), theirs, before), before, "theirs will come");
+        assert_eq!(agreed_attributes(Some(before), theirs, ours), theirs, "ours are sent, being stricter");
+        assert_eq!(agreed_attributes(None, ours, theirs), theirs, "and seen from the other end nothing is");
+    }
+}

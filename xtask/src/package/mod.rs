@@ -13,7 +13,7 @@ use crate::process::{output, run};
 use crate::{build, docs, packages, workspace};
 
 /// Files that are there as they are: from where, and to where.
-const COPIED: [(&str, &str); 9] = [
+const COPIED: [(&str, &str); 10] = [
     ("packaging/ksyncd.service", "usr/lib/systemd/system/ksyncd.service"),
     ("packaging/debian/copyright", "usr/share/doc/ksyncd/copyright"),
     ("LICENSE-MIT", "usr/share/doc/ksyncd/LICENSE-MIT"),
