@@ -211,13 +211,18 @@ impl Root {
         let leaf = self.leaf(&path)?;
         if let Body::Inline { content, .. } = &body {
             let wanted = Wanted { size, mtime: attributes.mtime, content: *content };
-            if let Some(file) = expect::holds_file(&leaf, look(&leaf)?, &wanted) {
+            let there = look(&leaf)?;
+            if let Some(file) = expect::holds_file(&leaf, there, &wanted) {
                 self.begins(&[&path]);
-                let lacks = self.dress.put_on(file.as_fd(), false, &attributes);
-                let version = lacks.is_ok().then(|| self.version_here(&leaf.directory, leaf.name()));
-                self.ends(version.flatten().map(|version| Arrived::Put {
+                let lacks = if self.may_dress(there, &expects, attributes.mode) {
+                    self.dress.put_on(file.as_fd(), false, &attributes)
+                } else {
+                    Ok(Vec::new())
+                };
+                let version = self.version_here(&leaf.directory, leaf.name()).filter(|_| lacks.is_ok());
+                self.ends(version.map(|version| Arrived::Put {
                     path: path.clone(),
-                    version,
+                    version: Version { mode: attributes.mode, ..version },
                     content: Some(*content),
                 }));
                 let lacks = lacks?;
@@ -325,7 +330,11 @@ impl Root {
             let directory =
                 open_path(&leaf.directory, leaf.name()).map_err(|error| Failure::of("open it", error))?;
             require_directory(&leaf.path, &directory)?;
-            let lacks = self.dress.put_on(directory.as_fd(), false, attributes)?;
+            let lacks = if self.may_dress(there, &expects, attributes.mode) {
+                self.dress.put_on(directory.as_fd(), false, attributes)?
+            } else {
+                Vec::new()
+            };
             // Whoever made it: what is in it stays, and nothing is replaced.
             return Ok(Done::lacking(lacks, Met::Already));
         }

@@ -1,13 +1,13 @@
 //! Says of a step what it concerns, and what has come of it, for the daemon of the same root.
 
 use super::Root;
-use crate::model::{Content, Version};
+use crate::model::{Content, Mode, Version};
 use crate::wire::{Arrived, Step};
 
 /// What is told of a step.
 #[derive(Debug)]
 pub(super) enum Told {
-    Put { path: Vec<u8>, content: Option<Content> },
+    Put { path: Vec<u8>, content: Option<Content>, mode: Option<Mode> },
     Attributes { path: Vec<u8> },
     Link { path: Vec<u8>, to: Vec<u8> },
     Removed { path: Vec<u8> },
@@ -18,11 +18,11 @@ pub(super) enum Told {
 impl Told {
     pub(super) fn of(step: &Step) -> Self {
         match step {
-            Step::MakeDirectory { path, .. } | Step::PutFile { path, .. } => {
-                Self::Put { path: path.clone(), content: None }
+            Step::MakeDirectory { path, attributes, .. } | Step::PutFile { path, attributes, .. } => {
+                Self::Put { path: path.clone(), content: None, mode: Some(attributes.mode) }
             }
             Step::PutSymlink { path, destination, .. } => {
-                Self::Put { path: path.clone(), content: Some(Content::of(destination)) }
+                Self::Put { path: path.clone(), content: Some(Content::of(destination)), mode: None }
             }
             Step::Link { path, to, .. } => Self::Link { path: path.clone(), to: to.clone() },
             Step::SetAttributes { path, .. } | Step::SetDirectoryTime { path, .. } => {
@@ -55,7 +55,12 @@ impl Told {
     /// What has come of it; `None` where that cannot be seen.
     pub(super) fn arrived(self, root: &Root) -> Option<Arrived> {
         Some(match self {
-            Self::Put { path, content } => Arrived::Put { version: root.version_of(&path)?, path, content },
+            Self::Put { path, content, mode } => {
+                let version = root.version_of(&path)?;
+                // The source has this mode, whatever is there.
+                let version = Version { mode: mode.unwrap_or(version.mode), ..version };
+                Arrived::Put { version, path, content }
+            }
             Self::Attributes { path } => Arrived::Attributes { version: root.version_of(&path)?, path },
             Self::Link { path, to } => Arrived::Link { version: root.version_of(&path)?, path, to },
             Self::Removed { path } => Arrived::Removed { path },

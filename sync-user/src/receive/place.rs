@@ -77,6 +77,12 @@ pub(super) fn place(
             Verdict::Place => Met::Already,
             Verdict::Replace => Met::Other(there),
         };
+        if let (Met::Already, There::Version(now)) = (met, there)
+            && now.mtime == contender.mtime
+        {
+            // What it is besides its content may be newer than the step.
+            return Ok(met);
+        }
         let Some(seen) = seen else {
             match staged.settle(leaf) {
                 Ok(()) => return Ok(met),

@@ -7,10 +7,11 @@ use std::path::Path;
 use rustix::fs::AtFlags;
 
 use super::Root;
+use super::contest::may_set_mode;
 use super::place::Loft;
 use super::resident::Resident;
 use crate::metadata::{self, XattrPlace};
-use crate::model::{Version, XattrHash};
+use crate::model::{Expected, Mode, There, Version, XattrHash};
 use crate::wire::Arrived;
 
 /// A source that is a target of this root, too.
@@ -62,6 +63,16 @@ impl Root {
     pub(super) fn loft(&self) -> Loft<'_> {
         let by = self.two_way.as_ref().map_or("", TwoWay::name);
         Loft { home: self.stage.home(), by }
+    }
+
+    /// Whether what is there already may get the attributes that a step has for it. A step that has
+    /// not expected it may be older than they are: then only a stricter mode is taken.
+    pub(super) fn may_dress(&self, there: There, expects: &Expected, mode: Mode) -> bool {
+        let (Some(_), There::Version(now)) = (&self.two_way, there) else { return true };
+        match expects {
+            Expected::This(_) if expects.admits(&there) => may_set_mode(&now, expects, mode),
+            _ => mode.0 < now.mode.0,
+        }
     }
 
     /// What this machine shows of a path, for its own daemon.
