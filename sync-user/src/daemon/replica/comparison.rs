@@ -58,10 +58,11 @@ impl Replica {
         if trust == Trust::Nothing {
             self.ledger.clear();
         }
+        // Until it is compared with the listing it is not to be believed, even if the connection ends.
+        let visit = if trust == Trust::All { about.visit } else { [0; 16] };
+        let about = About { visit, ..about };
         if let Some(keeper) = &mut self.keeper {
-            // Until it is compared with the listing it is not to be believed.
-            let visit = if trust == Trust::All { about.visit } else { [0; 16] };
-            keeper.begin(About { visit, ..about.clone() }, trust == Trust::Nothing);
+            keeper.begin(about.clone(), trust == Trust::Nothing);
         }
         self.about = Some(about);
         self.expect_arrivals();
@@ -147,14 +148,17 @@ impl Replica {
                 self.kept(&path, None);
             }
         }
-        self.store_compared();
+        self.store_compared(session);
         self.send_differences(session);
         let (source, took) = (at_source.len(), took(started));
         info!(target = %self.setup.target, source, listed, to_do = session.unsent(), took, "compared the trees");
     }
 
-    fn store_compared(&mut self) {
-        if let (Some(keeper), Some(about)) = (&mut self.keeper, &self.about) {
+    /// From now on the ledger says what this connection was told.
+    fn store_compared(&mut self, session: &Session) {
+        let (Some(about), Some(claimed)) = (&mut self.about, session.claimed()) else { return };
+        about.visit = claimed.visit;
+        if let Some(keeper) = &mut self.keeper {
             keeper.compared(about.clone(), &mut self.ledger);
         }
     }
@@ -174,7 +178,7 @@ impl Replica {
         let missing = self.ledger.merge(entries.into_iter().filter(is_ours), &doubts, here);
         let lacking = missing.len();
         self.lacking.add(missing);
-        self.store_compared();
+        self.store_compared(session);
         self.send_differences(session);
         let took = took(started);
         info!(target = %self.setup.target, source, listed, lacking, to_do = session.unsent(), took, "merged the trees");
