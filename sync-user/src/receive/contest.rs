@@ -1,7 +1,7 @@
 //! Decides which of two versions of a path stays, where both ends may change it (I8).
 //!
 //! Both ends decide alike, whichever of the two steps arrives first: the later modification time
-//! wins, then the greater hash; a directory wins over what is none; and what is there wins over a
+//! wins, then the greater hash, then a file over a link; a directory wins over what is none; and what is there wins over a
 //! removal. The loser's content is kept.
 
 use crate::model::{Content, Expected, FileKind, There, Time, Version};
@@ -56,8 +56,11 @@ pub(super) fn decide<E>(
         // The same content: only what it is besides that is left to decide.
         return Ok(if contender.mtime >= there.mtime { Verdict::Place } else { Verdict::Yield });
     }
-    let rank = |mtime: Time, content: Option<Content>| (mtime, content.map(|content| content.0));
-    let wins = rank(contender.mtime, contender.content) > rank(there.mtime, content);
+    let rank = |kind: FileKind, mtime: Time, content: Option<Content>| {
+        (mtime, content.map(|content| content.0), kind == FileKind::File)
+    };
+    let wins =
+        rank(contender.kind, contender.mtime, contender.content) > rank(there.kind, there.mtime, content);
     Ok(if wins { Verdict::Replace } else { Verdict::Yield })
 }
 
