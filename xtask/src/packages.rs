@@ -43,6 +43,11 @@ pub(crate) const RUN: &[Need] = &[Need {
 pub(crate) const TEST: &[Need] = &[
     Need { purpose: "to compare replicas in tests", packages: &["rsync", "attr", "acl"] },
     Need { purpose: "to compare latency logs in tests", packages: &["python3-venv"] },
+    // The binaries alone: no service comes with them.
+    Need {
+        purpose: "to serve and read a replicated site in tests",
+        packages: &["apache2-bin", "curl", "iproute2"],
+    },
 ];
 
 pub(crate) const VM: &[Need] = &[Need {
@@ -109,6 +114,9 @@ fn is_installed(package: &str) -> bool {
         "rsync" => "/usr/bin/rsync",
         "attr" => "/usr/bin/setfattr",
         "acl" => "/usr/bin/setfacl",
+        "apache2-bin" => "/usr/sbin/apache2",
+        "curl" => "/usr/bin/curl",
+        "iproute2" => "/usr/sbin/ip",
         "python3-venv" => {
             return succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"]));
         }

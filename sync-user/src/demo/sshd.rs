@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Sshd {
     directory: PathBuf,
+    address: Ipv4Addr,
     port: u16,
     child: Option<Child>,
 }
@@ -31,6 +32,11 @@ impl Sshd {
     /// Makes keys and a configuration in `directory`, which has to exist, and starts the server
     /// on a free port of 127.0.0.1. `extra` is added to the configuration.
     pub fn start(directory: &Path, extra: &str) -> Result<Self> {
+        Self::start_at(directory, Ipv4Addr::LOCALHOST, extra)
+    }
+
+    /// The same on another address of this machine.
+    pub fn start_at(directory: &Path, address: Ipv4Addr, extra: &str) -> Result<Self> {
         let directory = directory.join("sshd");
         fs::DirBuilder::new()
             .mode(0o700)
@@ -49,29 +55,34 @@ impl Sshd {
         }
         // The port is free when asked for; that another program takes it meanwhile shows when
         // the server does not start.
-        let port = TcpListener::bind("127.0.0.1:0")
+        let port = TcpListener::bind((address, 0))
             .and_then(|socket| socket.local_addr())
             .context("find a free port")?
             .port();
         fs::copy(directory.join("client_key.pub"), directory.join("authorized_keys"))?;
         let host_key = fs::read_to_string(directory.join("host_key.pub"))?;
-        fs::write(directory.join("known_hosts"), format!("[127.0.0.1]:{port} {host_key}"))?;
+        fs::write(directory.join("known_hosts"), format!("[{address}]:{port} {host_key}"))?;
         let at = directory.display();
         // bash reads its user's start-up files when it believes to be the first shell behind sshd,
         // and those may do anything, or wait for something.
         let configuration = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host_key\nAuthorizedKeysFile {at}/authorized_keys\n\
+            "Port {port}\nListenAddress {address}\nHostKey {at}/host_key\nAuthorizedKeysFile {at}/authorized_keys\n\
              PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
              PermitRootLogin prohibit-password\nMaxStartups 100\nSetEnv SHLVL=1\nSubsystem sftp internal-sftp\n{extra}\n"
         );
         fs::write(directory.join("config"), configuration)?;
-        let mut server = Self { directory, port, child: None };
+        let mut server = Self { directory, address, port, child: None };
         server.restart()?;
         Ok(server)
     }
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The server's host key, as `known_hosts` has it behind a name.
+    pub fn host_key(&self) -> Result<String> {
+        fs::read_to_string(self.directory.join("host_key.pub")).context("read the host key")
     }
 
     /// The private key that the server lets in.
@@ -92,7 +103,7 @@ impl Sshd {
             .arg("--source")
             .arg(source)
             .arg("--target")
-            .arg(format!("127.0.0.1:{}", target.display()))
+            .arg(format!("{}:{}", self.address, target.display()))
             .args(["--port", &self.port.to_string(), "--ssh-config", "none"])
             .arg("--identity")
             .arg(self.identity())
@@ -132,7 +143,7 @@ impl Sshd {
         }
         self.child = Some(command.spawn().context("start sshd (package openssh-server)")?);
         let deadline = clock::now().plus(START_MAX);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect((self.address, self.port)).is_err() {
             let ended = self
                 .child
                 .as_mut()
