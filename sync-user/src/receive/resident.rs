@@ -45,7 +45,8 @@ impl Resident {
         // It may have been started since: to ask costs some microseconds.
         self.reach(home);
         if self.stream.is_some() {
-            self.tell(&Arrival::Begins { paths: paths.iter().map(|path| path.to_vec()).collect() });
+            let paths = paths.iter().map(|path| path.to_vec()).collect();
+            self.tell_whoever(home, &Arrival::Begins { paths });
         }
     }
 
@@ -53,8 +54,18 @@ impl Resident {
         self.tell(&arrived.map_or(Arrival::Failed, Arrival::Done));
     }
 
-    pub(super) fn lacking(&mut self, paths: Vec<Vec<u8>>) {
-        self.tell(&Arrival::Lacking { paths });
+    pub(super) fn lacking(&mut self, home: &OwnedFd, paths: Vec<Vec<u8>>) {
+        self.reach(home);
+        self.tell_whoever(home, &Arrival::Lacking { paths });
+    }
+
+    /// Tells the daemon that runs now: that the one before has ended shows only when it is told.
+    fn tell_whoever(&mut self, home: &OwnedFd, arrival: &Arrival) {
+        self.tell(arrival);
+        if self.stream.is_none() {
+            self.reach(home);
+            self.tell(arrival);
+        }
     }
 
     fn tell(&mut self, arrival: &Arrival) {

@@ -44,7 +44,7 @@ impl Root {
     /// Has this root's own daemon send what the source lacks.
     pub fn lacking(&mut self, paths: Vec<Vec<u8>>) {
         if let Some(two_way) = &mut self.two_way {
-            two_way.resident.lacking(paths);
+            two_way.resident.lacking(self.stage.home(), paths);
         }
     }
 

@@ -151,7 +151,10 @@ impl Site {
         let [moscow, amsterdam] = self.servers.each_ref().map(|server| tree(&server.root()));
         let paths: BTreeSet<&PathBuf> = moscow.keys().chain(amsterdam.keys()).collect();
         let differ = |path: &&&PathBuf| moscow.get(**path) != amsterdam.get(**path);
-        let line = |path: &PathBuf| format!("{path:?}: {:?}, {:?}\n", moscow.get(path), amsterdam.get(path));
+        let line = |path: &PathBuf| {
+            let told = self.servers.each_ref().map(|server| server.why(path)).concat();
+            format!("{path:?}: {:?}, {:?}\n{told}", moscow.get(path), amsterdam.get(path))
+        };
         let differences: String = paths.iter().filter(differ).map(|path| line(path)).collect();
         format!("{}\nthey differ in:\n{differences}", self.servers.each_ref().map(Server::log).join("\n"))
     }

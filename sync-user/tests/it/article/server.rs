@@ -140,6 +140,14 @@ impl Server {
         Command::new(KSYNCD).args(words).arg("--state-dir").arg(self.state()).output().unwrap()
     }
 
+    /// What the daemon says of a path.
+    pub(super) fn why(&self, path: &Path) -> String {
+        let output = self.ask(&["why", &path.to_string_lossy()]);
+        let [said, error] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        format!("-- {} says:\n{said}{error}", self.name)
+    }
+
     /// How the other server is, as this one's daemon says; `None` while it cannot say.
     pub(super) fn target_status(&self) -> Option<TargetStatus> {
         let output = self.ask(&["status", "--json"]);
