@@ -2,6 +2,7 @@
 //! one of them, whole.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,7 +34,7 @@ impl Press {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut text = format!("<!doctype html><title>{page}, version {number}, by {by}</title>\n");
         while text.len() < size {
-            text.push_str(&format!("<p>{number}: {:016x}</p>\n", fastrand::u64(..)));
+            writeln!(text, "<p>{number}: {:016x}</p>", fastrand::u64(..)).unwrap();
         }
         text.push_str("<p>the end\n");
         let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -78,9 +78,9 @@ impl Server {
         );
         fs::write(self.directory.join("ssh_config"), ssh).unwrap();
         let configuration = format!(
-            "state_dir = {:?}\nlog_level = \"debug\"\n\n[[sync]]\nsource = {:?}\ntarget = \"{}:{}\"\n\
+            "state_dir = \"{}\"\nlog_level = \"debug\"\n\n[[sync]]\nsource = {:?}\ntarget = \"{}:{}\"\n\
              two_way = true\nssh_config = {:?}\ncapture = \"fanotify\"\n",
-            self.state(),
+            self.state().display(),
             self.root(),
             other.name,
             other.root().display(),
