@@ -78,13 +78,13 @@ impl Server {
         );
         fs::write(self.directory.join("ssh_config"), ssh).unwrap();
         let configuration = format!(
-            "state_dir = \"{}\"\nlog_level = \"debug\"\n\n[[sync]]\nsource = {:?}\ntarget = \"{}:{}\"\n\
-             two_way = true\nssh_config = {:?}\ncapture = \"fanotify\"\n",
+            "state_dir = \"{}\"\nlog_level = \"debug\"\n\n[[sync]]\nsource = \"{}\"\ntarget = \"{}:{}\"\n\
+             two_way = true\nssh_config = \"{}\"\ncapture = \"fanotify\"\n",
             self.state().display(),
-            self.root(),
+            self.root().display(),
             other.name,
             other.root().display(),
-            self.directory.join("ssh_config"),
+            self.directory.join("ssh_config").display(),
         );
         fs::write(self.directory.join("ksyncd.toml"), configuration).unwrap();
     }
