@@ -153,7 +153,7 @@ impl Site {
         let differ = |path: &&&PathBuf| moscow.get(**path) != amsterdam.get(**path);
         let line = |path: &PathBuf| {
             let told = self.servers.each_ref().map(|server| server.why(path)).concat();
-            format!("{path:?}: {:?}, {:?}\n{told}", moscow.get(path), amsterdam.get(path))
+            format!("{}: {:?}, {:?}\n{told}", path.display(), moscow.get(path), amsterdam.get(path))
         };
         let differences: String = paths.iter().filter(differ).map(|path| line(path)).collect();
         format!("{}\nthey differ in:\n{differences}", self.servers.each_ref().map(Server::log).join("\n"))

@@ -104,7 +104,8 @@ impl Server {
     pub(super) fn kill_daemon(&mut self) {
         if let Some(daemon) = self.daemon.take() {
             daemon.signal(Signal::SIGKILL);
-            self.logged += &format!("{}-- killed\n", daemon.log());
+            self.logged.push_str(&daemon.log());
+            self.logged.push_str("-- killed\n");
         }
     }
 
