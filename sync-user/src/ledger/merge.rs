@@ -43,9 +43,7 @@ impl Ledger {
             let agreed = known.iter().chain(sent()).find(|known| is_ours(known)).copied();
             let is_same = here.is_some_and(|here| here.is_kept_as(&listed.version));
             if agreed.is_none() && !is_same {
-                if !matches!(known, Some(Known::Holds(_))) && here.is_none() {
-                    // What is unsure may have been removed here, or never have come.
-                    self.forget(&path);
+                if known.is_none() && here.is_none() {
                     missing.push(path);
                 }
                 continue;

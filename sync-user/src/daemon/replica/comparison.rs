@@ -43,14 +43,9 @@ impl Replica {
             target_boot,
             complete: false,
         };
-        let was_complete = self.about.as_ref().is_some_and(|before| before.complete);
         let mut trust = trust(self.about.as_ref(), &about, last_visit);
         if trust == Trust::All && self.acquainted {
             // What was on its way when the connection was cut need not be sent again if it arrived.
-            trust = Trust::Until;
-        }
-        if trust == Trust::All && self.is_two_way() && !was_complete {
-            // What a run that was cut short still wanted to ask for only the listing tells.
             trust = Trust::Until;
         }
         let holds_any = self.ledger.has_below(&TreePath::root());
