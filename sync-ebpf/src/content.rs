@@ -6,7 +6,7 @@ use sync_ebpf::{Epochs, Handshake, kind};
 
 use crate::excluded;
 use crate::kernel::{self, Inode};
-use crate::maps::{EPOCHS, Scratch, TOLD, TOLD_MAX, Told};
+use crate::maps::{EPOCHS, Scratch, TOLD, TOLD_MAX, Told, place_of};
 use crate::outside;
 use crate::record;
 use crate::walk::{self, Place};
@@ -32,7 +32,7 @@ pub(crate) fn directory(dentry: u64, inode: impl Inode, root: &Handshake) {
 /// where this processor has told of it in this epoch: user space has not looked since.
 #[inline(always)]
 pub(crate) fn file(kind: u8, dentry: u64, inode: impl Inode, root: &Handshake) {
-    let (Some(now), Some(told)) = (epochs(), TOLD.get_ptr_mut(place_of(dentry))) else { return };
+    let (Some(now), Some(told)) = (epochs(), TOLD.get_ptr_mut(place_of(dentry, TOLD_MAX))) else { return };
     // SAFETY: the map's memory lives as long as the program, and is this processor's own; here
     // and below.
     let before = unsafe { *told };
@@ -77,7 +77,7 @@ pub(crate) fn told_of_creation(dentry: u64, inode: impl Inode, before: Epochs) {
     if dentry == 0 {
         return;
     }
-    let Some(told) = TOLD.get_ptr_mut(place_of(dentry)) else { return };
+    let Some(told) = TOLD.get_ptr_mut(place_of(dentry, TOLD_MAX)) else { return };
     // SAFETY: the map's memory lives as long as the program, and is this processor's own.
     unsafe { *told = told_of(dentry, inode, Epochs { writes: before.writes, closes: 0 }) };
 }
@@ -106,12 +106,6 @@ pub(crate) fn epochs() -> Option<Epochs> {
             closes: read_volatile(&raw const (*epochs).closes),
         })
     }
-}
-
-/// Where a dentry stands in [`TOLD`]: by Fibonacci hashing, whose high bits are the good ones.
-#[inline(always)]
-fn place_of(dentry: u64) -> u32 {
-    (dentry.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - TOLD_MAX.ilog2())) as u32
 }
 
 /// What became of a change to a file.

@@ -70,6 +70,13 @@ pub(crate) static EPOCHS: Array<Epochs> = Array::with_max_entries(1, 1 << 10);
 #[map]
 pub(crate) static TOLD: PerCpuArray<Told> = PerCpuArray::with_max_entries(TOLD_MAX, 0);
 
+/// Where `key` stands in a map of `places`, a power of two: by Fibonacci hashing, whose high bits are
+/// the good ones.
+#[inline(always)]
+pub(crate) fn place_of(key: u64, places: u32) -> u32 {
+    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - places.ilog2())) as u32
+}
+
 /// Which move was the last one on the root's file system: each has a value of its own.
 #[map]
 pub(crate) static LAST_MOVE: Array<u64> = Array::with_max_entries(1, 0);

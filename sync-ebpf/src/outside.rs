@@ -7,7 +7,7 @@ use core::ptr::{read_volatile, write_volatile};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 
 use crate::kernel::{Inode, offset};
-use crate::maps::{LAST_MOVE, OUTSIDE, OUTSIDE_MAX, Outside};
+use crate::maps::{LAST_MOVE, OUTSIDE, OUTSIDE_MAX, Outside, place_of};
 
 /// The last move on the root's file system, never 0. To be read before the walk whose outcome is
 /// remembered: a move during the walk voids it.
@@ -34,7 +34,7 @@ pub(crate) fn moved() {
 /// since. Not so of a file with several names: one of them may be inside.
 #[inline(always)]
 pub(crate) fn is_known(inode: impl Inode, is_directory: bool) -> bool {
-    let Some(known) = OUTSIDE.get_ptr_mut(place_of(inode)) else { return false };
+    let Some(known) = OUTSIDE.get_ptr_mut(place_of(inode.number(), OUTSIDE_MAX)) else { return false };
     // SAFETY: the map's memory lives as long as the program, and is this processor's own.
     let known = unsafe { *known };
     known.inode == inode.address()
@@ -53,16 +53,10 @@ pub(crate) fn remember(inode: impl Inode, last_move: u64) {
     if offset!(inodes_are_unique) == 0 {
         return;
     }
-    if let Some(known) = OUTSIDE.get_ptr_mut(place_of(inode)) {
+    if let Some(known) = OUTSIDE.get_ptr_mut(place_of(inode.number(), OUTSIDE_MAX)) {
         let generation = u64::from(inode.generation());
         let outside = Outside { inode: inode.address(), number: inode.number(), generation, last_move };
         // SAFETY: as in `is_known`.
         unsafe { *known = outside };
     }
-}
-
-/// Where an inode stands in [`OUTSIDE`]: by Fibonacci hashing, whose high bits are the good ones.
-#[inline(always)]
-fn place_of(inode: impl Inode) -> u32 {
-    (inode.number().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - OUTSIDE_MAX.ilog2())) as u32
 }

@@ -1,6 +1,6 @@
 //! Finds the running daemons that a command is about.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -61,6 +61,30 @@ impl Ask {
         }
         Ok(daemons)
     }
+}
+
+/// What the daemons answer to a question about a path: an absolute one is below one source, and not
+/// below others, so that one answer is enough.
+pub(super) fn answers<T>(
+    daemons: Vec<Daemon>,
+    mut ask: impl FnMut(&mut Daemon) -> Result<T, control::Error>,
+) -> Result<Vec<T>, Exit> {
+    let (mut answers, mut last) = (Vec::new(), None);
+    for mut daemon in daemons {
+        match ask(&mut daemon) {
+            Ok(answer) => answers.push(answer),
+            Err(error) => last = Some(error),
+        }
+    }
+    match last {
+        Some(error) if answers.is_empty() => Err(told(&error)),
+        _ => Ok(answers),
+    }
+}
+
+/// A path as a daemon is asked about it.
+pub(super) fn text_of(path: &Path) -> Result<&str, Exit> {
+    path.to_str().ok_or_else(|| fail(Exit::Usage, &format!("{} is not UTF-8", path.display()), None))
 }
 
 /// Tells why a daemon gave no answer.

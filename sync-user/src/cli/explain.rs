@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::ask::{Ask, told};
+use super::ask::{Ask, answers, text_of};
 use super::{fail, print, refused};
 use crate::control::{Explained, below, explain};
 use crate::exit::Exit;
@@ -23,8 +23,9 @@ pub(super) struct ExplainExclude {
 }
 
 pub(super) fn explain_exclude(flags: &ExplainExclude) -> Exit {
-    let Some(path) = flags.path.to_str() else {
-        return fail(Exit::Usage, &format!("{} is not UTF-8", flags.path.display()), None);
+    let path = match text_of(&flags.path) {
+        Ok(path) => path,
+        Err(exit) => return exit,
     };
     let explained = if flags.given.is_any() {
         by_settings(&flags.given.clone().for_rules(), path)
@@ -45,18 +46,7 @@ fn by_daemons(flags: &ExplainExclude, path: &str) -> Result<Vec<Explained>, Exit
     if found.is_empty() {
         return by_settings(&flags.given, path);
     }
-    let (mut explained, mut last) = (Vec::new(), None);
-    for mut daemon in found {
-        match daemon.explain_exclude(path) {
-            Ok(answer) => explained.push(answer),
-            // An absolute path is below one source, and not below others.
-            Err(error) => last = Some(error),
-        }
-    }
-    match last {
-        Some(error) if explained.is_empty() => Err(told(&error)),
-        _ => Ok(explained),
-    }
+    answers(found, |daemon| daemon.explain_exclude(path))
 }
 
 fn by_settings(given: &Given, path: &str) -> Result<Vec<Explained>, Exit> {

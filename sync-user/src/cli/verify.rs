@@ -8,8 +8,8 @@ use bytesize::ByteSize;
 use clap::Args;
 use serde::Serialize;
 
-use super::ask::{Ask, told};
-use super::{fail, print};
+use super::ask::{Ask, text_of, told};
+use super::print;
 use crate::clock;
 use crate::control::{Daemon, Verifying};
 use crate::daemon::{Found, News, Outcome, Unverified, Verification, Verified, VerifiedTarget};
@@ -52,9 +52,9 @@ pub(super) fn verify(flags: &Verify) -> Exit {
         Ok(daemons) => daemons,
         Err(exit) => return exit,
     };
-    let path = match flags.path.as_ref().map(|path| path.to_str().ok_or(path)).transpose() {
+    let path = match flags.path.as_deref().map(text_of).transpose() {
         Ok(path) => path,
-        Err(path) => return fail(Exit::Usage, &format!("{} is not UTF-8", path.display()), None),
+        Err(exit) => return exit,
     };
     let (mut exit, mut failed) = (None, None);
     for daemon in daemons {

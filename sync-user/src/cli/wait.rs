@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::ask::{Ask, told};
+use super::ask::{Ask, text_of, told};
 use super::fail;
 use crate::clock;
 use crate::control::Missing;
@@ -34,9 +34,9 @@ pub(super) fn wait(flags: &Wait) -> Exit {
         Ok(daemons) => daemons,
         Err(exit) => return exit,
     };
-    let path = match flags.path.as_ref().map(|path| path.to_str().ok_or(path)).transpose() {
+    let path = match flags.path.as_deref().map(text_of).transpose() {
         Ok(path) => path,
-        Err(path) => return fail(Exit::Usage, &format!("{} is not UTF-8", path.display()), None),
+        Err(exit) => return exit,
     };
     let mut missing = Vec::new();
     for mut daemon in daemons {

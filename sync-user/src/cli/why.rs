@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::ask::{Ask, told};
-use super::{fail, print};
+use super::ask::{Ask, answers, text_of};
+use super::print;
 use crate::control::{Why, WhyHappening, WhyTarget};
 use crate::exit::Exit;
 use crate::metrics::time;
@@ -30,28 +30,22 @@ pub(super) struct WhyFlags {
 }
 
 pub(super) fn why(flags: &WhyFlags) -> Exit {
-    let Some(path) = flags.path.to_str() else {
-        return fail(Exit::Usage, &format!("{} is not UTF-8", flags.path.display()), None);
+    let path = match text_of(&flags.path) {
+        Ok(path) => path,
+        Err(exit) => return exit,
     };
     let daemons = match flags.ask.daemons() {
         Ok(daemons) => daemons,
         Err(exit) => return exit,
     };
-    let (mut texts, mut last) = (Vec::new(), None);
-    for mut daemon in daemons {
-        match daemon.why(path) {
-            Ok(why) if flags.json => texts.push(serde_json::to_string(&why).unwrap_or_default()),
-            Ok(why) => texts.push(text(&why)),
-            // An absolute path is below one source, and not below others.
-            Err(error) => last = Some(error),
-        }
-    }
-    match last {
-        Some(error) if texts.is_empty() => told(&error),
-        _ => {
-            print(&texts.join("\n"));
+    match answers(daemons, |daemon| daemon.why(path)) {
+        Ok(answers) => {
+            let json = |why: &Why| serde_json::to_string(why).unwrap_or_default();
+            let texts = answers.iter().map(if flags.json { json } else { text });
+            print(&texts.collect::<Vec<_>>().join("\n"));
             Exit::Success
         }
+        Err(exit) => exit,
     }
 }
 

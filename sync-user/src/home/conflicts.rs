@@ -4,16 +4,17 @@
 //! Nothing is copied, so nothing can be lost on the way, and no disk is too full for it.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, Mode, RenameFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{note, open_directory};
+use super::{make, note, open_directory};
 use crate::model::Version;
 
 const FOLDER: &str = "conflicts";
@@ -39,11 +40,7 @@ pub struct Kept {
 
 /// Keeps what `name` in `directory` is, under a name of its own, which is told.
 pub fn keep(home: &OwnedFd, directory: impl AsFd, name: &Path, kept: &Kept) -> Result<String, Errno> {
-    match rustix::fs::mkdirat(home, FOLDER, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(error) => return Err(error),
-    }
-    let folder = open_directory(home, Path::new(FOLDER))?;
+    let folder = make(home, FOLDER)?;
     let note = postcard::to_allocvec(kept).map_err(|_never| Errno::INVAL)?;
     for attempt in 0_u32.. {
         let id = format!("{}-{}-{attempt}", kept.at, std::process::id());
@@ -86,18 +83,12 @@ pub fn list(home: &OwnedFd) -> io::Result<Vec<(String, Kept)>> {
 }
 
 /// The content of one that is a file.
-pub fn open(home: &OwnedFd, id: &str) -> io::Result<std::fs::File> {
-    use rustix::fs::OFlags;
-
-    let folder = open_directory(home, Path::new(FOLDER))?;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(std::fs::File::from(rustix::fs::openat(&folder, id, flags, Mode::empty())?))
+pub fn open(home: &OwnedFd, id: &str) -> io::Result<File> {
+    note::open(&open_directory(home, Path::new(FOLDER))?, id)
 }
 
 /// Puts one back where it was, below `root`. What is there now is kept in its place.
 pub fn restore(root: &OwnedFd, home: &OwnedFd, id: &str, kept: &Kept) -> io::Result<()> {
-    use rustix::fs::{OFlags, ResolveFlags};
-
     let folder = open_directory(home, Path::new(FOLDER))?;
     let path = Path::new(OsStr::from_bytes(&kept.path));
     let (above, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().ok_or(Errno::INVAL)?);
@@ -106,7 +97,7 @@ pub fn restore(root: &OwnedFd, home: &OwnedFd, id: &str, kept: &Kept) -> io::Res
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let directory = rustix::fs::openat2(root, above, flags, Mode::empty(), resolve)?;
     match rustix::fs::renameat_with(&folder, id, &directory, name, RenameFlags::NOREPLACE) {
-        Ok(()) => return Ok(remove_note(&folder, id)?),
+        Ok(()) => return Ok(remove(&folder, &format!("{id}{NOTE}"))?),
         Err(Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
     }
@@ -117,14 +108,13 @@ pub fn restore(root: &OwnedFd, home: &OwnedFd, id: &str, kept: &Kept) -> io::Res
 /// Removes one for good.
 pub fn forget(home: &OwnedFd, id: &str) -> io::Result<()> {
     let folder = open_directory(home, Path::new(FOLDER))?;
-    match rustix::fs::unlinkat(&folder, id, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(remove_note(&folder, id)?),
-        Err(error) => Err(error.into()),
-    }
+    remove(&folder, id)?;
+    Ok(remove(&folder, &format!("{id}{NOTE}"))?)
 }
 
-fn remove_note(folder: &OwnedFd, id: &str) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(folder, format!("{id}{NOTE}"), AtFlags::empty()) {
+/// Removes a file; that it is not there is fine.
+fn remove(folder: &OwnedFd, name: &str) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error),
     }
@@ -132,7 +122,7 @@ fn remove_note(folder: &OwnedFd, id: &str) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File};
+    use std::fs;
 
     use super::*;
     use crate::home;

@@ -22,11 +22,16 @@ pub const NAME: &str = ".ksyncd";
 
 /// Opens the folder of the root, and makes it if it is missing.
 pub fn open(root: impl AsFd) -> Result<OwnedFd, Errno> {
-    match rustix::fs::mkdirat(&root, NAME, Mode::RWXU) {
+    make(root, NAME)
+}
+
+/// Opens a directory that only this user may look into, and makes it if it is missing.
+fn make(at: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+    match rustix::fs::mkdirat(&at, name, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error),
     }
-    open_directory(root, Path::new(NAME))
+    open_directory(at, Path::new(name))
 }
 
 /// Opens a directory by a name that is no symbolic link.

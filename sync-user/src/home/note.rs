@@ -6,12 +6,16 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode as RawMode, OFlags};
 
+/// Opens a file for reading, and whatever else is there without waiting for anybody.
+pub(super) fn open(home: &OwnedFd, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat(home, name, flags, RawMode::empty())?))
+}
+
 /// What is there, of which `limit` bytes are read at most.
 pub fn read(home: &OwnedFd, name: &str, limit: u64) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(home, name, flags, RawMode::empty())?);
     let mut bytes = Vec::new();
-    file.take(limit).read_to_end(&mut bytes)?;
+    open(home, name)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

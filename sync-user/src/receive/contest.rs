@@ -1,8 +1,8 @@
 //! Decides which of two versions of a path stays, where both ends may change it (I8).
 //!
 //! Both ends decide alike, whichever of the two steps arrives first: the later modification time
-//! wins, then the greater hash, then a file over a link; a directory wins over what is none; and what is there wins over a
-//! removal. The loser's content is kept.
+//! wins, then the greater hash, then a file over a link; a directory wins over what is none; and
+//! what is there wins over a removal. The loser's content is kept.
 
 use crate::model::{Content, Expected, FileKind, There, Time, Version};
 

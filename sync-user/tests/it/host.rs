@@ -80,9 +80,7 @@ impl Host {
 
     /// How the first target of the running daemon is.
     pub(crate) fn target_status(&self) -> TargetStatus {
-        let output = self.ask("status").arg("--json").output().unwrap();
-        let mut status: Status = serde_json::from_slice(&output.stdout).unwrap();
-        status.targets.remove(0)
+        first_target(self.ask("status"))
     }
 
     /// Starts the daemon, and waits until the two trees are equal.
@@ -116,6 +114,13 @@ impl Host {
             assert!(!daemon.log().contains(SURPRISE), "nobody else changes the target\n{}", daemon.log());
         }
     }
+}
+
+/// How the first target is of the daemon that `command`, a `ksyncd status`, asks.
+pub(crate) fn first_target(mut command: Command) -> TargetStatus {
+    let output = command.arg("--json").output().unwrap();
+    let mut status: Status = serde_json::from_slice(&output.stdout).unwrap();
+    status.targets.remove(0)
 }
 
 /// A running daemon; dropping it kills it.

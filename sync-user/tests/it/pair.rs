@@ -5,11 +5,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use sync_user::control::{Status, TargetStatus};
+use sync_user::control::TargetStatus;
 
-use super::host::{Daemon, Host, KSYNCD, PATIENCE};
+use super::host::{Daemon, Host, KSYNCD, PATIENCE, first_target};
 
 /// Both ends on one machine, over its SSH server.
 pub(crate) struct Pair {
@@ -97,13 +97,9 @@ impl Pair {
 
     /// How the other end is, as the daemon of this one says.
     pub(crate) fn target_status(&self, end: End) -> TargetStatus {
-        let output = Command::new(KSYNCD)
-            .args(["status", "--json", "--state-dir"])
-            .arg(self.state(end))
-            .output()
-            .unwrap();
-        let mut status: Status = serde_json::from_slice(&output.stdout).unwrap();
-        status.targets.remove(0)
+        let mut command = Command::new(KSYNCD);
+        command.args(["status", "--state-dir"]).arg(self.state(end));
+        first_target(command)
     }
 
     /// Waits until what an end has agreed on is stored: what is in its journal would be unsure after
@@ -175,13 +171,8 @@ pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
     all
 }
 
-/// Sets the modification time, in seconds from now.
-pub(crate) fn age(path: &Path, seconds: i64) {
-    let now = std::time::SystemTime::now();
-    let then = if seconds < 0 {
-        now - Duration::from_secs(seconds.unsigned_abs())
-    } else {
-        now + Duration::from_secs(seconds.unsigned_abs())
-    };
+/// Sets the modification time to so many seconds ago.
+pub(crate) fn age(path: &Path, seconds: u64) {
+    let then = SystemTime::now() - Duration::from_secs(seconds);
     fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
 }

@@ -51,14 +51,14 @@ fn of_two_edits_the_later_one_stays_and_the_other_is_kept() {
     // While nobody looks.
     pair.write(End::One, "f", "earlier, at one");
     pair.write(End::Other, "f", "later, at the other");
-    age(&pair.root(End::One).join("f"), -50);
+    age(&pair.root(End::One).join("f"), 50);
     fs::remove_file(pair.root(End::One).join("removed")).unwrap();
     pair.write(End::Other, "removed", "edited meanwhile");
     for end in End::BOTH {
         pair.write(end, "same", "the same edit");
         pair.write(end, "new", &format!("new at {end:?}"));
     }
-    age(&pair.root(End::Other).join("new"), -50);
+    age(&pair.root(End::Other).join("new"), 50);
     fs::remove_file(pair.root(End::Other).join("same")).unwrap();
     pair.write(End::Other, "same", "the same edit");
     let daemons = pair.start_both();

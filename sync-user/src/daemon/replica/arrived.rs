@@ -8,7 +8,7 @@ use super::flights::Flight;
 use crate::clock;
 use crate::daemon::arrivals::Notice;
 use crate::ledger::{Held, Known};
-use crate::model::{Content, Depth, Expected, FileKind, Look, Step, TreePath, Version};
+use crate::model::{Content, Depth, Expected, FileKind, Step, TreePath, Version};
 use crate::plan::Planned;
 use crate::wire::Arrived;
 
@@ -36,22 +36,17 @@ impl Replica {
                         for (below, _) in self.ledger.at_or_below(&path) {
                             self.ledger.forget(&below);
                         }
-                        self.look_for_target(path, Depth::Below);
+                        self.look_again(path, Depth::Below, Duration::ZERO);
                     }
                 }
                 // Whatever became of it: what is here now is compared, and met if it is there.
                 Notice::Interrupted(paths) => {
                     for path in paths {
-                        self.look_for_target(path, Depth::Entry);
+                        self.look_again(path, Depth::Entry, Duration::ZERO);
                     }
                 }
             }
         }
-    }
-
-    fn look_for_target(&mut self, path: TreePath, depth: Depth) {
-        let look = Look { depth, content: true, stamps: None };
-        self.retries.put_off(path, look, clock::now().plus(Duration::ZERO));
     }
 
     /// Both ends hold this now; `None` for paths that are none.
