@@ -13,6 +13,15 @@ impl Undo {
         self.0.iter().find(|(concerned, _)| concerned == path).and_then(|(_, before)| *before)
     }
 
+    /// What was at `path` before the step is known better by now; which names it shares stays.
+    pub fn amend(&mut self, path: &TreePath, held: Held) {
+        for (_, before) in self.0.iter_mut().filter(|(concerned, _)| concerned == path) {
+            if let Some(Known::Holds(Held { twin, .. })) = *before {
+                *before = Some(Known::Holds(Held { twin, ..held }));
+            }
+        }
+    }
+
     /// The paths that the step concerns.
     pub fn paths(&self) -> impl Iterator<Item = &TreePath> {
         self.0.iter().map(|(path, _)| path)
@@ -35,10 +44,10 @@ impl Ledger {
             Step::SetAttributes { path, .. } if self.has_twins(path, becomes) => {
                 self.change_twins(path, becomes)
             }
+            Step::Link { path, to, .. } => self.link(path, to, becomes),
             Step::MakeDirectory { path, .. }
             | Step::PutFile { path, .. }
             | Step::PutSymlink { path, .. }
-            | Step::Link { path, .. }
             | Step::SetAttributes { path, .. }
             | Step::SetDirectoryTime { path, .. }
             | Step::RemoveFile { path, .. }
@@ -56,6 +65,19 @@ impl Ledger {
         for (path, before) in undo.0.iter().rev() {
             self.put_back(path.clone(), *before);
         }
+    }
+
+    /// A link holds what the name that it leads to holds, and both are names of one inode from now on.
+    fn link(&mut self, path: &TreePath, to: &TreePath, becomes: Option<Held>) -> Undo {
+        let undo = Undo(vec![(to.clone(), self.get(to)), (path.clone(), self.get(path))]);
+        let leader = self
+            .held(to)
+            .map(|leader| Held { twin: leader.twin.or(becomes.and_then(|held| held.twin)), ..leader });
+        if let Some(leader) = leader {
+            self.set(to.clone(), Known::Holds(leader));
+        }
+        self.put_back(path.clone(), leader.or(becomes).map(Known::Holds));
+        undo
     }
 
     /// Whether `path` is one of several names of one inode, and stays so.

@@ -185,14 +185,12 @@ fn follow_leader(
     steps: &mut Vec<Planned>,
 ) {
     let path = looked.path;
-    let twin = held.twin.unwrap_or_else(|| ledger.new_twin());
-    let becomes = Held { twin: Some(twin), ..held };
-    ledger.set(leader.clone(), Known::Holds(becomes));
-    let is_linked = ledger.held(path).is_some_and(|held| held.twin == Some(twin));
+    let is_linked = held.twin.is_some() && ledger.held(path).is_some_and(|known| known.twin == held.twin);
     if is_linked {
-        ledger.set(path.clone(), Known::Holds(becomes));
         return;
     }
+    let twin = held.twin.unwrap_or_else(|| ledger.new_twin());
+    let becomes = Held { twin: Some(twin), ..held };
     let (path, to, expects, replaces) = (path.clone(), leader.clone(), held.version, ledger.expected(path));
     steps.push(Planned::follow(Step::Link { path, to, expects, replaces }, Some(becomes), ledger));
 }

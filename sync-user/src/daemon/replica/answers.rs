@@ -35,33 +35,11 @@ impl Replica {
         };
         let planned = flight.planned.becomes;
         let path = flight.step().path().clone();
-        let several = self.flights.are_several(&path);
-        let twin = match planned.and_then(|held| held.twin) {
-            // A link to a large file may have been planned since; unless the file was, once more.
-            None if !several => self.ledger.held(&path).and_then(|held| held.twin),
-            twin => twin,
-        };
-        let held = Held { version, content: Some(content), settled, twin };
+        let held =
+            Held { version, content: Some(content), settled, twin: planned.and_then(|held| held.twin) };
         self.setup.gauges.counters.bytes_shipped.add(shipped);
         self.target().bytes_shipped.add(shipped);
-        let is_another = planned.is_some_and(|planned| planned.version != version);
-        // Only what is marked as a twin has links on their way; and behind a large file there may be
-        // other steps that build on it.
-        if several || (twin.is_some() && is_another) {
-            self.flights.amend(ticket, held, &mut self.ledger);
-        } else {
-            if let Some(flight) = self.flights.get_mut(ticket) {
-                flight.planned.becomes = Some(held);
-            }
-            self.ledger.set(path.clone(), Known::Holds(held));
-            for link in self.flights.links_to(ticket, &path, twin) {
-                let becomes = link.planned.becomes.replace(held);
-                let name = link.step().path().clone();
-                if self.ledger.held(&name) == becomes {
-                    self.ledger.set(name, Known::Holds(held));
-                }
-            }
-        }
+        self.flights.amend(ticket, held, &mut self.ledger);
         if torn {
             // All that was there when its batch was planned is on its way.
             self.retries.owe_since(self.debts.taken());

@@ -67,7 +67,6 @@ impl Replica {
                 let leader = self.ledger.held(&to)?;
                 let twin = leader.twin.unwrap_or_else(|| self.ledger.new_twin());
                 let becomes = Held { twin: Some(twin), ..leader };
-                self.ledger.set(to.clone(), Known::Holds(becomes));
                 (Step::Link { path, to, expects: version, replaces: Expected::Anything }, Some(becomes))
             }
             Arrived::Removed { path: at } => {

@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ledger::{Doubts, Held, Known, Ledger, Twin, Undo};
+use crate::ledger::{Doubts, Held, Known, Ledger, Undo};
 use crate::model::{Depth, Look, Stamp, Stamps, Step, TreePath};
 use crate::plan::Planned;
 use crate::ship::Ticket;
@@ -94,42 +94,36 @@ impl Flights {
         path.below(&self.by_path).next().is_some()
     }
 
-    /// Whether more than one concerns `path`.
-    pub(super) fn are_several(&self, path: &TreePath) -> bool {
-        self.by_path.get(path).is_some_and(|count| *count > 1)
+    fn count_of(&self, path: &TreePath) -> usize {
+        self.by_path.get(path).copied().unwrap_or(0)
     }
 
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Flight> {
         self.by_ticket.get_mut(&ticket)
     }
 
-    /// The later steps that link to what `ticket` sends, by which it gets the names of `twin`.
-    pub(super) fn links_to(
-        &mut self,
-        ticket: Ticket,
-        path: &TreePath,
-        twin: Option<Twin>,
-    ) -> Vec<&mut Flight> {
-        let Some(tickets) = twin.and(self.links.get(path)) else { return Vec::new() };
-        let (Some(first), Some(last)) = (tickets.range(ticket..).next(), tickets.last()) else {
-            return Vec::new();
-        };
-        let between = self.by_ticket.range_mut(first..=last);
-        let links = between.filter(|(ticket, _)| tickets.contains(ticket)).map(|(_, flight)| flight);
-        links.filter(|link| link.planned.becomes.and_then(|held| held.twin) == twin).collect()
-    }
-
-    /// Content was sent that is another than was planned, under a name that others are linked to: all
-    /// of them hold it. What was planned since is followed anew.
+    /// Content was sent, which may be another than was planned, and what is linked to it holds that
+    /// too. If something else was planned since at one of these names, it is followed anew.
     pub(super) fn amend(&mut self, ticket: Ticket, held: Held, ledger: &mut Ledger) {
-        self.take_back_since(ticket, ledger);
         let Some(flight) = self.by_ticket.get_mut(&ticket) else { return };
         flight.planned.becomes = Some(held);
         let path = flight.step().path().clone();
-        for link in self.links_to(ticket, &path, held.twin) {
-            link.planned.becomes = Some(held);
+        let links = self.links.get(&path).cloned().unwrap_or_default();
+        let is_linked_only = self.count_of(&path) == 1 + links.len()
+            && links.first().is_none_or(|first| *first > ticket)
+            && links.iter().all(|link| self.count_of(self.by_ticket[link].step().path()) == 1);
+        if !is_linked_only {
+            self.take_back_since(ticket, ledger);
+            return self.follow_since(ticket, ledger);
         }
-        self.follow_since(ticket, ledger);
+        let twin = if links.is_empty() { held.twin } else { ledger.held(&path).and_then(|held| held.twin) };
+        let held = Held { twin, ..held };
+        for link in &links {
+            let Some(Flight { planned, .. }) = self.by_ticket.get_mut(link) else { continue };
+            planned.undo.amend(&path, held);
+            ledger.set(planned.step.path().clone(), Known::Holds(held));
+        }
+        ledger.set(path, Known::Holds(held));
     }
 
     /// Takes `ticket`, if it is on its way, and all later steps back out of the ledger.
@@ -183,9 +177,10 @@ impl Flights {
         let is_rename = self.renames.contains(&ticket);
         let flight = self.take_out(ticket)?;
         let Planned { step, undo, .. } = &flight.planned;
+        // What an inode shows it shows under names that the step does not name, too.
         let stands_alone = !is_rename
             && self.renames.range(ticket..).next().is_none()
-            && step.paths().all(|path| !self.concern(path));
+            && step.paths().chain(undo.paths()).all(|path| !self.concern(path));
         if stands_alone {
             ledger.take_back(undo);
             learned(step, ledger);
@@ -302,7 +297,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Expected, FileKind, Mode, Owner, Time, Version, XattrHash};
+    use crate::ledger::Twin;
+    use crate::model::{Entry, Expected, FileKind, Inode, Mode, Owner, Time, Version, XattrHash};
 
     fn held(size: u64) -> Held {
         let mtime = Time { seconds: 1, nanoseconds: 0 };
@@ -330,6 +326,9 @@ mod tests {
         for at in ["a", "a/x", "a/y", "b", "b/x"] {
             ledger.set(path(at), Known::Holds(held(at.len() as u64)));
         }
+        for at in ["d", "e"] {
+            ledger.set(path(at), Known::Holds(Held { twin: Some(Twin(1)), ..held(1) }));
+        }
         ledger
     }
 
@@ -343,31 +342,51 @@ mod tests {
     }
 
     fn steps() -> impl Strategy<Value = Vec<(Step, Option<Held>)>> {
-        let name = || prop::sample::select(vec!["a", "b", "c", "a/x", "b/x", "c/x"]);
-        let put = (name(), 1..99_u64).prop_map(|(at, size)| {
+        let name = || prop::sample::select(vec!["a", "b", "c", "a/x", "b/x", "c/x", "d", "e"]);
+        let twin = || prop::option::of((1..3_u64).prop_map(Twin));
+        let put = (name(), 1..99_u64, twin()).prop_map(|(at, size, twin)| {
             let (version, expects) = (held(size).version, Expected::Anything);
-            (Step::SetAttributes { path: path(at), version, expects }, Some(held(size)))
+            (Step::SetAttributes { path: path(at), version, expects }, Some(Held { twin, ..held(size) }))
+        });
+        let link = (name(), name(), 1..3_u64).prop_map(|(at, to, twin)| {
+            let (expects, replaces) = (held(1).version, Expected::Anything);
+            let becomes = Held { twin: Some(Twin(twin)), ..held(1) };
+            (Step::Link { path: path(at), to: path(to), expects, replaces }, Some(becomes))
+        });
+        let put_file = (name(), 1..99_u64, twin()).prop_map(|(at, size, twin)| {
+            let version = held(size).version;
+            let inode = Inode { device: 1, number: size };
+            let entry = Entry { version, inode, links: 1, destination: None };
+            let step = Step::PutFile { path: path(at), entry, expects: Expected::Anything };
+            (step, Some(Held { twin, ..held(size) }))
         });
         let remove =
             name().prop_map(|at| (Step::RemoveFile { path: path(at), expects: Expected::Anything }, None));
         let rename = prop::sample::select(vec![("a", "b"), ("b", "c"), ("c", "a"), ("a/x", "b/x")])
             .prop_map(|(from, to)| (rename(from, to), None));
-        prop::collection::vec(prop_oneof![put, remove, rename], 1..10)
+        prop::collection::vec(prop_oneof![put, put_file, link, remove, rename], 1..10)
     }
 
     proptest! {
-        /// I4: a step that was refused leaves the ledger as if it had never been planned, even if
-        /// what was planned since builds on it.
+        /// I4: a step that was refused leaves the ledger as if it had never been planned, and content
+        /// that was sent as if it had been planned, even if what was planned since builds on them.
         #[test]
         fn the_ledger_ends_as_if_refused_steps_had_never_been(
-            steps in steps(),
+            mut steps in steps(),
             refused in prop::collection::vec(any::<bool>(), 10),
+            sent in prop::collection::vec(prop::option::of(100..199_u64), 10),
         ) {
             let (mut ledger, mut flights) = (ledger(), Flights::default());
             let mut tickets = Vec::new();
             for (step, becomes) in steps.clone() {
                 let undo = ledger.follow(&step, becomes);
                 tickets.push(flights.add(planned(Planned { step, becomes, undo, old_files: Vec::new() })));
+            }
+            for ((ticket, (step, becomes)), sent) in tickets.iter().zip(&mut steps).zip(sent) {
+                if let (Step::PutFile { .. }, Some(becomes), Some(sent)) = (step, becomes, sent) {
+                    *becomes = Held { twin: becomes.twin, ..held(sent) };
+                    flights.amend(*ticket, *becomes, &mut ledger);
+                }
             }
             let mut expected = self::ledger();
             for ((ticket, refused), (step, becomes)) in tickets.into_iter().zip(refused).zip(&steps) {
