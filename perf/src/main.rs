@@ -31,6 +31,9 @@ enum Command {
         /// Only this benchmark; may be given several times
         #[arg(long, value_enum)]
         only: Vec<replication::Bench>,
+        /// Put a line of 1 Gbit/s with a round trip of 45 ms before the target
+        #[arg(long)]
+        far: bool,
         /// Where to keep the figures, besides printing them
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
@@ -60,8 +63,8 @@ fn main() -> ExitCode {
 
 fn measure(command: Command) -> anyhow::Result<()> {
     let (name, report, keep) = match command {
-        Command::Replication { ksyncd, only, keep, name } => {
-            (name, replication::measure(&ksyncd, &only)?, keep)
+        Command::Replication { ksyncd, only, far, keep, name } => {
+            (name, replication::measure(&ksyncd, &only, far)?, keep)
         }
         Command::Capture(arguments) => ("capture".to_owned(), capture::measure(&arguments)?, arguments.keep),
         Command::Inotify { root } => return capture::watch_by_inotify(&root),

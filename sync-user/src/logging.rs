@@ -1,5 +1,11 @@
 //! Sets up the log: to standard error, one line an occurrence.
 
+#[cfg(feature = "source")]
+mod bars;
+
+#[cfg(feature = "source")]
+pub use bars::bar;
+
 use std::fmt;
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,7 +22,7 @@ pub type SetLevel = Box<dyn Fn(Level)>;
 
 /// Starts logging what is at `level` or above; `RUST_LOG` decides instead where it is set.
 pub fn start(level: Level) -> SetLevel {
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt().with_writer(writer).with_target(false);
     if is_journal() {
         // The journal knows the time, and the priority from the prefix.
         let format = Prioritised(
@@ -37,6 +43,16 @@ pub fn start(level: Level) -> SetLevel {
     let handle = builder.reload_handle();
     builder.init();
     Box::new(move |level| drop(handle.reload(filter(level))))
+}
+
+#[cfg(feature = "source")]
+fn writer() -> bars::Beside {
+    bars::Beside
+}
+
+#[cfg(not(feature = "source"))]
+fn writer() -> std::io::Stderr {
+    std::io::stderr()
 }
 
 fn filter(level: Level) -> EnvFilter {

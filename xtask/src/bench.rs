@@ -15,6 +15,8 @@ use crate::{build, packages, vm, workspace};
 pub(crate) enum Subject {
     /// How long changes take to the target, against lsyncd and rsync
     Replication,
+    /// What of it a long line changes: 1 Gbit/s with a round trip of 45 ms
+    ReplicationFar,
     /// The part of it that is about changes of one large file, against rsync
     LargeFiles,
     /// What being watched costs those who write and read, on this machine
@@ -33,13 +35,19 @@ pub(crate) fn bench(only: &[Subject]) -> Result<()> {
     run(build::cargo().args(["build", "--release", "--quiet", "--package", "perf"]))?;
     let perf = workspace().join("target/release/perf");
     let keep = workspace().join("perf/runs");
-    let all = [Subject::Replication, Subject::Capture, Subject::CaptureCounted];
+    let all = [Subject::Replication, Subject::ReplicationFar, Subject::Capture, Subject::CaptureCounted];
     let subjects = if only.is_empty() { &all } else { only };
     for subject in subjects {
         let mut command = Command::new(&perf);
         match subject {
             Subject::Replication => {
                 run(command.arg("replication").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep))?;
+            }
+            Subject::ReplicationFar => {
+                command.arg("replication").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep).arg("--far");
+                let benches = ["latency", "behind", "burst", "rename", "whole"];
+                command.args(benches.iter().flat_map(|bench| ["--only", bench]));
+                run(command.args(["--name", "replication-far"]))?;
             }
             Subject::LargeFiles => {
                 command.arg("replication").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep);

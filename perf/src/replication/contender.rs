@@ -17,6 +17,12 @@ pub(crate) enum Contender {
     Lsyncd,
     /// `rsync --archive --delete` over SSH, started once after the changes.
     Rsync,
+    /// The same with `--whole-file`: without looking for what the target has already.
+    RsyncWhole,
+    /// `tar -c | ssh tar -x`, once after the changes: all of the source, and no removals.
+    Tar,
+    /// `scp -rp`, likewise.
+    Scp,
 }
 
 impl Contender {
@@ -25,7 +31,15 @@ impl Contender {
             Self::Ksyncd => "ksyncd",
             Self::Lsyncd => "lsyncd",
             Self::Rsync => "rsync",
+            Self::RsyncWhole => "rsync --whole-file",
+            Self::Tar => "tar | ssh",
+            Self::Scp => "scp",
         }
+    }
+
+    /// Whether it follows changes by itself.
+    pub(crate) fn is_daemon(self) -> bool {
+        matches!(self, Self::Ksyncd | Self::Lsyncd)
     }
 }
 
@@ -49,7 +63,9 @@ pub(crate) fn start(contender: Contender, ksyncd: &Path, place: &Place) -> Resul
             place.sshd.run_through(ksyncd, &place.source(), &place.target(), &place.path().join("state"))
         }
         Contender::Lsyncd => command_of_lsyncd(place)?,
-        Contender::Rsync => bail!("rsync is no daemon"),
+        Contender::Rsync | Contender::RsyncWhole | Contender::Tar | Contender::Scp => {
+            bail!("{} is no daemon", contender.name())
+        }
     };
     let child = command
         .stdin(Stdio::null())
@@ -91,22 +107,39 @@ fn command_of_lsyncd(place: &Place) -> Result<Command> {
     Ok(command)
 }
 
-/// Runs rsync once.
-pub(crate) fn rsync(place: &Place) -> Result<()> {
-    let shell = format!(
-        "ssh -p {} -i {} -o UserKnownHostsFile={}",
-        place.sshd.port(),
-        place.sshd.identity().display(),
-        place.sshd.known_hosts().display()
-    );
-    let status = Command::new("rsync")
-        .args(["--archive", "--delete", "--exclude", "/.ksyncd", "--rsh", &shell])
-        .arg(format!("{}/", place.source().display()))
-        .arg(format!("127.0.0.1:{}/", place.target().display()))
-        .status()
-        .context("start rsync")?;
+/// Runs a program once that makes the target equal.
+pub(crate) fn copy(contender: Contender, place: &Place) -> Result<()> {
+    let (port, key, hosts) = (place.sshd.port(), place.sshd.identity(), place.sshd.known_hosts());
+    let options = format!("-i {} -o UserKnownHostsFile={}", key.display(), hosts.display());
+    let shell = format!("ssh -p {port} {options}");
+    let (source, target) = (place.source(), place.target());
+    let (source, target) = (source.display(), target.display());
+    let mut command = match contender {
+        Contender::Tar => {
+            let line = format!("tar -C {source} -cf - . | {shell} 127.0.0.1 tar -C {target} -xpf -");
+            let mut command = Command::new("sh");
+            command.args(["-c", &line]);
+            command
+        }
+        Contender::Scp => {
+            let line = format!("scp -rpq -P {port} {options} {source}/. 127.0.0.1:{target}/");
+            let mut command = Command::new("sh");
+            command.args(["-c", &line]);
+            command
+        }
+        _ => {
+            let mut command = Command::new("rsync");
+            command.args(["--archive", "--delete", "--exclude", "/.ksyncd", "--rsh", &shell]);
+            if contender == Contender::RsyncWhole {
+                command.arg("--whole-file");
+            }
+            command.arg(format!("{source}/")).arg(format!("127.0.0.1:{target}/"));
+            command
+        }
+    };
+    let status = command.status().with_context(|| format!("start {}", contender.name()))?;
     if !status.success() {
-        bail!("rsync ended with {status}");
+        bail!("{} ended with {status}", contender.name());
     }
     Ok(())
 }

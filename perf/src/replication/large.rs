@@ -28,16 +28,15 @@ pub(crate) fn write_new(place: &Place) -> Result<()> {
 }
 
 /// Changes the file again and again, and waits for each change to arrive.
-pub(crate) fn measure(bench: Bench, contender: Contender, ksyncd: &Path) -> Result<Vec<Sample>> {
-    let place = Place::new()?;
+pub(crate) fn measure(bench: Bench, contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec<Sample>> {
+    let place = Place::new(far)?;
     let mut content = noise(0, FILE_BYTES);
     fs::write(place.source().join(NAME), &content)?;
-    let running = match contender {
-        Contender::Rsync => {
-            contender::rsync(&place)?;
-            None
-        }
-        _ => Some(contender::start(contender, ksyncd, &place)?),
+    let running = if contender.is_daemon() {
+        Some(contender::start(contender, ksyncd, &place)?)
+    } else {
+        contender::copy(contender, &place)?;
+        None
     };
     (1..=SAMPLES)
         .map(|number| {
@@ -57,7 +56,7 @@ pub(crate) fn measure(bench: Bench, contender: Contender, ksyncd: &Path) -> Resu
                 File::options().append(true).open(&source)?.write_all(&appended)?;
             }
             if running.is_none() {
-                contender::rsync(&place)?;
+                contender::copy(contender, &place)?;
             }
             let expected = fs::metadata(&source)?;
             let is_there = |metadata: &fs::Metadata| {

@@ -2,6 +2,7 @@
 
 mod contender;
 mod large;
+mod line;
 mod place;
 mod report;
 mod wire;
@@ -63,33 +64,44 @@ pub(crate) struct Figures {
     pub(crate) bytes: Vec<u64>,
 }
 
-/// Runs the benchmarks in `only`, or all, and gives the report.
-pub(crate) fn measure(ksyncd: &Path, only: &[Bench]) -> Result<String> {
+/// Runs the benchmarks in `only`, or all, and gives the report. The target is on this machine, or `far`.
+pub(crate) fn measure(ksyncd: &Path, only: &[Bench], far: bool) -> Result<String> {
     wire::isolate()?;
-    Ok(report::render(&run(ksyncd, only)?))
+    Ok(report::render(&run(ksyncd, only, far)?, far))
 }
 
-fn run(ksyncd: &Path, only: &[Bench]) -> Result<Vec<Figures>> {
+fn run(ksyncd: &Path, only: &[Bench], far: bool) -> Result<Vec<Figures>> {
     let benches = if only.is_empty() { Bench::value_variants() } else { only };
     let mut results = Vec::new();
     for bench in benches {
         let contenders: &[Contender] = match bench {
             Bench::Latency | Bench::Behind => &[Contender::Ksyncd, Contender::Lsyncd],
-            Bench::Burst | Bench::Rename => &[Contender::Ksyncd, Contender::Lsyncd, Contender::Rsync],
+            // By SFTP each file takes scp several round trips.
+            Bench::Burst if far => &[Contender::Ksyncd, Contender::Lsyncd, Contender::Rsync, Contender::Tar],
+            Bench::Burst => &[
+                Contender::Ksyncd,
+                Contender::Lsyncd,
+                Contender::Rsync,
+                Contender::RsyncWhole,
+                Contender::Tar,
+                Contender::Scp,
+            ],
+            Bench::Rename => &[Contender::Ksyncd, Contender::Lsyncd, Contender::Rsync],
+            Bench::Whole => &[Contender::Ksyncd, Contender::Rsync, Contender::RsyncWhole],
             // lsyncd starts rsync for these, a second later.
-            Bench::Insert | Bench::Scatter | Bench::Append | Bench::Copy | Bench::Whole => {
+            Bench::Insert | Bench::Scatter | Bench::Append | Bench::Copy => {
                 &[Contender::Ksyncd, Contender::Rsync]
             }
         };
         for contender in contenders {
             eprintln!("perf: {bench:?}: {}", contender.name());
             let samples = match bench {
-                Bench::Latency => latency(*contender, ksyncd),
-                Bench::Behind => behind(*contender, ksyncd),
-                Bench::Burst => thrice(|| burst(*contender, ksyncd)),
-                Bench::Rename => thrice(|| rename(*contender, ksyncd)),
+                Bench::Latency => latency(*contender, ksyncd, far),
+                Bench::Behind => behind(*contender, ksyncd, far),
+                Bench::Burst => thrice(|| burst(*contender, ksyncd, far)),
+                Bench::Rename => thrice(|| rename(*contender, ksyncd, far)),
                 Bench::Insert | Bench::Scatter | Bench::Append | Bench::Copy | Bench::Whole => {
-                    large::measure(*bench, *contender, ksyncd)
+                    large::measure(*bench, *contender, ksyncd, far)
                 }
             }
             .with_context(|| format!("measure {} in {bench:?}", contender.name()))?;
@@ -107,15 +119,15 @@ fn thrice(measure: impl Fn() -> Result<Sample>) -> Result<Vec<Sample>> {
     (0..3).map(|_| measure()).collect()
 }
 
-fn latency(contender: Contender, ksyncd: &Path) -> Result<Vec<Sample>> {
-    let place = Place::new()?;
+fn latency(contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec<Sample>> {
+    let place = Place::new(far)?;
     let _running = contender::start(contender, ksyncd, &place)?;
     let samples = if contender == Contender::Ksyncd { SAMPLES } else { SAMPLES_OF_SLOW };
     (0..samples).map(|number| page(&place, number)).collect()
 }
 
-fn behind(contender: Contender, ksyncd: &Path) -> Result<Vec<Sample>> {
-    let place = Place::new()?;
+fn behind(contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec<Sample>> {
+    let place = Place::new(far)?;
     let _running = contender::start(contender, ksyncd, &place)?;
     let before = wire::bytes()?;
     large::write_new(&place)?;
@@ -145,35 +157,31 @@ fn page(place: &Place, number: usize) -> Result<Sample> {
     Ok(Sample { time, bytes: wire::bytes()? - before })
 }
 
-fn burst(contender: Contender, ksyncd: &Path) -> Result<Sample> {
-    let place = Place::new()?;
-    let running = match contender {
-        Contender::Rsync => None,
-        _ => Some(contender::start(contender, ksyncd, &place)?),
-    };
+fn burst(contender: Contender, ksyncd: &Path, far: bool) -> Result<Sample> {
+    let place = Place::new(far)?;
+    let running = contender.is_daemon().then(|| contender::start(contender, ksyncd, &place)).transpose()?;
     let (began, before) = (Instant::now(), wire::bytes()?);
     write_files(&place.source().join("burst"))?;
     if running.is_none() {
-        contender::rsync(&place)?;
+        contender::copy(contender, &place)?;
     }
     place.wait_until_equal()?;
     Ok(Sample { time: began.elapsed(), bytes: wire::bytes()? - before })
 }
 
-fn rename(contender: Contender, ksyncd: &Path) -> Result<Sample> {
-    let place = Place::new()?;
+fn rename(contender: Contender, ksyncd: &Path, far: bool) -> Result<Sample> {
+    let place = Place::new(far)?;
     write_files(&place.source().join("before"))?;
-    let running = match contender {
-        Contender::Rsync => {
-            contender::rsync(&place)?;
-            None
-        }
-        _ => Some(contender::start(contender, ksyncd, &place)?),
+    let running = if contender.is_daemon() {
+        Some(contender::start(contender, ksyncd, &place)?)
+    } else {
+        contender::copy(contender, &place)?;
+        None
     };
     let (began, before) = (Instant::now(), wire::bytes()?);
     fs::rename(place.source().join("before"), place.source().join("after"))?;
     if running.is_none() {
-        contender::rsync(&place)?;
+        contender::copy(contender, &place)?;
     }
     place.wait_until_equal()?;
     Ok(Sample { time: began.elapsed(), bytes: wire::bytes()? - before })

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::line;
 use anyhow::{Context as _, Result, bail};
 use sync_user::demo::{compare, sshd::Sshd};
 
@@ -17,12 +18,16 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn new() -> Result<Self> {
+    /// With a server at the end of a long line, if it is `far`.
+    pub(crate) fn new(far: bool) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("ksyncd-perf-").tempdir().context("make a folder")?;
         for name in ["source", "target"] {
             fs::create_dir(directory.path().join(name)).context("make a folder")?;
         }
-        let sshd = Sshd::start(directory.path(), "")?;
+        let mut sshd = Sshd::start(directory.path(), "")?;
+        if far {
+            sshd.reach_through(line::lay(sshd.port())?)?;
+        }
         Ok(Self { directory, sshd })
     }
 

@@ -10,7 +10,7 @@ use super::{Bench, Figures};
 use crate::machine;
 
 /// A table in Markdown. Each median has its ratio to that of ksyncd behind it.
-pub(crate) fn render(results: &[Figures]) -> String {
+pub(crate) fn render(results: &[Figures], far: bool) -> String {
     let mut report = String::from(
         "| benchmark | program | samples | median | p90 | longest | × ksyncd | bytes on the wire | × ksyncd |\n",
     );
@@ -38,9 +38,10 @@ pub(crate) fn render(results: &[Figures]) -> String {
     }
     let _written = writeln!(
         report,
-        "\n{}; both ends on this machine, over SSH on loopback.\n\
+        "\n{}; both ends on this machine, over SSH on loopback{}.\n\
          Bytes are the median of all that passed the loopback interface, in both directions, with all headers.",
-        machine::facts()
+        machine::facts(),
+        if far { " through a line of 1 Gbit/s with a round trip of 45 ms" } else { "" }
     );
     report
 }
@@ -71,7 +72,7 @@ mod tests {
             times: times.iter().map(|time| Duration::from_millis(*time)).collect(),
             bytes: times.iter().map(|time| time * 1_000).collect(),
         };
-        let report = render(&[of(Contender::Ksyncd, &[1, 2, 30]), of(Contender::Lsyncd, &[1000])]);
+        let report = render(&[of(Contender::Ksyncd, &[1, 2, 30]), of(Contender::Lsyncd, &[1000])], false);
         let ours = "| latency | ksyncd | 3 | 2.00 ms | 30 ms | 30 ms | 1.0 | 2000 | 1.0 |";
         let theirs = "| latency | lsyncd | 1 | 1000 ms | 1000 ms | 1000 ms | 500.0 | 1000000 | 500.0 |";
         assert!(report.contains(ours) && report.contains(theirs), "{report}");

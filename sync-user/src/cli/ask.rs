@@ -1,6 +1,7 @@
 //! Finds the running daemons that a command is about.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -38,13 +39,29 @@ impl Ask {
         control::daemons(&places).map_err(|error| told(&error))
     }
 
+    /// The daemons that are meant and run, for those who look again and again: maybe none, and nothing is
+    /// told of what is wrong.
+    pub(super) fn still_running(&self) -> Vec<Daemon> {
+        let places: Vec<Place> = self.directories().iter().map(|directory| Place::new(directory)).collect();
+        let mut daemons = control::daemons(&places).unwrap_or_default();
+        if let Some(source) = self.wanted() {
+            daemons.retain_mut(|daemon| daemon.status().is_ok_and(|status| status.source == source));
+        }
+        daemons
+    }
+
+    /// The source that is asked for, as daemons name theirs.
+    fn wanted(&self) -> Option<String> {
+        let source = self.source.as_ref()?;
+        Some(source.canonicalize().unwrap_or_else(|_| source.clone()).display().to_string())
+    }
+
     /// The daemons to ask: at least one. What is wrong is told, and is the exit status.
     pub(super) fn daemons(&self) -> Result<Vec<Daemon>, Exit> {
         let directories = self.directories();
         let mut daemons = self.found()?;
         let mut others = Vec::new();
-        if let Some(source) = &self.source {
-            let source = source.canonicalize().unwrap_or_else(|_| source.clone()).display().to_string();
+        if let Some(source) = self.wanted() {
             let mut wanted = Vec::new();
             for mut daemon in daemons {
                 let status = daemon.status().map_err(|error| told(&error))?;
@@ -85,6 +102,16 @@ pub(super) fn answers<T>(
 /// A path as a daemon is asked about it.
 pub(super) fn text_of(path: &Path) -> Result<&str, Exit> {
     path.to_str().ok_or_else(|| fail(Exit::Usage, &format!("{} is not UTF-8", path.display()), None))
+}
+
+/// How often something is shown anew. Shorter, and it would be the terminal's latency that is measured.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < Duration::from_millis(100) {
+        Err("at least 100ms is needed".to_owned())
+    } else {
+        Ok(interval)
+    }
 }
 
 /// Tells why a daemon gave no answer.

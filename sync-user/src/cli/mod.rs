@@ -18,6 +18,8 @@ mod import;
 mod latency;
 #[cfg(feature = "source")]
 mod log;
+#[cfg(feature = "source")]
+mod progress;
 mod receive;
 #[cfg(feature = "source")]
 mod reload;
@@ -37,6 +39,8 @@ mod status_file;
 mod sync;
 #[cfg(feature = "source")]
 mod tail;
+#[cfg(feature = "source")]
+mod top;
 #[cfg(feature = "source")]
 mod verify;
 #[cfg(feature = "source")]
@@ -101,6 +105,9 @@ enum Command {
     /// Say how long changes take, stage by stage
     #[cfg(feature = "source")]
     Latency(latency::Latency),
+    /// Watch running daemons on a terminal: rates, lag, latencies, busiest directories, problems
+    #[cfg(feature = "source")]
+    Top(top::Top),
     /// Wait until what was changed before is acknowledged by all targets
     #[cfg(feature = "source")]
     Wait(wait::Wait),
@@ -144,6 +151,8 @@ pub fn main() -> Exit {
         Command::Status(flags) => status::status(&flags),
         #[cfg(feature = "source")]
         Command::Latency(flags) => latency::latency(&flags),
+        #[cfg(feature = "source")]
+        Command::Top(flags) => top::top(&flags),
         #[cfg(feature = "source")]
         Command::Wait(flags) => wait::wait(&flags),
         #[cfg(feature = "source")]

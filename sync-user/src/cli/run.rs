@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use super::service::Service;
 use super::sync::{Common, Failure, Prepared, Running, print_table, try_source};
-use super::{fail, refused, signals, status_file};
+use super::{fail, progress, refused, signals, status_file};
 use crate::control::{Place, Reload, Reloaded, Roster};
 use crate::exit::Exit;
 use crate::logging::SetLevel;
@@ -105,6 +105,7 @@ impl<'a> Daemon<'a> {
                 let _looks_anyway = order.try_send(Order::Look);
             }),
         };
+        progress::show(roster.clone(), stop.clone()).map_err(|error| failed("start a thread", &error))?;
         let service = Service::watch(roster.clone(), stop.clone());
         let mut daemon = Self {
             given,

@@ -33,8 +33,10 @@ pub use protocol::Request;
 pub use reload::{Reload, Reloaded};
 pub use roster::Roster;
 pub use server::serve;
-pub use status::{Capture, GapStatus, Occurrence, PathProblem, Status, TargetStatus};
-pub use summary::summary;
+pub use status::{
+    BusyDirectory, Capture, CatchingUp, GapStatus, Occurrence, PathProblem, Status, TargetStatus,
+};
+pub use summary::{summary, time_of};
 pub use verify::Verifying;
 pub use wait::{Missing, Waited, below};
 pub use watched::Watched;

@@ -9,6 +9,9 @@ use crate::clock;
 use crate::metrics::{Connection, TargetSnapshot, Trouble};
 use crate::model::Stamp;
 
+/// Directories that are told of.
+const BUSIEST_MAX: usize = 10;
+
 /// A running daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -35,6 +38,9 @@ pub struct Status {
     pub gaps_by_reason: Vec<GapStatus>,
     /// Comparisons of the whole tree, of all targets.
     pub rescans: u64,
+    /// Where most changes happened within the last half minute: at most 10.
+    #[serde(default)]
+    pub busiest: Vec<BusyDirectory>,
     pub targets: Vec<TargetStatus>,
 }
 
@@ -57,6 +63,15 @@ pub struct GapStatus {
     pub lost_events: u64,
 }
 
+/// A directory in which things change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BusyDirectory {
+    /// Below the root, which is `.` itself. Bytes that are not UTF-8 are replaced.
+    pub path: String,
+    /// Changes of the names right in it, at least so many.
+    pub changes_per_second: f64,
+}
+
 /// How it goes with one target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TargetStatus {
@@ -72,6 +87,9 @@ pub struct TargetStatus {
     pub lag_changes: u64,
     /// Paths that failed, or changed while they were read, and are looked at again later.
     pub put_off: u64,
+    /// What the last comparison found to do, while some of it is left.
+    #[serde(default)]
+    pub catching_up: Option<CatchingUp>,
     pub changes_shipped: u64,
     /// Content that was sent, in bytes; what the target could take from its own files does not count.
     pub bytes_shipped: u64,
@@ -94,6 +112,16 @@ pub struct TargetStatus {
     pub conflicts_yielded: u64,
     /// Paths that cannot be replicated until something changes: at most 100 of them.
     pub problems: Vec<PathProblem>,
+}
+
+/// How far a target is with what a comparison found to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatchingUp {
+    pub steps_done: u64,
+    pub steps: u64,
+    /// Of the content of the files among them.
+    pub bytes_done: u64,
+    pub bytes: u64,
 }
 
 /// Something that went wrong.
@@ -129,6 +157,9 @@ impl Status {
             gaps,
             lost_events,
         };
+        let busiest = watched.gauges.busiest.rates(BUSIEST_MAX, now).into_iter();
+        let busiest = busiest
+            .map(|(path, changes_per_second)| BusyDirectory { path: path.to_string(), changes_per_second });
         let targets = watched.gauges.targets.iter().map(|target| TargetStatus::of(target.snapshot(now), now));
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -144,6 +175,7 @@ impl Status {
             gaps_healed: counters.gaps_healed.get(),
             gaps_by_reason: counters.gaps_by_reason().into_iter().map(gap).collect(),
             rescans: counters.rescans.get(),
+            busiest: busiest.collect(),
             targets: targets.collect(),
         }
     }
@@ -169,6 +201,12 @@ impl TargetStatus {
             lag_seconds: seen.lag.as_secs_f64(),
             lag_changes: seen.lag_changes,
             put_off: seen.put_off,
+            catching_up: seen.catching_up.map(|(done, of)| CatchingUp {
+                steps_done: done.steps,
+                steps: of.steps,
+                bytes_done: done.bytes,
+                bytes: of.bytes,
+            }),
             changes_shipped: seen.changes_shipped,
             bytes_shipped: seen.bytes_shipped,
             bytes_written: seen.bytes_written,

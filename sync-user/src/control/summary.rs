@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use bytesize::ByteSize;
 
-use super::status::{Occurrence, PathProblem, Status, TargetStatus};
+use super::status::{CatchingUp, Occurrence, PathProblem, Status, TargetStatus};
 use crate::metrics::time;
 
 /// Problems that are printed for one target.
@@ -59,6 +59,10 @@ fn write_target(out: &mut String, target: &TargetStatus) -> fmt::Result {
         ByteSize(target.bytes_shipped),
         target.rescans
     )?;
+    if let Some(CatchingUp { steps_done, steps, bytes_done, bytes }) = target.catching_up {
+        let (bytes_done, bytes) = (ByteSize(bytes_done), ByteSize(bytes));
+        writeln!(out, "equal     {steps_done} of {steps} steps done, {bytes_done} of {bytes}")?;
+    }
     if let Some(Occurrence { what, since_seconds, last_seconds }) = &target.error {
         let (last, since) = (time_of(*last_seconds), time_of(*since_seconds));
         let when = if last == since { format!("{last} ago") } else { format!("{last} ago, for {since} now") };
@@ -88,7 +92,8 @@ fn write_target(out: &mut String, target: &TargetStatus) -> fmt::Result {
     Ok(())
 }
 
-fn time_of(seconds: f64) -> String {
+/// Seconds as people say them.
+pub fn time_of(seconds: f64) -> String {
     match seconds {
         s if s >= 172_800.0 => format!("{:.1} days", s / 86_400.0),
         s if s >= 7_200.0 => format!("{:.1} h", s / 3_600.0),
@@ -109,6 +114,7 @@ mod tests {
             lag_seconds: 0.0,
             lag_changes: 0,
             put_off: 0,
+            catching_up: None,
             changes_shipped: 2031,
             bytes_shipped: 8_500_000,
             bytes_written: 9_000_000,
@@ -135,6 +141,7 @@ mod tests {
             lag_seconds: 95.5,
             lag_changes: 12,
             put_off: 6,
+            catching_up: Some(CatchingUp { steps_done: 10, steps: 40, bytes_done: 1 << 20, bytes: 4 << 20 }),
             unexpected_replaced: 3,
             unexpected_kept: 1,
             conflicts_yielded: 0,
@@ -169,6 +176,7 @@ mod tests {
                 lost_events: 7,
             }],
             rescans: 2,
+            busiest: Vec::new(),
             targets: vec![target("web2:/srv/www"), down],
         };
         insta::assert_snapshot!(summary(&status), @r"
@@ -188,6 +196,7 @@ mod tests {
         state     down for 1.58 min
         lag       1.59 min, 12 changes
         shipped   2031 changes, 8.1 MiB of content, 1 rescans
+        equal     10 of 40 steps done, 1.0 MiB of 4.0 MiB
         error     web3 port 22 cannot be reached (2.5 s ago, for 1.58 min now)
         put off   6 paths, looked at again later
         changed   4 times by others at the target: 3 replaced, 1 kept

@@ -135,6 +135,7 @@ fn push(change: Change, lanes: &mut [Lane], tree: &Tree, gauges: &Gauges, taken:
     };
     gauges.counters.changes_captured.add(1);
     gauges.history.event(&change);
+    gauges.busiest.count(&change.path, taken);
     // A file that stays open waits on purpose, here and before: that is no latency.
     if change.kind != Kind::Writing {
         gauges.latency.record(Stage::Capture, change.read.since(change.seen));

@@ -31,7 +31,7 @@ use arrivals::Arrivals;
 
 use crate::barrier::Barrier;
 use crate::history::History;
-use crate::metrics::{Counters, Latency, Target};
+use crate::metrics::{Busiest, Counters, Latency, Target};
 use crate::model::{Preserve, Stamp};
 use crate::ship::{Access, ConnectError, TargetAddress, Terms};
 use crate::shutdown::Stop;
@@ -72,6 +72,8 @@ pub struct Config {
 pub struct Gauges {
     pub latency: Arc<Latency>,
     pub counters: Arc<Counters>,
+    /// Where most changes happen.
+    pub busiest: Arc<Busiest>,
     /// In the order of [`Config::targets`].
     pub targets: Arc<[Target]>,
     /// For those who wait until all that was captured is acknowledged.
@@ -89,7 +91,8 @@ impl Gauges {
         let (barrier, inquiry) = (Barrier::new(targets.len())?, Inquiry::new(targets.len())?);
         let history = History::new(targets.len());
         let targets = targets.iter().map(|target| Target::new(target.to_string(), now)).collect();
-        Ok(Self { latency: Arc::default(), counters: Arc::default(), targets, barrier, inquiry, history })
+        let (latency, counters, busiest) = Default::default();
+        Ok(Self { latency, counters, busiest, targets, barrier, inquiry, history })
     }
 }
 

@@ -24,6 +24,9 @@ const START_MAX: Duration = Duration::from_secs(30);
 pub struct Sshd {
     directory: PathBuf,
     address: Ipv4Addr,
+    /// Where it listens.
+    own_port: u16,
+    /// Where it is reached.
     port: u16,
     child: Option<Child>,
 }
@@ -71,13 +74,23 @@ impl Sshd {
              PermitRootLogin prohibit-password\nMaxStartups 100\nSetEnv SHLVL=1\nSubsystem sftp internal-sftp\n{extra}\n"
         );
         fs::write(directory.join("config"), configuration)?;
-        let mut server = Self { directory, address, port, child: None };
+        let mut server = Self { directory, address, own_port: port, port, child: None };
         server.restart()?;
         Ok(server)
     }
 
+    /// Where it is reached.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// From now on it is reached at another port of the same address, which leads to its own.
+    pub fn reach_through(&mut self, door: u16) -> Result<()> {
+        let line = format!("[{}]:{door} {}", self.address, self.host_key()?);
+        let known = fs::read_to_string(self.known_hosts())? + &line;
+        fs::write(self.known_hosts(), known)?;
+        self.port = door;
+        Ok(())
     }
 
     /// The server's host key, as `known_hosts` has it behind a name.
@@ -143,7 +156,7 @@ impl Sshd {
         }
         self.child = Some(command.spawn().context("start sshd (package openssh-server)")?);
         let deadline = clock::now().plus(START_MAX);
-        while TcpStream::connect((self.address, self.port)).is_err() {
+        while TcpStream::connect((self.address, self.own_port)).is_err() {
             let ended = self
                 .child
                 .as_mut()

@@ -162,6 +162,19 @@ impl Snapshot {
         }
     }
 
+    /// What it has more than `before`. Within a run values never become fewer; those of another run are
+    /// not subtracted.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        self.map(|stage, now| {
+            let mut difference = now.clone();
+            match difference.subtract(before.of(stage)) {
+                Ok(()) => difference,
+                Err(_) => now.clone(),
+            }
+        })
+    }
+
     /// With nothing but this stage.
     #[must_use]
     pub fn only(&self, wanted: Stage) -> Self {

@@ -8,7 +8,6 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::counters::Counts;
@@ -75,21 +74,11 @@ impl LatencyLog {
 /// What `now` has more than `before`. Values never become fewer within a run.
 fn since(now: &Latencies, before: &Latencies) -> Latencies {
     let none = Snapshot::default();
-    let more =
-        |now: &Snapshot, before: &Snapshot| now.map(|stage, histogram| less(histogram, before.of(stage)));
     let own = |(name, now): &(String, Snapshot)| {
         let before = before.by_target.iter().find(|(target, _)| target == name);
-        (name.clone(), more(now, before.map_or(&none, |(_, before)| before)))
+        (name.clone(), now.since(before.map_or(&none, |(_, before)| before)))
     };
-    Latencies { all: more(&now.all, &before.all), by_target: now.by_target.iter().map(own).collect() }
-}
-
-fn less(now: &Histogram<u64>, before: &Histogram<u64>) -> Histogram<u64> {
-    let mut difference = now.clone();
-    match difference.subtract(before) {
-        Ok(()) => difference,
-        Err(_) => now.clone(),
-    }
+    Latencies { all: now.all.since(&before.all), by_target: now.by_target.iter().map(own).collect() }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Takes what every stage measures. Stages write, and none reads: nothing is decided by it.
 
+mod busiest;
 mod counters;
 mod diagnosis;
 mod hgrm;
@@ -15,6 +16,7 @@ mod table;
 mod target;
 mod units;
 
+pub use busiest::Busiest;
 pub use counters::{Counter, Counters, Counts, Gauge};
 pub use hgrm::hgrm;
 pub use latency::{Latencies, Latency, Snapshot, Stage};
@@ -24,5 +26,5 @@ pub use portable::{CodecError, Report};
 pub use pulse::Pulse;
 pub use slowest::{Slowest, meant};
 pub use table::Facts;
-pub use target::{Backlog, Connection, Target, TargetSnapshot, Trouble};
+pub use target::{Backlog, Connection, Progress, Target, TargetSnapshot, Trouble};
 pub use units::time;

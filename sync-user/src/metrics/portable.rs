@@ -13,6 +13,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerial
 use serde::{Deserialize, Serialize};
 
 use super::counters::Counts;
+use super::diagnosis::diagnosis;
 use super::intervals::hlog;
 use super::latency::{Latencies, Snapshot, Stage};
 use super::slowest::{Slowest, slowest};
@@ -71,6 +72,11 @@ impl Report {
     pub fn snapshot(&self) -> Result<Snapshot, CodecError> {
         let stages = self.stages.iter().map(|text| decode(text)).collect::<Result<Vec<_>, _>>()?;
         Snapshot::new(stages).ok_or_else(|| CodecError("read: a stage is missing".to_owned()))
+    }
+
+    /// Where the time goes, in one sentence, and which flag to try.
+    pub fn diagnosis(&self) -> Result<String, CodecError> {
+        Ok(diagnosis(&self.view(&self.snapshot()?, None)))
     }
 
     /// The table for people, of all stages or of one.

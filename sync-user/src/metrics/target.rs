@@ -57,6 +57,21 @@ impl Backlog {
     }
 }
 
+/// An amount of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    pub steps: u64,
+    /// Content of the files that these steps put, in bytes.
+    pub bytes: u64,
+}
+
+impl Progress {
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { steps: self.steps + other.steps, bytes: self.bytes + other.bytes }
+    }
+}
+
 /// One target, as those see it who watch the run.
 #[derive(Debug)]
 pub struct Target {
@@ -84,6 +99,8 @@ pub struct Target {
     pub shipping: Backlog,
     /// Paths that failed, or changed while they were read, and wait to be looked at again.
     pub put_off: Backlog,
+    /// What is done of what the last comparison found, and of how much.
+    catching_up: Mutex<Option<(Progress, Progress)>>,
     /// How long its changes take, from where each target has stages of its own.
     pub latency: Latency,
     state: Mutex<State>,
@@ -112,6 +129,8 @@ pub struct TargetSnapshot {
     /// Changes on their way, in the batcher and to the target.
     pub lag_changes: u64,
     pub put_off: u64,
+    /// What is done of what the last comparison found, and of how much; `None` when all is.
+    pub catching_up: Option<(Progress, Progress)>,
     pub changes_shipped: u64,
     pub bytes_shipped: u64,
     pub bytes_written: u64,
@@ -139,6 +158,7 @@ impl Target {
             gathering: Backlog::default(),
             shipping: Backlog::default(),
             put_off: Backlog::default(),
+            catching_up: Mutex::default(),
             latency: Latency::small(),
             state: Mutex::new(state),
         }
@@ -184,6 +204,15 @@ impl Target {
         self.state().problems.retain(|path, _| is_one(path));
     }
 
+    pub fn catches_up(&self, progress: Option<(Progress, Progress)>) {
+        *self.catching_up.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+
+    /// What is done of what the last comparison found, and of how much; `None` when all is.
+    pub fn catching_up(&self) -> Option<(Progress, Progress)> {
+        *self.catching_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn snapshot(&self, now: Stamp) -> TargetSnapshot {
         let (gathering, first) = self.gathering.get();
         let (shipping, second) = self.shipping.get();
@@ -198,6 +227,7 @@ impl Target {
             lag: oldest.map_or(Duration::ZERO, |oldest| now.since(oldest)),
             lag_changes: gathering + shipping,
             put_off: self.put_off.get().0,
+            catching_up: self.catching_up(),
             changes_shipped: self.changes_shipped.get(),
             bytes_shipped: self.bytes_shipped.get(),
             bytes_written: self.bytes_written.get(),

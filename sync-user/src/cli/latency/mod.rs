@@ -39,7 +39,7 @@ pub(super) struct Latency {
 
     /// Print it anew every second, or every TIME, until stopped: on a terminal in place
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "1s",
-        value_parser = interval, conflicts_with_all = ["hgrm", "hlog", "svg"])]
+        value_parser = super::ask::interval, conflicts_with_all = ["hgrm", "hlog", "svg"])]
     watch: Option<Duration>,
 
     /// Print JSON: one object a line for each daemon, with times in seconds
@@ -85,16 +85,6 @@ impl From<StageFlag> for Stage {
             StageFlag::Apply => Self::Apply,
             StageFlag::EndToEnd => Self::EndToEnd,
         }
-    }
-}
-
-/// Shorter, and it would be the latency of the terminal that is measured.
-fn interval(text: &str) -> Result<Duration, String> {
-    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if interval < Duration::from_millis(100) {
-        Err("at least 100ms is needed".to_owned())
-    } else {
-        Ok(interval)
     }
 }
 

@@ -85,6 +85,9 @@ impl Replica {
         let mut looks = self.retries.take_all();
         looks.insert(TreePath::root(), Look { depth: Depth::Below, content: false, stamps: None });
         self.execute(session, Batch { looks, moves: Vec::new(), gaps: 0, closed: clock::now() });
+        if self.flights.len() > 0 {
+            self.flights.begin_catching_up();
+        }
         self.setup.gauges.counters.rescans.add(1);
         self.target().rescans.add(1);
     }

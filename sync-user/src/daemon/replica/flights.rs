@@ -3,7 +3,9 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::catching_up::CatchingUp;
 use crate::ledger::{Doubts, Held, Known, Ledger, Undo};
+use crate::metrics::Progress;
 use crate::model::{Depth, Look, Stamp, Stamps, Step, TreePath};
 use crate::plan::Planned;
 use crate::ship::Ticket;
@@ -38,6 +40,8 @@ pub(super) struct Flights {
     /// Steps of the target itself that came meanwhile: they wait for no answer, and only keep their
     /// place among the others.
     foreign: BTreeSet<Ticket>,
+    /// What is left of the last comparison.
+    catching_up: CatchingUp,
     next: u64,
 }
 
@@ -72,6 +76,17 @@ impl Flights {
         count(&mut self.by_path, &flight.planned.undo);
         self.by_ticket.insert(ticket, flight);
         ticket
+    }
+
+    /// All that is on its way came of a comparison, or is done with it.
+    pub(super) fn begin_catching_up(&mut self) {
+        let steps = self.by_ticket.values().map(Flight::step);
+        self.catching_up.begin(Ticket(self.next), steps);
+    }
+
+    /// What is done of what the last comparison found, and of how much; `None` when all is.
+    pub(super) fn catching_up(&self) -> Option<(Progress, Progress)> {
+        self.catching_up.progress()
     }
 
     /// The last ticket that was given out.
@@ -162,6 +177,7 @@ impl Flights {
             }
         }
         discount(&mut self.by_path, &flight.planned.undo);
+        self.catching_up.ended(ticket, flight.step());
         Some(flight)
     }
 
@@ -219,6 +235,7 @@ impl Flights {
         self.renames.clear();
         self.links.clear();
         self.by_path.clear();
+        self.catching_up.forget();
         own.into_iter().map(|(_, flight)| flight).collect()
     }
 
@@ -228,6 +245,7 @@ impl Flights {
         self.renames.clear();
         self.links.clear();
         self.by_path.clear();
+        self.catching_up.forget();
         let flights: Vec<Flight> = std::mem::take(&mut self.by_ticket).into_values().collect();
         for flight in flights.iter().rev() {
             ledger.take_back(&flight.planned.undo);

@@ -6,6 +6,7 @@
 
 mod answers;
 mod arrived;
+mod catching_up;
 mod comparison;
 mod contested;
 mod debts;

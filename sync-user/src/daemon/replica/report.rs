@@ -22,6 +22,7 @@ impl Replica {
         let target = self.target();
         target.shipping.set(self.flights.len(), self.debts.oldest());
         target.put_off.set(self.retries.len(), None);
+        target.catches_up(self.flights.catching_up());
         if self.flights.len() == 0 {
             let is_one = |path: &TreePath| {
                 self.retries.waits(path) || self.surprises.keeps(path) || self.left.as_ref() == Some(path)
