@@ -13,15 +13,17 @@ use std::thread;
 
 use crate::clock;
 use crate::model::{Content, Outcome, Receipt, Refusal, Sequence, Stamp};
-use crate::receive::{self, Disk, Done, Failure, Incoming, OpenError, Progress, Root};
+use crate::receive::{self, Disk, Done, Failure, Incoming, OpenError, Progress, Root, Whole};
 use crate::wire::{
     self, COPY_BYTES_MAX, Decoder, FrameError, HOLE_BYTES_MAX, PREAMBLE, ReceiverHello, Step, ToReceiver,
     ToSource, VERSION,
 };
 
 mod examination;
+mod publication;
 
 use examination::Examination;
+use publication::Publication;
 
 /// What is read at once: two full frames of content and more.
 const READ_BYTES: usize = 1 << 20;
@@ -88,6 +90,7 @@ fn serve_with<'env, W: Write + Send>(
         disk: None,
         buffer: vec![0; READ_BYTES],
         next: 1,
+        unpublished: None,
     };
     lock(writer).write_all(PREAMBLE).map_err(Error::Write)?;
     let result = receiver.run(config);
@@ -112,6 +115,8 @@ struct Receiver<'scope, 'env, R, W> {
     buffer: Vec<u8>,
     /// The number that the next step has.
     next: u64,
+    /// What is not visible yet, where steps wait for the rest of their batch.
+    unpublished: Option<Publication>,
 }
 
 /// A file that comes in pieces.
@@ -138,6 +143,7 @@ impl<R: Read, W: Write + Send> Receiver<'_, '_, R, W> {
         match self.listen()? {
             Some(ToReceiver::Hello(hello)) if hello.version == VERSION => {
                 let claimed = root.claim(&hello)?;
+                self.unpublished = hello.publishes.then(Publication::default);
                 self.disk = Some(root.disk().map_err(Error::Disk)?);
                 self.say(&ToSource::Claimed(claimed))?;
             }
@@ -192,6 +198,7 @@ impl<R: Read, W: Write + Send> Receiver<'_, '_, R, W> {
                     self.examination.examine(question, &root)?;
                     stream = open;
                 }
+                (ToReceiver::Publish, None) => self.publish(&mut root)?,
                 (ToReceiver::List, None) => self.list(&root)?,
                 (ToReceiver::Goodbye, None) => return self.flush(),
                 (ToReceiver::Hello(_), _) => return Err(Error::Protocol("it said hello twice".to_owned())),
@@ -208,19 +215,62 @@ impl<R: Read, W: Write + Send> Receiver<'_, '_, R, W> {
         }
         self.next += 1;
         let since = clock::now();
-        let streamed =
+        let is_streamed =
             matches!(step, Step::PutFile { body: wire::Body::Streamed | wire::Body::Built { .. }, .. });
+        if let Some(unpublished) = &mut self.unpublished
+            && !matches!(step, Step::PutFile { .. })
+        {
+            unpublished.step(sequence, step);
+            return unpublished.check().map(|()| None);
+        }
         match root.apply(step) {
-            Ok(Progress::Done(done)) => self.answer(sequence, since, Ok(done))?,
+            Ok(Progress::Done(done)) => self.over(sequence, since, Ok(done))?,
+            Ok(Progress::Whole(whole)) => self.whole(root, sequence, since, whole)?,
             Ok(Progress::Wants(incoming)) => {
                 return Ok(Some(Stream { sequence, since, incoming: Ok(incoming) }));
             }
-            Err(failure) if streamed => {
+            Err(failure) if is_streamed => {
                 return Ok(Some(Stream { sequence, since, incoming: Err(failure) }));
             }
-            Err(failure) => self.answer(sequence, since, Err(failure))?,
+            Err(failure) => self.over(sequence, since, Err(failure))?,
         }
         Ok(None)
+    }
+
+    /// A file is whole: it becomes visible, now or with its batch.
+    fn whole(
+        &mut self,
+        root: &mut Root,
+        sequence: Sequence,
+        since: Stamp,
+        whole: Box<Whole>,
+    ) -> Result<(), Error> {
+        if let Some(unpublished) = &mut self.unpublished {
+            unpublished.whole(sequence, whole);
+            return unpublished.check();
+        }
+        let result = root.publish(*whole);
+        self.answer(sequence, since, result)
+    }
+
+    /// Nothing is left to do of a step. Where others wait for the rest of their batch its answer waits
+    /// with them, since answers come in the order of the steps.
+    fn over(&mut self, sequence: Sequence, since: Stamp, result: Result<Done, Failure>) -> Result<(), Error> {
+        if let Some(unpublished) = &mut self.unpublished {
+            unpublished.over(sequence, result);
+            return unpublished.check();
+        }
+        self.answer(sequence, since, result)
+    }
+
+    fn publish(&mut self, root: &mut Root) -> Result<(), Error> {
+        let Some(unpublished) = &mut self.unpublished else {
+            return Err(Error::Protocol("it had nothing to publish".to_owned()));
+        };
+        for (sequence, since, result) in std::mem::take(unpublished).publish(root) {
+            self.answer(sequence, since, result)?;
+        }
+        Ok(())
     }
 
     fn content(mut stream: Stream, sequence: Sequence, bytes: &[u8]) -> Result<Stream, Error> {
@@ -270,15 +320,17 @@ impl<R: Read, W: Write + Send> Receiver<'_, '_, R, W> {
     ) -> Result<(), Error> {
         check_turn(&stream, sequence)?;
         let Stream { sequence, since, incoming } = stream;
-        let result = incoming.and_then(|incoming| root.finish(incoming, content));
-        self.answer(sequence, since, result)
+        match incoming.and_then(|incoming| root.complete(incoming, content)) {
+            Ok(whole) => self.whole(root, sequence, since, Box::new(whole)),
+            Err(failure) => self.over(sequence, since, Err(failure)),
+        }
     }
 
     fn content_abort(&mut self, stream: Stream, sequence: Sequence) -> Result<(), Error> {
         check_turn(&stream, sequence)?;
         let Stream { sequence, since, incoming } = stream;
         let withdrawn = Failure::new(Refusal::Withdrawn, "the source took it back");
-        self.answer(sequence, since, Err(incoming.err().unwrap_or(withdrawn)))
+        self.over(sequence, since, Err(incoming.err().unwrap_or(withdrawn)))
     }
 
     fn list(&mut self, root: &Root) -> Result<(), Error> {

@@ -14,7 +14,7 @@ use crate::control::{self, Place, Reload, Watched};
 use crate::daemon::{self, Ended, Error, Extraneous, Gauges, Started};
 use crate::exit::Exit;
 use crate::metrics::LatencyLog;
-use crate::settings::{Sync, SyncSettings};
+use crate::settings::{PublishFlag, Sync, SyncSettings};
 use crate::ship::{Access, Terms};
 use crate::shutdown::Stop;
 use crate::state::{Claim, State};
@@ -89,6 +89,13 @@ impl Prepared {
                 exit: Exit::Usage,
                 what,
                 remedy: Some("leave one of them out".to_owned()),
+            });
+        }
+        if !settings.publish_last.is_empty() && settings.publish != PublishFlag::Batch {
+            return Err(Failure {
+                exit: Exit::Usage,
+                what: "--publish-last is about batches that become visible as a whole".to_owned(),
+                remedy: Some("add --publish batch, or leave it out".to_owned()),
             });
         }
         let gauges = Gauges::new(&settings.targets).map_err(descriptor)?;
@@ -171,12 +178,14 @@ fn config(sync: &Sync, claims: &[Claim], common: &Common) -> daemon::Config {
         source: settings.source.clone(),
         excludes: sync.excludes.clone(),
         preserve: settings.preserve,
+        publish_last: Arc::new(sync.publish_last.clone()),
         two_way: settings.two_way,
         terms: Terms {
             numeric_ids: settings.numeric_ids,
             durability: settings.durability.into(),
             shared_target: settings.shared_target,
             two_way: None,
+            publishes: settings.publish == PublishFlag::Batch,
             compression: settings.compress.into(),
             rate: settings.bwlimit.0,
         },

@@ -32,7 +32,7 @@ use arrivals::Arrivals;
 use crate::barrier::Barrier;
 use crate::history::History;
 use crate::metrics::{Busiest, Counters, Latency, Target};
-use crate::model::{Preserve, Stamp};
+use crate::model::{Preserve, Stamp, TreePath};
 use crate::ship::{Access, ConnectError, TargetAddress, Terms};
 use crate::shutdown::Stop;
 use crate::tree::{Excludes, OpenError, Tree};
@@ -55,6 +55,8 @@ pub struct Config {
     /// Whether the targets replicate to this source as well.
     pub two_way: bool,
     pub terms: Terms,
+    /// What of a batch becomes visible last, where batches do so as a whole.
+    pub publish_last: Arc<Excludes>,
     pub extraneous: Extraneous,
     /// Each with the file in which its ledger is kept.
     pub targets: Vec<(TargetAddress, PathBuf)>,
@@ -130,6 +132,19 @@ pub struct Started {
     pub at: Stamp,
 }
 
+fn capture_config(
+    tree: &Tree,
+    (backend, ring_bytes): (capture::Backend, u64),
+    left_out: Vec<TreePath>,
+    gauges: &Gauges,
+) -> capture::Config {
+    capture::Config::new(tree.root().to_path_buf(), backend)
+        .with_ring_bytes(ring_bytes)
+        .without_below(left_out)
+        .with_aliases(tree.aliases().clone())
+        .with_barrier(gauges.barrier.clone())
+}
+
 /// Replicates until `stop` is requested, or until no target is left that can ever be reached.
 pub fn run(
     config: Config,
@@ -143,6 +158,7 @@ pub fn run(
         preserve,
         two_way,
         mut terms,
+        publish_last,
         extraneous,
         targets,
         access,
@@ -159,11 +175,7 @@ pub fn run(
         if two_way { Some(Arrivals::listen(tree.as_ref()).map_err(Error::Arrivals)?) } else { None };
     terms.two_way = arrivals.as_ref().map(Arrivals::root);
     gauges.inquiry.set_tree(&tree);
-    let capture_config = capture::Config::new(tree.root().to_path_buf(), backend)
-        .with_ring_bytes(ring_bytes)
-        .without_below(left_out)
-        .with_aliases(tree.aliases().clone())
-        .with_barrier(gauges.barrier.clone());
+    let capture_config = capture_config(&tree, (backend, ring_bytes), left_out, gauges);
     let (capture, reason) = capture::open(&capture_config)?;
     started(&Started {
         backend: capture.name(),
@@ -188,6 +200,7 @@ pub fn run(
             receiver: Arc::clone(&receiver),
             tree: Arc::clone(&tree),
             terms,
+            publish_last: Arc::clone(&publish_last),
             extraneous,
             arrivals: arrivals.clone(),
             ledger,

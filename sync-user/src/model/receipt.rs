@@ -79,6 +79,8 @@ pub enum Refusal {
     /// The file that it was to be built from is not what the source believes: the content has to be
     /// sent.
     NoOldFile,
+    /// Another file of the batch could not be staged, and nothing of it becomes visible.
+    Withheld,
     /// The source took the step back, because the file changed while it was read.
     Withdrawn,
     /// No space, or no quota, or no inodes left.

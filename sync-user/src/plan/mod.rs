@@ -4,12 +4,13 @@
 //! children before their directory, times of directories last.
 //!
 //! First the renames that the target can repeat (`moves`), then the differences between what
-//! was seen and what the ledger says (`differences`), last the times of the directories that
+//! was seen and what the ledger says (`differences`; `pages` puts some of them last), at the end the times of the directories that
 //! the steps disturb (`times`). The ledger follows every step as it is planned.
 
 mod differences;
 mod groups;
 mod moves;
+mod pages;
 mod times;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 
 pub use differences::{Hashed, Observed, State, differences, worth_hashing};
 pub use moves::moves;
+pub use pages::pages_last;
 pub use times::directory_times;
 
 use crate::ledger::{Held, Ledger, Undo};

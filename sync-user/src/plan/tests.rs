@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Hashed, Observed, Planned, State, differences, directory_times, moves, worth_hashing};
+use super::{
+    Hashed, Observed, Planned, State, differences, directory_times, moves, pages_last, worth_hashing,
+};
 use crate::ledger::{Held, Known, Ledger, Listed};
 use crate::model::{
     Content, Entry, Expected, FileKind, Inode, Mode, Move, Owner, Step, There, Time, TreePath, Version,
@@ -120,6 +122,11 @@ fn observe_all(source: &Tree, target: &Tree) -> BTreeMap<TreePath, Observed> {
 }
 
 fn plan(hints: &[Move], source: &Tree, target: &Tree) -> Vec<Step> {
+    plan_with_last(hints, source, target, "")
+}
+
+/// With the names that are `last` behind the others.
+fn plan_with_last(hints: &[Move], source: &Tree, target: &Tree, last: &str) -> Vec<Step> {
     let mut ledger = ledger_of(target);
     let mut steps = moves(hints, source, &mut ledger);
     let known: Tree = ledger
@@ -127,6 +134,7 @@ fn plan(hints: &[Move], source: &Tree, target: &Tree) -> Vec<Step> {
         .map(|(path, _)| (path.clone(), version(FileKind::File, 0, 0)))
         .collect();
     steps.extend(differences(&observe_all(source, &known), true, &mut ledger));
+    let mut steps = pages_last(steps, |path| path.components().last() == Some(last.as_bytes()));
     steps.extend(directory_times(&steps, &BTreeMap::new(), |path| source.get(path).copied(), &mut ledger));
     only_steps(steps)
 }
@@ -164,6 +172,22 @@ fn the_time_of_a_directory_that_left_meanwhile_is_not_known() {
     assert!(
         matches!(step, Step::SetAttributes { path, version, .. } if (&path, version) == (&self::path("e"), directory))
     );
+}
+
+#[test]
+fn pages_come_after_what_they_name_and_before_removals() {
+    let (directory, file) = (version(FileKind::Directory, 0, 1), version(FileKind::File, 5, 2));
+    let target = Tree::from([(path("old"), file)]);
+    let source = Tree::from([
+        (path("a.css"), file),
+        (path("d"), directory),
+        (path("d/page"), file),
+        (path("page"), file),
+        (path("z.css"), file),
+    ]);
+    let steps = plan_with_last(&[], &source, &target, "page");
+    let order: Vec<String> = steps.iter().map(|step| step.path().to_string()).collect();
+    assert_eq!(order, ["a.css", "d", "z.css", "d/page", "page", "old", "d"]);
 }
 
 #[test]
@@ -324,9 +348,14 @@ proptest! {
     /// I1: from any target to any source, with any hints, true or false: every step is one that
     /// the target accepts when its turn comes, and after all of them the trees are equal.
     #[test]
-    fn a_plan_is_valid_at_every_step_and_ends_equal(source in tree(), before in tree(), hints in hints()) {
+    fn a_plan_is_valid_at_every_step_and_ends_equal(
+        source in tree(),
+        before in tree(),
+        hints in hints(),
+        last in prop::sample::select(vec!["a", "b", "c", ""]),
+    ) {
         let mut target = before.clone();
-        for step in plan(&hints, &source, &before) {
+        for step in plan_with_last(&hints, &source, &before, last) {
             apply(&step, &mut target);
         }
         prop_assert_eq!(source, target);

@@ -16,20 +16,20 @@ use super::contest::{Contender, may_set_mode};
 use super::disk::Disk;
 use super::dress::{Dress, set_times};
 use super::examine::{Examiner, Translation};
-use super::expect::{self, Wanted, look, met, require};
+use super::expect::{self, look, met, require};
 use super::failure::{Failure, OpenError};
 use super::marker;
-use super::old::OldFile;
 use super::place::{contested, place, remove};
+use super::put_file::{Incoming, Whole};
 use super::sandbox;
 use super::sources;
-use super::stage::{Stage, StagedFile};
+use super::stage::Stage;
 use super::two_way::TwoWay;
 use crate::model::{
     Content, Durability, Expected, FileKind, Lack, Met, Named, Preserve, Refusal, There, Time, TreePath,
     Version,
 };
-use crate::wire::{Arrived, Attributes, Body, Claimed, SourceHello, Step};
+use crate::wire::{Attributes, Claimed, SourceHello, Step};
 
 /// The tree of a target.
 #[derive(Debug)]
@@ -38,23 +38,11 @@ pub struct Root {
     pub(super) stage: Stage,
     /// Shared with those who look at the tree meanwhile.
     pub(super) dress: Arc<Dress>,
-    durability: Durability,
+    pub(super) durability: Durability,
+    /// Whether steps wait for the rest of their batch.
+    pub(super) publishes: bool,
     /// Where the other end may be changed as well.
     pub(super) two_way: Option<TwoWay>,
-}
-
-/// A file whose content is still coming; dropping it leaves nothing behind.
-#[derive(Debug)]
-pub struct Incoming {
-    file: StagedFile,
-    /// What it is built from, if it is.
-    old: Option<OldFile>,
-    path: Vec<u8>,
-    expects: Expected,
-    size: u64,
-    /// What has not come yet.
-    left: u64,
-    attributes: Attributes,
 }
 
 /// How far a step got.
@@ -62,6 +50,8 @@ pub enum Progress {
     Done(Done),
     /// Content follows.
     Wants(Incoming),
+    /// All content is here, and not visible yet: see [`Root::publish`].
+    Whole(Box<Whole>),
 }
 
 /// A step that was applied.
@@ -104,7 +94,7 @@ impl Root {
             .map_err(|error| failed(error, "give a directory that the receiving user may read and write"))?;
         let stage = Stage::open(&descriptor, root)?;
         let dress = Arc::new(Dress::new(Preserve::NONE));
-        Ok(Self { descriptor, stage, dress, durability: Durability::None, two_way: None })
+        Ok(Self { descriptor, stage, dress, durability: Durability::None, publishes: false, two_way: None })
     }
 
     /// Says who sends and what is to be preserved, before anything else is done for it: what an
@@ -113,6 +103,7 @@ impl Root {
         let shares = hello.shares || hello.two_way.is_some();
         sources::admit(self.stage.home(), &hello.source, &hello.name, shares)?;
         self.durability = hello.durability;
+        self.publishes = hello.publishes;
         self.dress = Arc::new(Dress::new(hello.preserve));
         self.stage.claim(&hello.source)?;
         let claimed = marker::mark(&self.descriptor, self.stage.home()).map_err(|error| OpenError {
@@ -157,26 +148,30 @@ impl Root {
         Translation(Arc::clone(&self.dress))
     }
 
-    /// Applies `step`, or refuses it and leaves everything as it was.
+    /// Applies `step`, or refuses it and leaves everything as it was. A file is only staged.
     pub fn apply(&mut self, step: Step) -> Result<Progress, Failure> {
-        let step = match step {
-            // It tells by itself, once all of its content has come.
+        match step {
+            // It tells by itself, once it becomes visible.
             Step::PutFile { path, expects, size, stored, attributes, body } => {
-                return self.put_file(path, expects, (size, stored), attributes, body);
+                self.put_file(path, expects, (size, stored), attributes, body)
             }
-            step => step,
-        };
-        let Some(told) = self.two_way.is_some().then(|| Told::of(&step)) else {
-            return self.apply_at_once(step).map(Progress::Done);
-        };
-        self.begins(&told.paths());
-        let result = self.apply_at_once(step);
-        let arrived = result.is_ok().then(|| told.arrived(self)).flatten();
-        self.ends(arrived);
-        result.map(Progress::Done)
+            step => self.apply_at_once(step).map(Progress::Done),
+        }
     }
 
-    fn apply_at_once(&mut self, step: Step) -> Result<Done, Failure> {
+    /// Applies a step that puts no file.
+    pub fn apply_at_once(&mut self, step: Step) -> Result<Done, Failure> {
+        let Some(told) = self.two_way.is_some().then(|| Told::of(&step)) else {
+            return self.apply_here(step);
+        };
+        self.begins(&told.paths());
+        let result = self.apply_here(step);
+        let arrived = result.is_ok().then(|| told.arrived(self)).flatten();
+        self.ends(arrived);
+        result
+    }
+
+    fn apply_here(&mut self, step: Step) -> Result<Done, Failure> {
         match step {
             Step::PutFile { .. } => Err(Failure::unexpected("a file is not put at once")),
             Step::MakeDirectory { path, expects, attributes } => {
@@ -199,87 +194,7 @@ impl Root {
         }
     }
 
-    fn put_file(
-        &mut self,
-        path: Vec<u8>,
-        expects: Expected,
-        (size, stored): (u64, u64),
-        attributes: Attributes,
-        body: Body,
-    ) -> Result<Progress, Failure> {
-        self.dress.check(&attributes)?;
-        let leaf = self.leaf(&path)?;
-        if let Body::Inline { content, .. } = &body {
-            let wanted = Wanted { size, mtime: attributes.mtime, content: *content };
-            let there = look(&leaf)?;
-            if let Some(file) = expect::holds_file(&leaf, there, &wanted) {
-                self.begins(&[&path]);
-                let lacks = if self.may_dress(there, &expects, attributes.mode) {
-                    self.dress.put_on(file.as_fd(), false, &attributes)
-                } else {
-                    Ok(Vec::new())
-                };
-                let version = self.version_here(&leaf.directory, leaf.name()).filter(|_| lacks.is_ok());
-                self.ends(version.map(|version| Arrived::Put {
-                    path: path.clone(),
-                    version: Version { mode: attributes.mode, ..version },
-                    content: Some(*content),
-                }));
-                let lacks = lacks?;
-                return Ok(Progress::Done(Done::lacking(lacks, Met::Already)));
-            }
-        }
-        let old = match &body {
-            Body::Built { old, expects } => Some(self.old_file(old, *expects)?),
-            Body::Inline { .. } | Body::Streamed => None,
-        };
-        let file = self.stage.file(&leaf, stored)?;
-        let mut incoming = Incoming { file, old, path, expects, size, left: size, attributes };
-        match body {
-            Body::Streamed | Body::Built { .. } => Ok(Progress::Wants(incoming)),
-            Body::Inline { bytes, content } => {
-                incoming.write(&bytes)?;
-                self.finish(incoming, content).map(Progress::Done)
-            }
-        }
-    }
-
-    fn old_file(&self, path: &[u8], expects: Version) -> Result<OldFile, Failure> {
-        let leaf = self.leaf(path).map_err(|failure| match failure.refusal {
-            Refusal::NoParent => Failure::old_file(failure.detail),
-            _ => failure,
-        })?;
-        OldFile::open(&leaf, expects)
-    }
-
-    /// Puts a file into place whose content has all come.
-    pub fn finish(&mut self, incoming: Incoming, content: Content) -> Result<Done, Failure> {
-        let Incoming { file, old, path, expects, size, left: _, attributes } = incoming;
-        let is_durable = self.durability == Durability::File;
-        let finished = file.finish((size, content), is_durable, &attributes, &self.dress);
-        let (staged, lacks) = finished.map_err(|failure| match (failure.refusal, &old) {
-            (Refusal::Damaged, Some(_)) => Failure::old_file(failure.detail),
-            _ => failure,
-        })?;
-        // Opened again, since much may have happened while the content came.
-        let leaf = self.leaf(&path)?;
-        if self.two_way.is_none() {
-            let met = met(look(&leaf)?, &expects);
-            staged.replace(&leaf).map_err(|error| in_the_way(&leaf, error))?;
-            return Ok(Done::lacking(lacks, met));
-        }
-        // Before anybody sees it, and so before anybody else can change it.
-        let version = self.version_here(staged.directory(), staged.name());
-        let contender =
-            Contender { kind: FileKind::File, size, mtime: attributes.mtime, content: Some(content) };
-        self.begins(&[&path]);
-        let placed = place(&staged, &leaf, &expects, &contender, self.loft());
-        let arrived = version.filter(|_| placed.is_ok());
-        self.ends(arrived.map(|version| Arrived::Put { path, version, content: Some(content) }));
-        Ok(Done::lacking(lacks, placed?))
-    }
-
-    fn leaf(&self, path: &[u8]) -> Result<Leaf, Failure> {
+    pub(super) fn leaf(&self, path: &[u8]) -> Result<Leaf, Failure> {
         leaf(&self.descriptor, checked(path)?)
     }
 
@@ -506,42 +421,8 @@ impl AsFd for Root {
     }
 }
 
-impl Incoming {
-    /// Adds content.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.expect(bytes.len() as u64)?;
-        self.file.write(bytes)
-    }
-
-    /// Adds zeros that take no space.
-    pub fn hole(&mut self, length: u64) -> Result<(), Failure> {
-        self.expect(length)?;
-        self.file.hole(length)
-    }
-
-    /// Adds a range of the file that this one is built from.
-    pub fn copy(&mut self, from: u64, length: u64) -> Result<(), Failure> {
-        self.expect(length)?;
-        match &self.old {
-            Some(old) => self.file.copy(old, from, length),
-            None => Err(Failure::old_file("none was named")),
-        }
-    }
-
-    /// Refuses what would make the file longer than it shall be.
-    fn expect(&mut self, more: u64) -> Result<(), Failure> {
-        match self.left.checked_sub(more) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => Err(Failure::new(Refusal::Damaged, "more came than was promised")),
-        }
-    }
-}
-
 /// Only a directory refuses to be replaced by what is not one.
-fn in_the_way(leaf: &Leaf, error: Errno) -> Failure {
+pub(super) fn in_the_way(leaf: &Leaf, error: Errno) -> Failure {
     match error {
         Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY => match look(leaf) {
             Ok(there) => expect::found(&leaf.path, there, "a directory is in the way"),

@@ -19,6 +19,7 @@ mod old;
 mod owners;
 mod place;
 mod predecessor;
+mod put_file;
 mod resident;
 mod sandbox;
 mod sources;
@@ -26,8 +27,9 @@ mod space;
 mod stage;
 mod two_way;
 
-pub use apply::{Done, Incoming, Progress, Root};
+pub use apply::{Done, Progress, Root};
 pub use disk::Disk;
 pub use examine::{Examiner, GivenUp, Translation};
 pub use failure::{Failure, OpenError};
 pub use list::list;
+pub use put_file::{Incoming, Whole};

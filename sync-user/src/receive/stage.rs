@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode as RawMode, OFlags};
 use rustix::io::Errno;
@@ -40,7 +41,7 @@ pub(super) struct Stage {
     /// `.ksyncd`.
     home: OwnedFd,
     /// This receiver's directory in it, locked for as long as it is open.
-    own: OwnedFd,
+    own: Arc<OwnedFd>,
     own_name: String,
     device: u64,
     count: u64,
@@ -82,7 +83,7 @@ impl Stage {
             // If not, another receiver took it for stale between the two calls.
             if rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive).is_ok() {
                 let device = rustix::fs::fstat(&own)?.st_dev;
-                return Ok(Self { home, own, own_name, device, count: 0 });
+                return Ok(Self { home, own: Arc::new(own), own_name, device, count: 0 });
             }
         }
         Err(Errno::EXIST)
@@ -119,18 +120,23 @@ impl Stage {
 
     /// Where something for `leaf` is built: in the stage, or beside the leaf when that is on
     /// another file system, to which nothing can be renamed.
-    fn place(&mut self, leaf: &Leaf) -> Result<(OwnedFd, PathBuf), Failure> {
-        self.count += 1;
+    fn place(&mut self, leaf: &Leaf) -> Result<(Arc<OwnedFd>, PathBuf), Failure> {
+        let name = self.next_name();
         let here = rustix::fs::fstat(&leaf.directory)
             .map_err(|error| Failure::of("examine its directory", error))?;
-        let (directory, name) = if here.st_dev == self.device {
-            (&self.own, self.count.to_string())
-        } else {
-            (&leaf.directory, format!("{}.{}.{}", home::NAME, std::process::id(), self.count))
-        };
-        let directory =
-            rustix::io::fcntl_dupfd_cloexec(directory, 0).map_err(|error| Failure::of("stage it", error))?;
-        Ok((directory, PathBuf::from(name)))
+        if here.st_dev == self.device {
+            return Ok((Arc::clone(&self.own), name));
+        }
+        let name = format!("{}.{}.{}", home::NAME, std::process::id(), name.display());
+        let directory = rustix::io::fcntl_dupfd_cloexec(&leaf.directory, 0)
+            .map_err(|error| Failure::of("stage it", error))?;
+        Ok((Arc::new(directory), PathBuf::from(name)))
+    }
+
+    /// A name in the stage that nothing had before.
+    fn next_name(&mut self) -> PathBuf {
+        self.count += 1;
+        PathBuf::from(self.count.to_string())
     }
 
     /// Takes what is at `leaf` out of the tree, to be removed when it is dropped.
@@ -144,8 +150,12 @@ impl Stage {
     }
 
     /// Begins a file that takes so many bytes of the disk.
-    pub(super) fn file(&mut self, leaf: &Leaf, stored: u64) -> Result<StagedFile, Failure> {
-        let (directory, name) = self.place(leaf)?;
+    /// Without a leaf its directory is still to come, and is taken to be on the file system of the root.
+    pub(super) fn file(&mut self, leaf: Option<&Leaf>, stored: u64) -> Result<StagedFile, Failure> {
+        let (directory, name) = match leaf {
+            Some(leaf) => self.place(leaf)?,
+            None => (Arc::clone(&self.own), self.next_name()),
+        };
         if stored > INLINE_BYTES_MAX as u64 {
             space::require(&directory, stored)?;
         }
@@ -353,7 +363,8 @@ impl StagedFile {
 /// Something whole that waits to be put into place; dropping it removes it.
 #[derive(Debug)]
 pub(super) struct Staged {
-    directory: OwnedFd,
+    /// Of many that wait it is one and the same.
+    directory: Arc<OwnedFd>,
     name: PathBuf,
     kept: bool,
 }

@@ -130,6 +130,16 @@ pub struct SyncSettings {
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = DurabilityFlag::Batch)]
     pub durability: DurabilityFlag,
 
+    /// What becomes visible at once: each change by itself, or all of a batch, once its content is at the
+    /// target and checked
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = PublishFlag::Each)]
+    pub publish: PublishFlag,
+
+    /// What of a batch becomes visible last, as pages do that name the rest: `*.html`; may be given several
+    /// times (with --publish batch)
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    pub publish_last: Vec<String>,
+
     /// Replicate also into a directory that is the replica of another source; once is enough
     #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_value_t = false,
         default_missing_value = "true", action = clap::ArgAction::Set)]
@@ -202,6 +212,14 @@ impl From<DurabilityFlag> for Durability {
             DurabilityFlag::File => Self::File,
         }
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PublishFlag {
+    /// Each change as soon as it is there
+    Each,
+    /// All of a batch together: nobody sees a page without what it needs
+    Batch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -90,6 +90,8 @@ pub struct Sync {
     /// What it is called.
     pub name: String,
     pub excludes: Excludes,
+    /// What of a batch becomes visible last.
+    pub publish_last: Excludes,
     pub(super) rules: Rules,
     pub(super) effective: Vec<Setting>,
 }
@@ -276,13 +278,21 @@ impl Layers<'_> {
         }
         let settings: SyncSettings = parsed(&effective)?;
         let rules = self.rules(&effective)?;
-        let excludes = Excludes::new(rules.clone()).map_err(|error| Trouble {
-            what: error.to_string(),
-            remedy: None,
-            in_file: !place.is_empty(),
-        })?;
+        let patterns = |rules: Rules| {
+            Excludes::new(rules).map_err(|error| Trouble {
+                what: error.to_string(),
+                remedy: None,
+                in_file: !place.is_empty(),
+            })
+        };
+        let excludes = patterns(rules.clone())?;
+        let mut last = Rules::default();
+        for pattern in &settings.publish_last {
+            last.add(pattern.as_bytes(), Verdict::Exclude, "publish_last".to_owned());
+        }
+        let publish_last = patterns(last)?;
         let name = settings.name.clone().unwrap_or_else(|| settings.source.display().to_string());
-        Ok(Sync { settings, name, excludes, rules, effective })
+        Ok(Sync { settings, name, excludes, publish_last, rules, effective })
     }
 
     /// Rules in their order: as typed where any were, else what is kept first, then what is left

@@ -23,7 +23,7 @@ mod typed;
 #[cfg(test)]
 mod tests;
 
-pub use definitions::{CaptureFlag, DaemonSettings, DurabilityFlag, SyncSettings, ring_size};
+pub use definitions::{CaptureFlag, DaemonSettings, DurabilityFlag, PublishFlag, SyncSettings, ring_size};
 pub use layers::{Daemon, Loaded, Sync, Trouble, load};
 pub use lines::{assignment, comment};
 pub use reference::{markdown, show, template};

@@ -57,6 +57,7 @@ fn example(key: &Key) -> String {
         "latency_log" => "/var/log/ksyncd/www.hlog",
         "include" => "keep.tmp",
         "exclude" => "*.tmp",
+        "publish_last" => "*.html",
         "exclude_from" => "/etc/ksyncd/excludes",
         _ => key.value_name(),
     };

@@ -23,10 +23,12 @@ mod names;
 mod openssh;
 mod outbox;
 mod questions;
+mod sending;
 mod session;
 mod ssh;
 mod stream;
 mod throttle;
+mod unpublished;
 mod waiting;
 
 pub use address::{AddressError, TargetAddress};

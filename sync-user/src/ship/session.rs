@@ -10,24 +10,21 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::content::{self, Opened};
 use super::event::{Event, SILENCE_MAX, SessionError, Ticket};
 use super::introduction::{another_version, name_of};
 use super::link::{Link, Received};
 use super::names::Names;
 use super::outbox::Outbox;
 use super::questions::Questions;
-use super::stream::{self, Next, Recall, Sent, Stream};
+use super::stream::{Next, Recall, Sent, Stream};
 use super::throttle::Throttle;
+use super::unpublished::Unpublished;
 use super::waiting::{Queued, Waiting};
 use crate::model::{
-    Compression, Durability, Entry, Expected, OldFile, Owner, Receipt, Sequence, Stamp, Step, TreePath,
-    Version, Xattr, XattrHash,
+    Compression, Durability, OldFile, Owner, Receipt, Sequence, Stamp, Step, TreePath, Xattr,
 };
 use crate::tree::Tree;
-use crate::wire::{
-    self, Attributes, Body, Claimed, FrameError, Question, ReceiverHello, SourceHello, ToReceiver, ToSource,
-};
+use crate::wire::{self, Claimed, FrameError, Question, ReceiverHello, SourceHello, ToReceiver, ToSource};
 
 /// Bytes that are encoded ahead of the link. Enough to keep SSH busy, little enough that the
 /// next step waits a few milliseconds at most behind them.
@@ -55,29 +52,28 @@ pub struct Terms {
     pub shared_target: bool,
     /// With two-way replication the name of the source's own root.
     pub two_way: Option<[u8; 16]>,
+    /// Whether a batch becomes visible as a whole.
+    pub publishes: bool,
     pub compression: Compression,
     /// What may be written to it in a second, in bytes before encryption.
     pub rate: Option<NonZeroU64>,
 }
 
-/// Something that is not as it was when its step was planned; or why it could not be read.
-struct Unread {
-    failure: Option<String>,
-}
-
 /// One connection, from the receiver's hello on.
 pub struct Session {
     link: Box<dyn Link>,
-    tree: Arc<Tree>,
+    pub(super) tree: Arc<Tree>,
     decoder: wire::Decoder,
     pub(super) outbox: Outbox,
     throttle: Option<Throttle>,
-    names: Names,
+    pub(super) names: Names,
     questions: Questions,
-    queue: VecDeque<Queued>,
-    stream: Option<Stream>,
+    pub(super) queue: VecDeque<Queued>,
+    pub(super) stream: Option<Stream>,
     /// What must not overtake the stream.
-    waiting: Waiting,
+    pub(super) waiting: Waiting,
+    /// What waits to become visible, where batches do so as a whole.
+    unpublished: Option<Unpublished>,
     /// Bytes of steps that have overtaken the stream since its last piece.
     overtaken: usize,
     /// The stream goes on, though the link has nothing to do.
@@ -105,7 +101,8 @@ struct Flight {
 impl Session {
     /// Begins on a link that stands behind the receiver's preamble.
     pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, terms: Terms, now: Stamp) -> Self {
-        let Terms { numeric_ids, durability, shared_target: shares, two_way, compression, rate } = terms;
+        let Terms { numeric_ids, durability, shared_target: shares, two_way, publishes, compression, rate } =
+            terms;
         let (source, name) = name_of(&tree);
         let mut outbox = Outbox::new(compression);
         outbox.push(&ToReceiver::Hello(SourceHello {
@@ -115,6 +112,7 @@ impl Session {
             shares,
             preserve: tree.preserve(),
             durability,
+            publishes,
             two_way,
         }));
         Self {
@@ -128,6 +126,7 @@ impl Session {
             queue: VecDeque::new(),
             stream: None,
             waiting: Waiting::default(),
+            unpublished: publishes.then(Unpublished::default),
             overtaken: 0,
             is_reading: false,
             flying: VecDeque::new(),
@@ -267,7 +266,11 @@ impl Session {
 
     /// Whether so little waits for receipts that another step may.
     fn has_room(&self) -> bool {
-        self.flying.len() < FLYING_STEPS_MAX && self.flying_bytes < FLYING_BYTES_MAX
+        match &self.unpublished {
+            // What is staged at the target waits on its disk, and is answered when it is published.
+            Some(unpublished) => self.flying.len() < 2 * FLYING_STEPS_MAX && !unpublished.is_full(),
+            None => self.flying.len() < FLYING_STEPS_MAX && self.flying_bytes < FLYING_BYTES_MAX,
+        }
     }
 
     fn fill(&mut self, events: &mut Vec<Event>, recall: &Recall<'_>) {
@@ -281,6 +284,7 @@ impl Session {
                 read += self.continue_stream(stream, events);
                 self.is_reading = read >= READ_BYTES_MAX;
             }
+            self.publish_if_due();
         }
     }
 
@@ -289,6 +293,10 @@ impl Session {
     fn next(&mut self) -> Option<Queued> {
         if self.stream.is_none() {
             return self.queue.pop_front();
+        }
+        // What becomes visible together comes in its order.
+        if self.unpublished.is_some() {
+            return None;
         }
         if !self.has_room() || self.overtaken >= wire::CONTENT_BYTES_MAX {
             return None;
@@ -304,158 +312,24 @@ impl Session {
         None
     }
 
-    fn send(&mut self, queued: Queued, events: &mut Vec<Event>, recall: &Recall<'_>) {
-        let Queued { ticket, step, old_files, twins: _ } = queued;
-        let bytes = |path: &TreePath| path.as_bytes().to_vec();
-        let step = match step {
-            Step::PutFile { path, entry, expects } => {
-                self.put_file(ticket, (path, entry, expects), old_files, events, recall);
-                return;
-            }
-            Step::MakeDirectory { path, entry, expects } => self
-                .attributes(&path, entry.version)
-                .map(|attributes| wire::Step::MakeDirectory { path: bytes(&path), expects, attributes }),
-            Step::PutSymlink { path, entry, expects } => {
-                let destination = entry.destination.unwrap_or_default();
-                self.attributes(&path, entry.version).map(|attributes| wire::Step::PutSymlink {
-                    path: bytes(&path),
-                    expects,
-                    destination,
-                    attributes,
-                })
-            }
-            Step::Link { path, to, expects, replaces } => {
-                Ok(wire::Step::Link { path: bytes(&path), to: bytes(&to), expects, replaces })
-            }
-            Step::SetAttributes { path, version, expects } => {
-                self.attributes(&path, version).map(|attributes| wire::Step::SetAttributes {
-                    path: bytes(&path),
-                    expects,
-                    kind: version.kind,
-                    size: version.size,
-                    attributes,
-                })
-            }
-            Step::SetDirectoryTime { path, mtime } => {
-                Ok(wire::Step::SetDirectoryTime { path: bytes(&path), mtime })
-            }
-            Step::RemoveFile { path, expects } => Ok(wire::Step::RemoveFile { path: bytes(&path), expects }),
-            Step::RemoveDirectory { path } => Ok(wire::Step::RemoveDirectory { path: bytes(&path) }),
-            Step::Rename { from, to, expects, replaces } => {
-                Ok(wire::Step::Rename { from: bytes(&from), to: bytes(&to), expects, replaces })
-            }
-            Step::Exchange { one, other, expects_one, expects_other } => Ok(wire::Step::Exchange {
-                one: bytes(&one),
-                other: bytes(&other),
-                expects_one,
-                expects_other,
-            }),
-        };
-        match step {
-            Ok(step) => {
-                self.fly(ticket, step);
-            }
-            Err(Unread { failure }) => events.push(Event::Unsent { ticket, failure }),
+    /// Has the target publish what came, once all of a batch is there, or as much as may wait.
+    fn publish_if_due(&mut self) {
+        let is_batch = self.unsent() == 0;
+        if let Some(unpublished) = &mut self.unpublished
+            && self.stream.is_none()
+            && (is_batch || unpublished.is_full())
+            && unpublished.take()
+        {
+            self.outbox.push(&ToReceiver::Publish);
         }
     }
 
-    /// What `path` shall be by `version`, with the extended attributes as they are now. They are
-    /// read as late as content is, and for the same reason.
-    fn attributes(&mut self, path: &TreePath, version: Version) -> Result<Attributes, Unread> {
-        let xattrs = if version.xattrs == XattrHash::NONE {
-            Vec::new()
-        } else {
-            match self.tree.xattrs(path) {
-                Ok(xattrs) if XattrHash::of(&xattrs) == version.xattrs => xattrs,
-                // They have changed, or what had them is gone: a later change tells.
-                Ok(_) => return Err(Unread { failure: None }),
-                Err(error) if content::vanished(&error) => return Err(Unread { failure: None }),
-                Err(error) => {
-                    let failure = Some(format!("read its extended attributes: {error}"));
-                    return Err(Unread { failure });
-                }
-            }
-        };
-        Ok(self.named(version, xattrs))
-    }
-
-    /// Attributes whose owners the receiver knows by name.
-    fn named(&mut self, version: Version, xattrs: Vec<Xattr>) -> Attributes {
-        let Version { kind: _, size: _, mtime, mode, owner, xattrs: _ } = version;
-        let names = self.names.of(owner, &xattrs);
-        self.push_all(names);
-        Attributes { owner, mode, xattrs, mtime }
-    }
-
-    fn push_all(&mut self, messages: Vec<ToReceiver>) {
-        for message in messages {
-            self.outbox.push(&message);
-        }
-    }
-
-    /// What follows expects of a file what was sent, if that is not what was `planned`.
-    fn expect(&mut self, path: &TreePath, planned: Version, sent: Version) {
-        if planned == sent {
-            return;
-        }
-        let queued = self.queue.iter_mut().map(|queued| &mut queued.step);
-        for step in self.waiting.steps_mut().chain(queued) {
-            step.expect_instead(path, planned, sent);
-        }
-    }
-
-    fn put_file(
-        &mut self,
-        ticket: Ticket,
-        (path, entry, expects): (TreePath, Entry, Expected),
-        old_files: Vec<OldFile>,
-        events: &mut Vec<Event>,
-        recall: &Recall<'_>,
-    ) {
-        let put = |size, stored, attributes, body| {
-            let path = path.as_bytes().to_vec();
-            wire::Step::PutFile { path, expects, size, stored, attributes, body }
-        };
-        let planned = entry.version;
-        match content::open(&self.tree, &path, wire::INLINE_BYTES_MAX) {
-            Ok(Opened::Small(loaded)) => {
-                let content::Loaded { version, xattrs, bytes, content, settled, torn } = loaded;
-                self.expect(&path, planned, version);
-                let attributes = self.named(version, xattrs);
-                let shipped = version.size;
-                let step = put(shipped, shipped, attributes, Body::Inline { bytes, content });
-                self.fly(ticket, step);
-                events.push(Event::Sent { ticket, version, content, settled, torn, shipped });
-            }
-            // It has grown since it was planned, and there is one on its way.
-            Ok(Opened::Large(_)) if self.stream.is_some() => {
-                let step = Step::PutFile { path, entry, expects };
-                self.waiting.push(Queued { ticket, step, old_files, twins: Vec::new() });
-            }
-            Ok(Opened::Large(mut reading)) => {
-                self.waiting.begin(&path);
-                self.expect(&path, planned, reading.version);
-                let attributes = self.named(reading.version, std::mem::take(&mut reading.xattrs));
-                let (body, outline) = match stream::choose(&path, &reading, old_files, recall) {
-                    Some((OldFile { path, version, content: _ }, outline)) => {
-                        let old = path.as_bytes().to_vec();
-                        events.push(Event::Built { ticket, from: path });
-                        (Body::Built { old, expects: version }, Some(outline))
-                    }
-                    None => (Body::Streamed, None),
-                };
-                let (size, stored) = (reading.version.size, reading.stored);
-                let sequence = self.fly(ticket, put(size, stored, attributes, body));
-                self.stream = Some(Stream::new(ticket, sequence, reading, outline));
-            }
-            Ok(Opened::Vanished) => events.push(Event::Unsent { ticket, failure: None }),
-            Err(error) => events.push(Event::Unsent { ticket, failure: Some(format!("read it: {error}")) }),
-        }
-    }
-
-    fn fly(&mut self, ticket: Ticket, step: wire::Step) -> Sequence {
+    pub(super) fn fly(&mut self, ticket: Ticket, step: wire::Step) -> Sequence {
         self.sequence.0 += 1;
         let sequence = self.sequence;
+        if let Some(unpublished) = &mut self.unpublished {
+            unpublished.add(step.kept_bytes());
+        }
         let bytes = self.outbox.push(&ToReceiver::Step { sequence, step });
         self.flying.push_back(Flight { ticket, sequence, bytes });
         self.flying_bytes += bytes;

@@ -15,6 +15,13 @@ pub const INLINE_BYTES_MAX: usize = 256 << 10;
 /// Content of one frame of a larger file: eight SSH packets, so small frames wait little.
 pub const CONTENT_BYTES_MAX: usize = 256 << 10;
 
+/// Steps that wait for the rest of their batch to become visible: as many as `--batch-max-changes` has by
+/// default, and then some for directories. Beyond, a batch becomes visible in parts.
+pub const UNPUBLISHED_MAX: usize = 16_384;
+
+/// What such steps take without the content of files, which is on the target's disk.
+pub const UNPUBLISHED_BYTES_MAX: usize = 64 << 20;
+
 /// A hole in one frame: some 10 ms of hashing zeros, so that nothing else waits long.
 pub const HOLE_BYTES_MAX: u64 = 32 << 20;
 

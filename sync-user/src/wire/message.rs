@@ -35,6 +35,8 @@ pub enum ToReceiver {
     ContentEnd { sequence: Sequence, content: Content },
     /// The source takes that step back: nothing of it may become visible.
     ContentAbort { sequence: Sequence },
+    /// A batch is complete: its steps are to become visible.
+    Publish,
     /// The source has not these: the daemon of this root is to send them (two-way).
     Lacking { paths: Vec<Vec<u8>> },
     /// Asks for a sign of life.
@@ -55,6 +57,8 @@ pub struct SourceHello {
     /// What versions tell of, and what steps set.
     pub preserve: Preserve,
     pub durability: Durability,
+    /// Whether steps become visible only by [`ToReceiver::Publish`].
+    pub publishes: bool,
     /// With two-way replication the name of the source's own root, which this target's daemon
     /// replicates to: then of two versions that both are new the later one stays.
     pub two_way: Option<[u8; 16]>,
@@ -130,6 +134,30 @@ pub enum Step {
         expects_one: Version,
         expects_other: Version,
     },
+}
+
+impl Step {
+    /// What it takes in memory, about, without the content of a file.
+    pub fn kept_bytes(&self) -> usize {
+        let of = |attributes: &Attributes| {
+            attributes.xattrs.iter().map(|xattr| xattr.name.len() + xattr.value.len()).sum::<usize>()
+        };
+        let own = match self {
+            Self::MakeDirectory { path, attributes, .. }
+            | Self::SetAttributes { path, attributes, .. }
+            | Self::PutFile { path, attributes, .. } => path.len() + of(attributes),
+            Self::PutSymlink { path, destination, attributes, .. } => {
+                path.len() + destination.len() + of(attributes)
+            }
+            Self::SetDirectoryTime { path, .. }
+            | Self::RemoveFile { path, .. }
+            | Self::RemoveDirectory { path } => path.len(),
+            Self::Link { path: one, to: other, .. }
+            | Self::Rename { from: one, to: other, .. }
+            | Self::Exchange { one, other, .. } => one.len() + other.len(),
+        };
+        size_of::<Self>() + own
+    }
 }
 
 /// How a file's content travels.

@@ -19,7 +19,8 @@ pub use codec::{Decoder, FrameError, encode};
 pub use examination::{Answer, Examined, Question, Stretch};
 pub use limits::{
     CONTENT_BYTES_MAX, COPY_BYTES_MAX, EXAMINED_MAX, FRAME_BYTES_MAX, HOLE_BYTES_MAX, INLINE_BYTES_MAX,
-    NAME_BYTES_MAX, NAMED_MAX, NOISE_BYTES_MAX, QUESTIONS_MAX, VERSION,
+    NAME_BYTES_MAX, NAMED_MAX, NOISE_BYTES_MAX, QUESTIONS_MAX, UNPUBLISHED_BYTES_MAX, UNPUBLISHED_MAX,
+    VERSION,
 };
 pub use message::{
     Attributes, Body, Claimed, Listed, ReceiverHello, SourceHello, Step, ToReceiver, ToSource, Unreadable,

@@ -13,8 +13,8 @@ use sync_user::model::{
 };
 use sync_user::receiver::{self, Config};
 use sync_user::wire::{
-    Attributes, Body, COPY_BYTES_MAX, Decoder, PREAMBLE, SourceHello, Step, ToReceiver, ToSource, VERSION,
-    encode,
+    Attributes, Body, COPY_BYTES_MAX, Decoder, PREAMBLE, SourceHello, Step, ToReceiver, ToSource,
+    UNPUBLISHED_BYTES_MAX, UNPUBLISHED_MAX, VERSION, encode,
 };
 
 use crate::host::KSYNCD;
@@ -31,15 +31,20 @@ fn config(root: &Path) -> Config<'_> {
 }
 
 fn hello(source: u8) -> ToReceiver {
-    ToReceiver::Hello(SourceHello {
+    ToReceiver::Hello(source_hello(source))
+}
+
+fn source_hello(source: u8) -> SourceHello {
+    SourceHello {
         version: VERSION,
         source: [source; 16],
         name: String::new(),
         shares: false,
         preserve: Preserve::ALL,
         durability: Durability::File,
+        publishes: false,
         two_way: None,
-    })
+    }
 }
 
 fn put(path: &str, bytes: &[u8]) -> Step {
@@ -357,6 +362,45 @@ fn a_receiver_that_was_left_behind_is_ended_by_the_next_of_the_same_source() {
     assert_eq!(stages(&place.root()), 1, "its stage is gone");
     drop(second.stdin.take());
     assert_eq!(second.wait().unwrap().code(), Some(0));
+}
+
+/// I6: what waits to be published is bounded, and what was never published is never seen.
+#[test]
+fn more_than_may_wait_ends_the_receiver_and_shows_nothing() {
+    let place = Place::new();
+    let ends = |publishes, messages: Vec<ToReceiver>| {
+        let mut input = Vec::new();
+        encode(&ToReceiver::Hello(SourceHello { publishes, ..source_hello(1) }), &mut input);
+        for message in &messages {
+            encode(message, &mut input);
+        }
+        let ended = receiver::serve(config(&place.root()), input.as_slice(), Vec::new());
+        ended.map_err(|error| error.to_string())
+    };
+    let puts = |count: u64| -> Vec<ToReceiver> {
+        let step = |number| put(&format!("page-{number}"), b"content");
+        (1..=count)
+            .map(|number| ToReceiver::Step { sequence: Sequence(number), step: step(number) })
+            .collect()
+    };
+    let is_shown = |number: u64| place.root().join(format!("page-{number}")).exists();
+    let too_many = ends(true, puts(UNPUBLISHED_MAX as u64 + 1));
+    assert!(too_many.as_ref().is_err_and(|error| error.contains("than may wait")), "{too_many:?}");
+    let attribute = Xattr { name: b"user.a".to_vec(), value: vec![1; 60_000] };
+    let heavy = |number: u64| Step::MakeDirectory {
+        path: number.to_string().into_bytes(),
+        expects: Expected::Anything,
+        attributes: Attributes { xattrs: vec![attribute.clone()], ..attributes() },
+    };
+    let numbers = 1..=(UNPUBLISHED_BYTES_MAX as u64 / 60_000 + 1);
+    let heavy = numbers.map(|number| ToReceiver::Step { sequence: Sequence(number), step: heavy(number) });
+    let too_heavy = ends(true, heavy.collect());
+    assert!(too_heavy.as_ref().is_err_and(|error| error.contains("than may wait")), "{too_heavy:?}");
+    assert_eq!(ends(true, puts(3)), Ok(()), "it was cut before it was published");
+    assert!(!is_shown(1) && !place.root().join("1").exists());
+    assert_eq!(ends(true, [puts(2), vec![ToReceiver::Publish]].concat()), Ok(()));
+    assert!(is_shown(1) && is_shown(2) && !is_shown(3));
+    assert!(ends(false, vec![ToReceiver::Publish]).is_err());
 }
 
 #[test]

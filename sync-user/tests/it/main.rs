@@ -26,6 +26,7 @@ mod overtaking;
 mod pair;
 mod prescribed;
 mod progress;
+mod publish;
 mod questions;
 mod rate;
 mod recovery;

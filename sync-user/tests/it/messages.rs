@@ -325,6 +325,10 @@ fn bad_flags() {
 
     For more information, try '--help'.
     ");
+    insta::assert_snapshot!(with(&[&rest[..], &["--publish-last", "*.html"]].concat()), @r"
+    ksyncd: --publish-last is about batches that become visible as a whole
+      hint: add --publish batch, or leave it out
+    ");
     insta::assert_snapshot!(with(&[&rest[..], &["--ring-size", "1KiB"]].concat()), @r"
     error: invalid value '1KiB' for '--ring-size <SIZE>': 4KiB to 1GiB can be had
 

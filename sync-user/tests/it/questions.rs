@@ -32,6 +32,7 @@ fn ask(root: &Path, questions: &[Question]) -> (Vec<Answer>, Result<(), Error>) 
         shares: false,
         preserve: Preserve::ALL,
         durability: Durability::None,
+        publishes: false,
         two_way: None,
     };
     encode(&ToReceiver::Hello(hello), &mut input);

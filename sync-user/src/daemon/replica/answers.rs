@@ -156,6 +156,12 @@ impl Replica {
         let path = step.path().clone();
         debug!(target = %self.setup.target, path = %path, ?refusal, "refused: {detail}");
         match (refusal, step) {
+            // What kept its batch back is told by itself, and all of it is tried again together.
+            (Refusal::Withheld, _) => {
+                for path in step.paths() {
+                    self.retries.failed(path, clock::now());
+                }
+            }
             (_, Step::Rename { from: other, .. } | Step::Exchange { other, .. }) => {
                 self.look_again(other.clone(), Depth::Below, Duration::ZERO);
                 self.look_again(path, Depth::Below, Duration::ZERO);

@@ -47,7 +47,7 @@ use crate::ship::{
     Access, Backoff, ConnectError, Event, Reached, Session, SessionError, TargetAddress, Terms, connect,
 };
 use crate::shutdown::Stop;
-use crate::tree::Tree;
+use crate::tree::{Excludes, Tree};
 use debts::Debts;
 pub use extraneous::Extraneous;
 use flights::Flights;
@@ -91,6 +91,8 @@ pub(super) struct Setup {
     pub(super) receiver: Arc<[u8]>,
     pub(super) tree: Arc<Tree>,
     pub(super) terms: Terms,
+    /// What of a batch becomes visible last, where batches do so as a whole.
+    pub(super) publish_last: Arc<Excludes>,
     pub(super) extraneous: Extraneous,
     /// Where receivers of the same root are heard, if replication is two-way.
     pub(super) arrivals: Option<Arrivals>,
@@ -462,6 +464,10 @@ impl Replica {
         } else {
             self.put_off(batch, IDENTITY_RETRY);
             looked = false;
+        }
+        if self.setup.terms.publishes {
+            let last = Arc::clone(&self.setup.publish_last);
+            steps = plan::pages_last(steps, |path| last.excluded(path, false));
         }
         if tree.preserve().directory_times {
             let at_source = |path: &TreePath| Some(present(&tree, path)?.version);

@@ -1,0 +1,155 @@
+//! `--publish batch`: what belongs together becomes visible together, and pages last.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use sync_user::demo::workload;
+
+use crate::host::{Daemon, Host, Memory};
+
+/// KiB per second, as it is typed: slow enough that a batch is on its way for seconds.
+const RATE: &str = "1000";
+
+const ASSETS: u8 = 4;
+
+/// Bytes of an asset: more than what travels inside of a step.
+const ASSET_BYTES: usize = 1 << 20;
+
+fn publishing(host: &Host) -> Command {
+    let mut command = host.run();
+    command.args(["--publish", "batch", "--publish-last", "*.html", "--publish-last", "*.php"]);
+    command.args(["--batch-delay", "500ms"]);
+    command
+}
+
+/// Content of an asset of this release, which does not compress.
+fn asset(release: u64, number: u8) -> Vec<u8> {
+    let mut content = vec![0; ASSET_BYTES];
+    blake3::Hasher::new().update(&release.to_le_bytes()).update(&[number]).finalize_xof().fill(&mut content);
+    content
+}
+
+/// The page comes first by name, time and size, and names all the rest.
+fn release(root: &Path, release: u64) {
+    fs::write(root.join("a.html"), format!("release {release}")).unwrap();
+    for number in 0..ASSETS {
+        fs::write(root.join(format!("asset-{number}")), asset(release, number)).unwrap();
+    }
+}
+
+/// Which of the release's files are at the target: the page, and how many assets.
+fn shown(target: &Path, release: u64) -> (bool, usize) {
+    let page =
+        fs::read_to_string(target.join("a.html")).is_ok_and(|page| page == format!("release {release}"));
+    let has = |number: &u8| {
+        fs::read(target.join(format!("asset-{number}"))).is_ok_and(|there| there == asset(release, *number))
+    };
+    (page, (0..ASSETS).filter(has).count())
+}
+
+#[test]
+fn a_batch_becomes_visible_once_all_of_it_is_there_and_its_pages_last() {
+    let host = Host::new();
+    release(&host.source(), 1);
+    let mut command = publishing(&host);
+    command.args(["--bwlimit", RATE]);
+    let mut daemon = Daemon::start(command);
+    host.wait_until_equal(&mut daemon);
+    let before = host.target_status().bytes_written;
+    fs::write(host.source().join("old"), "goes with the next release").unwrap();
+    daemon.wait_until("what is to go is there", || host.target().join("old").exists());
+    release(&host.source(), 2);
+    fs::remove_file(host.source().join("old")).unwrap();
+    let target = host.target();
+    let mut seen = Vec::new();
+    daemon.wait_until("the release is there", || {
+        // In this order: what is read later can only be newer.
+        let is_old_gone = !target.join("old").exists();
+        let (page, assets) = shown(&target, 2);
+        if page {
+            assert_eq!(shown(&target, 2).1, usize::from(ASSETS), "the page is there, and not what it names");
+        }
+        assert!(!is_old_gone || page, "it goes when the page that named it has");
+        seen.push(assets);
+        if assets > 0 {
+            let written = host.target_status().bytes_written - before;
+            let all = u64::from(ASSETS) * ASSET_BYTES as u64;
+            assert!(written >= all, "{assets} assets are shown after {written} of {all} bytes");
+        }
+        page
+    });
+    assert_eq!(seen.first(), Some(&0), "it took its time");
+    host.wait_until_equal(&mut daemon);
+}
+
+#[test]
+fn nothing_of_an_unfinished_batch_is_ever_shown() {
+    let host = Host::new();
+    release(&host.source(), 1);
+    let mut command = publishing(&host);
+    command.args(["--bwlimit", RATE]);
+    let mut daemon = Daemon::start(command);
+    host.wait_until_equal(&mut daemon);
+    let before = host.target_status().bytes_written;
+    release(&host.source(), 2);
+    daemon.wait_until("half of it is on its way", || {
+        host.target_status().bytes_written > before + u64::from(ASSETS) * ASSET_BYTES as u64 / 2
+    });
+    drop(daemon);
+    assert_eq!(shown(&host.target(), 2), (false, 0), "the daemon was killed in the middle");
+    assert_eq!(shown(&host.target(), 1), (true, ASSETS.into()));
+    let mut daemon = Daemon::start(publishing(&host));
+    host.wait_until_equal(&mut daemon);
+}
+
+#[test]
+fn a_batch_that_does_not_fit_changes_nothing_and_comes_when_there_is_room() {
+    let host = Host::new();
+    // Not for both releases, and one beside the other is needed.
+    let _memory = Memory::mount(&host.target(), "size=7M");
+    release(&host.source(), 1);
+    let mut daemon = Daemon::start(publishing(&host));
+    host.wait_until_equal(&mut daemon);
+    let filler = host.target().join(".ksyncd/filler");
+    fs::write(&filler, vec![1; 2 << 20]).unwrap();
+    release(&host.source(), 2);
+    daemon.wait_for_log("free some space there");
+    assert_eq!(shown(&host.target(), 2), (false, 0), "{}", daemon.log());
+    assert_eq!(shown(&host.target(), 1), (true, ASSETS.into()));
+    fs::remove_file(filler).unwrap();
+    rustix::fs::syncfs(fs::File::open(host.target()).unwrap()).unwrap();
+    // One release at a time fits, if what it replaces goes asset by asset.
+    for number in 0..ASSETS - 1 {
+        fs::remove_file(host.source().join(format!("asset-{number}"))).unwrap();
+    }
+    host.wait_until_equal(&mut daemon);
+}
+
+#[test]
+fn whatever_happens_ends_equal() {
+    let host = Host::new();
+    let mut daemon = Daemon::start(publishing(&host));
+    workload::scripted(&host.source().join("site")).unwrap();
+    host.wait_until_equal(&mut daemon);
+    for writer in workload::collide(&host.source(), 21..24, Duration::from_secs(4)) {
+        assert!(writer.done > 100);
+    }
+    host.wait_until_equal(&mut daemon);
+    let ended = daemon.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+}
+
+#[test]
+fn more_than_one_batch_can_hold_comes_in_parts() {
+    let host = Host::new();
+    let _memory = Memory::mount(&host.source(), "size=256M,nr_inodes=100k");
+    for number in 0..20_000 {
+        let directory = host.source().join(format!("{}", number % 100));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(format!("{number}.html")), "page").unwrap();
+    }
+    let mut daemon = Daemon::start(publishing(&host));
+    host.wait_until_equal(&mut daemon);
+}
