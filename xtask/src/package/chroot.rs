@@ -30,6 +30,7 @@ pub(super) fn test(package: &Path, later: &Path) -> Result<()> {
     ensure!(version.starts_with("ksyncd "), "it does not run: {version}");
     for file in [
         "/usr/lib/systemd/system/ksyncd.service",
+        "/usr/share/man/man5/ksyncd.toml.5.gz",
         "/usr/share/man/man8/ksyncd.8.gz",
         "/usr/share/man/man8/ksyncd-run.8.gz",
         "/usr/share/bash-completion/completions/ksyncd",

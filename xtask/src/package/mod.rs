@@ -63,13 +63,14 @@ fn stage(program: &Path) -> Result<PathBuf> {
     for (from, to) in COPIED {
         copy(&workspace().join(from), &root.join(to))?;
     }
-    let pages = root.join("usr/share/man/man8");
-    let pages = fs::read_dir(&pages).with_context(|| format!("list {}", pages.display()))?;
-    let pages: Vec<PathBuf> = pages.map(|page| Ok(page?.path())).collect::<Result<_>>()?;
-    run(Command::new("gzip")
-        .args(["-9", "--no-name"])
-        .args(pages)
-        .arg(root.join("usr/share/doc/ksyncd/changelog")))?;
+    let mut compressed = vec![root.join("usr/share/doc/ksyncd/changelog")];
+    for section in ["usr/share/man/man5", "usr/share/man/man8"] {
+        let pages = root.join(section);
+        for page in fs::read_dir(&pages).with_context(|| format!("list {}", pages.display()))? {
+            compressed.push(page?.path());
+        }
+    }
+    run(Command::new("gzip").args(["-9", "--no-name"]).args(compressed))?;
     set_modes(&root)?;
     // What is in it may be nobody else's business: names of hosts, and of keys.
     set_mode(&root.join("etc/ksyncd"), 0o750)?;
