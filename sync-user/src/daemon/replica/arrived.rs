@@ -7,7 +7,7 @@ use super::Replica;
 use super::flights::Flight;
 use crate::clock;
 use crate::daemon::arrivals::Notice;
-use crate::ledger::{Held, Known};
+use crate::ledger::Held;
 use crate::model::{Content, Depth, Expected, FileKind, Step, TreePath, Version};
 use crate::plan::Planned;
 use crate::wire::Arrived;
