@@ -70,7 +70,8 @@ pub(crate) const MATRIX: &[Need] =
 
 pub(crate) const PACKAGE: &[Need] = &[Need { purpose: "to make the package", packages: &["dpkg-dev"] }];
 
-pub(crate) const CHROOT: &[Need] = &[Need { purpose: "to try the package", packages: &["debootstrap"] }];
+pub(crate) const CHROOT: &[Need] =
+    &[Need { purpose: "to try the package", packages: &["debootstrap", "iproute2"] }];
 
 pub(crate) const BENCH: &[Need] = &[Need { purpose: "to compare with", packages: &["lsyncd", "rsync"] }];
 
