@@ -128,6 +128,11 @@ impl Browser {
         while !self.events.iter().any(|event| event["method"] == "Page.loadEventFired") {
             self.listen()?;
         }
+        // The event may have been that of a page before.
+        let shown = self.evaluate("`${document.readyState} ${location.href}`")?;
+        if shown != format!("complete {address}") {
+            return Err(format!("it shows {shown}"));
+        }
         let html = self.evaluate("document.documentElement.outerHTML")?;
         let text = self.evaluate("document.body.innerText")?;
         let width = self.evaluate("document.documentElement.scrollWidth")?;
