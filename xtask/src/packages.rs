@@ -48,6 +48,8 @@ pub(crate) const TEST: &[Need] = &[
         purpose: "to serve and read a replicated site in tests",
         packages: &["apache2-bin", "curl", "iproute2"],
     },
+    // The smaller one of the two that Debian has, without windows.
+    Need { purpose: "to look at the status page in tests", packages: &["chromium-headless-shell"] },
 ];
 
 pub(crate) const VM: &[Need] = &[Need {
@@ -68,7 +70,8 @@ pub(crate) const MATRIX: &[Need] =
 
 pub(crate) const PACKAGE: &[Need] = &[Need { purpose: "to make the package", packages: &["dpkg-dev"] }];
 
-pub(crate) const CHROOT: &[Need] = &[Need { purpose: "to try the package", packages: &["debootstrap"] }];
+pub(crate) const CHROOT: &[Need] =
+    &[Need { purpose: "to try the package", packages: &["debootstrap", "iproute2"] }];
 
 pub(crate) const BENCH: &[Need] = &[Need { purpose: "to compare with", packages: &["lsyncd", "rsync"] }];
 
@@ -116,6 +119,7 @@ fn is_installed(package: &str) -> bool {
         "acl" => "/usr/bin/setfacl",
         "apache2-bin" => "/usr/sbin/apache2",
         "curl" => "/usr/bin/curl",
+        "chromium-headless-shell" => "/usr/bin/chromium-headless-shell",
         "iproute2" => "/usr/sbin/ip",
         "python3-venv" => {
             return succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"]));

@@ -13,7 +13,7 @@ use crate::state;
 /// Flags of every command that asks a running daemon.
 #[derive(Debug, Args)]
 pub(super) struct Ask {
-    /// The state directory of the daemon [default: $`RUNTIME_DIRECTORY`, /run/ksyncd, or where
+    /// The state directory of the daemon [default: `$RUNTIME_DIRECTORY`, /run/ksyncd, or where
     /// `ksyncd run` keeps its state]
     #[arg(long, value_name = "DIR")]
     pub(super) state_dir: Option<PathBuf>,

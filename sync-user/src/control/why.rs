@@ -109,10 +109,10 @@ pub(super) fn why(watched: &Watched, text: &str) -> Result<Why, String> {
     let explained = explain(source, &watched.excludes, &path, text.ends_with('/'));
     let left_out = explained.rule.filter(|_| explained.left_out);
     let left_out = left_out.map(|rule| LeftOut { rule, above: explained.above });
-    let (seen, history, now) = (tree.look(&path), watched.gauges.history.of(&path), clock::now());
+    let (seen, history, now) = (tree.look(&path), watched.gauges.history.of(&path), Now::take());
     let targets = watched.gauges.targets.iter().enumerate().map(|(index, target)| {
         let knowledge = watched.gauges.inquiry.knowledge(index, &path, PATIENCE);
-        let snapshot = target.snapshot(now);
+        let snapshot = target.snapshot(now.stamp);
         let problem = snapshot.problems.iter().find(|(at, _)| *at == path);
         let judged = Judged {
             seen: &seen,
@@ -151,7 +151,7 @@ struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    fn judge(&self, name: String, knowledge: Option<&Knowledge>, now: Stamp) -> WhyTarget {
+    fn judge(&self, name: String, knowledge: Option<&Knowledge>, now: Now) -> WhyTarget {
         let Some(knowledge) = knowledge else {
             let detail = match self.connection {
                 Connection::GivenUp => "it was given up",
@@ -164,7 +164,7 @@ impl Judged<'_> {
         let (state, detail) = self.state(knowledge);
         let settled = matches!(state, WhyState::Current | WhyState::Gone);
         let since = self.last(|what| matches!(what, What::Applied { .. })).filter(|_| settled);
-        let since = since.map(|at| moment(at, now));
+        let since = since.map(|at| now.moment(at));
         WhyTarget { name, state, detail, since, ledger: held(knowledge.ledger), failures: knowledge.failures }
     }
 
@@ -247,7 +247,7 @@ fn described(version: &Version) -> String {
     }
 }
 
-fn told(happening: &Happening, watched: &Watched, now: Stamp) -> WhyHappening {
+fn told(happening: &Happening, watched: &Watched, now: Now) -> WhyHappening {
     let Happening { at, target, above, what } = happening;
     let name = |step: &StepKind| step.name().to_owned();
     let (mut process, mut command, mut batch, mut latency_seconds) = (None, None, None, None);
@@ -270,7 +270,7 @@ fn told(happening: &Happening, watched: &Watched, now: Stamp) -> WhyHappening {
         What::Refused { step, refusal } => ("refusal", format!("{}: {refusal:?}", name(step))),
     };
     WhyHappening {
-        time: moment(*at, now),
+        time: now.moment(*at),
         kind: kind.to_owned(),
         what,
         above: above.as_ref().map(TreePath::to_string),
@@ -282,8 +282,22 @@ fn told(happening: &Happening, watched: &Watched, now: Stamp) -> WhyHappening {
     }
 }
 
-/// A moment on the clock of people.
-fn moment(at: Stamp, now: Stamp) -> String {
-    let since_1970 = clock::since_1970().saturating_sub(now.since(at));
-    humantime::format_rfc3339_millis(UNIX_EPOCH + since_1970).to_string()
+/// When it was asked, on both clocks at once: so one event has one time wherever it is told, however
+/// long the answer takes.
+#[derive(Debug, Clone, Copy)]
+struct Now {
+    stamp: Stamp,
+    since_1970: Duration,
+}
+
+impl Now {
+    fn take() -> Self {
+        Self { stamp: clock::now(), since_1970: clock::since_1970() }
+    }
+
+    /// A moment on the clock of people.
+    fn moment(self, at: Stamp) -> String {
+        let since_1970 = self.since_1970.saturating_sub(self.stamp.since(at));
+        humantime::format_rfc3339_millis(UNIX_EPOCH + since_1970).to_string()
+    }
 }

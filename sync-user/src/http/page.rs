@@ -1,57 +1,86 @@
-//! Draws the status page: HTML with SVG in it, no scripts; pure, from a status and latencies.
+//! Draws the status page: HTML with SVG in it, no scripts; pure, from what is shown.
 
 use std::fmt::{self, Write as _};
 
 use bytesize::ByteSize;
-use hdrhistogram::Histogram;
 
-use crate::control::{Status, TargetStatus};
+use super::trend::Lately;
+use super::{charts, escape};
+use crate::control::{Occurrence, Status, TargetStatus};
 use crate::metrics::{Snapshot, Stage, time};
 
-/// Width and height of a picture, in pixels.
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 120.0;
+/// Problems that are shown of a sync: the latest.
+const PROBLEMS_MAX: usize = 20;
 
-/// Bars of a picture: six for each order of magnitude, from 10 µs to 100 s.
-const BARS: usize = 42;
-const BARS_A_DECADE: f64 = 6.0;
-const FROM_NS: f64 = 1e4;
+/// Stages in the order in which they are looked for: first how long it takes, then why.
+const STAGES: [Stage; 6] =
+    [Stage::EndToEnd, Stage::Capture, Stage::Queue, Stage::Batch, Stage::Ship, Stage::Apply];
 
 const STYLE: &str = "\
-body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
-color:#222;background:#fff}\
-table{border-collapse:collapse;width:100%}\
-th,td{text-align:left;padding:.25rem .75rem .25rem 0;border-bottom:1px solid #ddd;vertical-align:top}\
-.up{color:#18723b}.away{color:#b3261e;font-weight:600}svg{width:100%;height:auto}\
-rect{fill:#3867b1}text{font-size:11px;fill:#555}line{stroke:#bbb}\
-@media(prefers-color-scheme:dark){body{color:#ddd;background:#181a1b}th,td{border-color:#444}\
-.up{color:#6fcf97}.away{color:#ff8a80}rect{fill:#7aa5e8}text{fill:#aaa}line{stroke:#555}}";
+:root{color-scheme:light dark;--text:#1f2328;--soft:#59636e;--edge:#d1d9e0;--back:#fff;--card:#f6f8fa;\
+--bar:#3867b1;--bad:#c8341f;--good:#18723b}\
+@media(prefers-color-scheme:dark){:root{--text:#dfe3e8;--soft:#9aa4af;--edge:#3b434c;--back:#14171a;\
+--card:#1d2126;--bar:#7aa5e8;--bad:#ff7b6b;--good:#6fcf97}}\
+body{max-width:80rem;margin:0 auto;padding:1rem;font:15px/1.5 system-ui,sans-serif;color:var(--text);\
+background:var(--back);overflow-wrap:anywhere}\
+h1{font-size:1.5rem;margin:.5rem 0}h2{font-size:1.1rem;margin:1.5rem 0 .25rem}p{margin:.25rem 0 .75rem}\
+.pictures{display:grid;gap:.75rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,17.5rem),1fr))}\
+.latencies{grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr))}\
+figure,li{margin:0;padding:.5rem .75rem;background:var(--card);border:1px solid var(--edge);\
+border-radius:.4rem}\
+figure{display:flex;flex-direction:column;justify-content:space-between}\
+figcaption,.soft{font-size:.9rem;color:var(--soft)}figcaption b{color:var(--text)}\
+svg{display:block;width:100%;height:auto;margin-top:.4rem}\
+svg text{font-size:13px;fill:var(--soft)}.latencies text{font-size:12px}rect{fill:var(--bar)}rect.bad{fill:var(--bad)}\
+line{stroke:var(--soft)}line.top{stroke:var(--edge)}\
+.state{font-size:.9rem;padding:.1rem .6rem;border:1px solid;border-radius:1rem;white-space:nowrap}\
+.up{color:var(--good)}.away{color:var(--bad);font-weight:600}\
+.begin::first-letter{text-transform:uppercase}footer{margin-top:1.5rem}\
+ul{list-style:none;padding:0;display:grid;gap:.4rem}li.now{border-left:.3rem solid var(--bad)}\
+a{color:var(--bar)}";
+
+/// Three bars. Without an icon of its own a browser would ask for one, and not find it.
+const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E\
+%3Cpath fill='%233867b1' d='M1 10h4v5H1zM6 6h4v9H6zM11 1h4v14h-4z'/%3E%3C/svg%3E";
+
+/// A sync, and all that is shown of it.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) status: Status,
+    pub(super) latency: Snapshot,
+    /// For each target of the status, in their order.
+    pub(super) lately: Vec<Lately>,
+}
 
 /// The page. It asks to be loaded again every five seconds.
-pub(super) fn html(syncs: &[(Status, Snapshot)]) -> String {
+pub(super) fn html(syncs: &[Shown]) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
     let _infallible = write_page(&mut out, syncs);
     out
 }
 
-fn write_page(out: &mut String, syncs: &[(Status, Snapshot)]) -> fmt::Result {
-    let names: Vec<String> = syncs.iter().map(|(status, _)| escape(&status.name)).collect();
+fn write_page(out: &mut String, syncs: &[Shown]) -> fmt::Result {
+    let names: Vec<String> = syncs.iter().map(|shown| escape(&shown.status.name)).collect();
     write!(
         out,
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><meta http-equiv=\"refresh\" content=\"5\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <meta http-equiv=\"refresh\" content=\"5\"><link rel=\"icon\" href=\"{ICON}\">\
          <title>ksyncd {}</title><style>{STYLE}</style></head><body>",
         names.join(", ")
     )?;
-    for (status, latency) in syncs {
-        write_sync(out, status, latency)?;
+    for shown in syncs {
+        write_sync(out, shown)?;
     }
     let version = env!("CARGO_PKG_VERSION");
-    write!(out, "<p>ksyncd {version} · <a href=\"/metrics\">metrics</a></p></body></html>")
+    write!(
+        out,
+        "<footer class=\"soft\">ksyncd {version} · <a href=\"/metrics\">metrics</a></footer></body></html>"
+    )
 }
 
-fn write_sync(out: &mut String, status: &Status, latency: &Snapshot) -> fmt::Result {
+fn write_sync(out: &mut String, Shown { status, latency, lately }: &Shown) -> fmt::Result {
     write!(out, "<h1>{}</h1>", escape(&status.name))?;
     if status.name != status.source {
         write!(out, "<p>{}</p>", escape(&status.source))?;
@@ -59,115 +88,119 @@ fn write_sync(out: &mut String, status: &Status, latency: &Snapshot) -> fmt::Res
     if let Some(why) = &status.ended {
         write!(out, "<p class=\"away\">It has ended: {}</p>", escape(why))?;
     }
-    let capture =
-        status.capture.as_ref().map_or_else(|| "starting".to_owned(), |capture| escape(&capture.reason));
+    let capture = status.capture.as_ref().map_or("starting", |capture| &capture.reason);
     write!(
         out,
-        "<p>{capture}. {} changes seen, {} queued, {} events lost, {} gaps, {} healed.</p>",
-        status.changes_captured, status.queue_length, status.lost_events, status.gaps, status.gaps_healed
+        "<p class=\"begin\">{}. {} changes seen, {} queued, {} events lost, {} gaps, {} healed.</p>",
+        escape(capture),
+        status.changes_captured,
+        status.queue_length,
+        status.lost_events,
+        status.gaps,
+        status.gaps_healed
     )?;
-    out.push_str("<table><tr><th>target<th>state<th>lag<th>shipped<th>last error</tr>");
-    for target in &status.targets {
-        write_target(out, target)?;
+    write_problems(out, &status.targets)?;
+    for (target, lately) in status.targets.iter().zip(lately) {
+        write_target(out, target, lately)?;
     }
-    out.push_str("</table>");
-    for stage in [Stage::EndToEnd, Stage::Capture, Stage::Queue, Stage::Batch, Stage::Ship, Stage::Apply] {
-        write_picture(out, stage.name(), latency.of(stage))?;
+    out.push_str("<h2>latency</h2><p class=\"soft\">of all changes since the start, by stage</p>");
+    out.push_str("<div class=\"pictures latencies\">");
+    let without_kernel = status.capture.as_ref().is_some_and(|capture| capture.backend == "fanotify");
+    for stage in STAGES.into_iter().filter(|stage| *stage != Stage::Capture || !without_kernel) {
+        charts::latency(out, stage.name(), latency.of(stage))?;
     }
+    out.push_str("</div>");
     Ok(())
 }
 
-fn write_target(out: &mut String, target: &TargetStatus) -> fmt::Result {
+fn write_target(out: &mut String, target: &TargetStatus, lately: &Lately) -> fmt::Result {
     let class = if target.is_up() { "up" } else { "away" };
     write!(
         out,
-        "<tr><td>{}<td class=\"{class}\">{} for {}<td>{}, {} changes<td>{} changes, {}<td>",
+        "<h2>{} <span class=\"state {class}\">{} for {}</span></h2>\
+         <p class=\"soft\">{} changes are on their way; {} were shipped, {} of content.</p>\
+         <div class=\"pictures\">",
         escape(&target.name),
         target.state,
-        time(target.state_seconds * 1e9),
-        time(target.lag_seconds * 1e9),
+        span(target.state_seconds),
         target.lag_changes,
         target.changes_shipped,
         ByteSize(target.bytes_shipped),
     )?;
-    if let Some(error) = &target.error {
-        write!(out, "{}, {} ago", escape(&error.what), time(error.last_seconds * 1e9))?;
-    }
-    out.push_str("</tr>");
-    for problem in &target.problems {
-        let (path, what) = (escape(&problem.path), escape(&problem.problem.what));
-        write!(out, "<tr><td><td class=\"away\" colspan=\"4\">{path}: cannot {what}</tr>")?;
-    }
+    charts::target(out, &target.name, target.lag_seconds, lately)?;
+    out.push_str("</div>");
     Ok(())
 }
 
-/// One histogram on a logarithmic scale, with its percentiles in words.
-fn write_picture(out: &mut String, name: &str, histogram: &Histogram<u64>) -> fmt::Result {
-    if histogram.is_empty() {
-        return write!(out, "<h2>{name}</h2><p>nothing measured yet</p>");
+/// What goes wrong, or did so last: of connections, and of single paths.
+fn write_problems(out: &mut String, targets: &[TargetStatus]) -> fmt::Result {
+    let mut problems: Vec<(&Occurrence, bool, String)> = Vec::new();
+    for target in targets {
+        let name = escape(&target.name);
+        if let Some(error) = &target.error {
+            problems.push((error, !target.is_up(), format!("{name}: {}", escape(&error.what))));
+        }
+        for found in &target.problems {
+            let what = format!("{name}: {}: cannot {}", escape(&found.path), escape(&found.problem.what));
+            problems.push((&found.problem, true, what));
+        }
     }
-    let at = |quantile| time(histogram.value_at_quantile(quantile) as f64);
-    write!(
-        out,
-        "<h2>{name}</h2><p>{} changes: p50 {}, p90 {}, p99 {}, longest {}</p>\
-         <svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"latency of {name}\">",
-        histogram.len(),
-        at(0.5),
-        at(0.9),
-        at(0.99),
-        at(1.0),
-        HEIGHT + 18.0
-    )?;
-    let mut bars = [0_u64; BARS];
-    for value in histogram.iter_recorded() {
-        let place = (value.value_iterated_to() as f64 / FROM_NS).log10() * BARS_A_DECADE;
-        bars[(place.max(0.0) as usize).min(BARS - 1)] += value.count_at_value();
+    out.push_str("<h2>recent problems</h2>");
+    if problems.is_empty() {
+        out.push_str("<p>none</p>");
+        return Ok(());
     }
-    let tallest = bars.iter().copied().max().unwrap_or(1).max(1) as f64;
-    let width = WIDTH / BARS as f64;
-    for (bar, count) in bars.iter().enumerate().filter(|(_, count)| **count > 0) {
-        let height = (*count as f64 / tallest * HEIGHT).max(1.0);
-        let (x, y) = (bar as f64 * width, HEIGHT - height);
+    // What goes wrong now, and of that what did so last.
+    problems.sort_by(|(one, one_now, _), (other, other_now, _)| {
+        other_now.cmp(one_now).then(one.last_seconds.total_cmp(&other.last_seconds))
+    });
+    out.push_str("<ul>");
+    for (problem, is_now, what) in problems.iter().take(PROBLEMS_MAX) {
+        let (class, since) = if *is_now {
+            ("now", format!(", since {}", span(problem.since_seconds)))
+        } else {
+            ("", String::new())
+        };
+        let last = span(problem.last_seconds);
+        let overcome = if *is_now { "" } else { ", overcome" };
         write!(
             out,
-            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{height:.1}\"><title>{count}</title></rect>",
-            width - 1.0
+            "<li class=\"{class}\">{what} <span class=\"soft\">{last} ago{since}{overcome}</span></li>"
         )?;
     }
-    write!(out, "<line x1=\"0\" y1=\"{HEIGHT}\" x2=\"{WIDTH}\" y2=\"{HEIGHT}\"/>")?;
-    for decade in 0..BARS / BARS_A_DECADE as usize {
-        let (x, y) = (decade as f64 * BARS_A_DECADE * width, HEIGHT + 14.0);
-        let label = time(FROM_NS * 10_f64.powi(i32::try_from(decade).unwrap_or(0)));
-        write!(out, "<text x=\"{x:.1}\" y=\"{y}\">{label}</text>")?;
+    out.push_str("</ul>");
+    if problems.len() > PROBLEMS_MAX {
+        write!(out, "<p>and {} more: ksyncd status --json</p>", problems.len() - PROBLEMS_MAX)?;
     }
-    out.push_str("</svg>");
     Ok(())
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// A time that goes on: whole seconds, minutes, hours or days.
+fn span(seconds: f64) -> String {
+    match seconds {
+        s if s >= 172_800.0 => format!("{:.0} days", s / 86_400.0),
+        s if s >= 7200.0 => format!("{:.0} h", s / 3600.0),
+        s if s >= 120.0 => format!("{:.0} min", s / 60.0),
+        s if s >= 1.0 => format!("{s:.0} s"),
+        s => time(s * 1e9),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::metrics::Latency;
 
     #[test]
-    fn a_name_is_no_markup() {
-        assert_eq!(escape("<b>\"&\""), "&lt;b&gt;&quot;&amp;&quot;");
-    }
-
-    #[test]
-    fn every_value_is_in_a_bar() {
-        let latency = Latency::new();
-        for took in [Duration::from_nanos(1), Duration::from_millis(3), Duration::from_hours(1)] {
-            latency.record(Stage::Apply, took);
+    fn a_span_is_read_at_a_glance() {
+        for (seconds, text) in [
+            (0.25, "250 ms"),
+            (1.4, "1 s"),
+            (119.0, "119 s"),
+            (600.0, "10 min"),
+            (7300.0, "2 h"),
+            (2e5, "2 days"),
+        ] {
+            assert_eq!(span(seconds), text);
         }
-        let mut out = String::new();
-        write_picture(&mut out, "apply", latency.snapshot().of(Stage::Apply)).unwrap();
-        assert_eq!(out.matches("<rect").count(), 3, "{out}");
     }
 }

@@ -86,6 +86,8 @@ pub struct Target {
     pub rescans: Counter,
     /// Failures of single paths, each attempt counted.
     pub problems: Counter,
+    /// Connections that were lost or could not be made.
+    pub connections_failed: Counter,
     /// Steps that replaced what somebody else had changed at the target.
     pub unexpected_replaced: Counter,
     /// Removals that were left out, since somebody else had changed at the target what they were to
@@ -136,6 +138,7 @@ pub struct TargetSnapshot {
     pub bytes_written: u64,
     pub rescans: u64,
     pub problems_total: u64,
+    pub connections_failed: u64,
     pub unexpected_replaced: u64,
     pub unexpected_kept: u64,
     pub conflicts_yielded: u64,
@@ -152,6 +155,7 @@ impl Target {
             bytes_written: Counter::default(),
             rescans: Counter::default(),
             problems: Counter::default(),
+            connections_failed: Counter::default(),
             unexpected_replaced: Counter::default(),
             unexpected_kept: Counter::default(),
             conflicts_yielded: Counter::default(),
@@ -178,6 +182,7 @@ impl Target {
 
     /// Notes why a connection was lost or could not be made.
     pub fn failed(&self, connection: Connection, what: &str, now: Stamp) {
+        self.connections_failed.add(1);
         self.connection(connection, now);
         let mut state = self.state();
         match &mut state.error {
@@ -233,6 +238,7 @@ impl Target {
             bytes_written: self.bytes_written.get(),
             rescans: self.rescans.get(),
             problems_total: self.problems.get(),
+            connections_failed: self.connections_failed.get(),
             unexpected_replaced: self.unexpected_replaced.get(),
             unexpected_kept: self.unexpected_kept.get(),
             conflicts_yielded: self.conflicts_yielded.get(),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::FILE;
+use super::introduction::{Block, INTRODUCTION, OF_DAEMON, OF_SYNC};
 use super::key::{Key, Scope};
 use super::layers::{Loaded, Setting, Value};
 use super::lines::{comment, quoted};
@@ -64,18 +65,21 @@ fn example(key: &Key) -> String {
     quoted(text)
 }
 
+const HEAD: &str = "\
+# Configuration
+
+<!-- Written by `cargo xtask docs` from sync-user/src/settings/definitions.rs. -->
+";
+
 /// The reference of all settings, as Markdown.
 pub fn markdown() -> String {
     let keys = Key::all();
-    let mut out = String::from(INTRODUCTION);
-    for (scope, title) in [
-        (Scope::Daemon, "\n## Of the whole daemon\n\nThey stand above the first `[[sync]]`.\n"),
-        (
-            Scope::Sync,
-            "\n## Of each section\n\nThey stand in a `[[sync]]`, or above all of them for each that does not have its own.\n",
-        ),
-    ] {
-        out.push_str(title);
+    let mut out = String::from(HEAD);
+    write_introduction(&mut out);
+    for (scope, title, where_they_stand) in
+        [(Scope::Daemon, "Of the whole daemon", OF_DAEMON), (Scope::Sync, "Of each section", OF_SYNC)]
+    {
+        let _infallible = write!(out, "\n## {title}\n\n{where_they_stand}\n");
         for key in keys.iter().filter(|key| key.scope == scope) {
             let default = key.default().map(|value| value.to_string_lossy().into_owned());
             let default = default.map(|value| format!(" · default `{value}`")).unwrap_or_default();
@@ -101,48 +105,24 @@ pub fn markdown() -> String {
     out
 }
 
-const INTRODUCTION: &str = "\
-# Configuration
-
-<!-- Written by `cargo xtask docs` from sync-user/src/settings/definitions.rs. -->
-
-`ksyncd run` without `--source` reads `/etc/ksyncd/ksyncd.toml`, or the file of `--config`, and `*.toml` in `conf.d`
-beside it, in the order of their names:
-
-```toml
-metrics_listen = \"127.0.0.1:9847\"
-
-[[sync]]
-source = \"/var/www\"
-target = [\"deploy@web2.example.net:/var/www\", \"deploy@web3.example.net:/var/www\"]
-exclude = [\"*.tmp\", \"/cache/\"]
-
-[[sync]]
-source = \"/srv/media\"
-target = \"deploy@web2.example.net:/srv/media\"
-batch_max_delay = \"200ms\"
-```
-
-Each setting can also be given as an environment variable and as a flag. The strongest wins:
-
-1. the flag
-2. the environment variable; one that is empty counts as not set; a list is written as in the file
-3. the file: the section before what stands above all sections, and there later files before earlier ones
-4. the default
-
-With `--source`, or `KSYNCD_SOURCE`, no file is read. Sizes have units (`64MiB`), and so have times (`50ms`, `1h 30m`).
-Rules of what is left out are asked in their order, and the first that matches decides: those of the command line
-in the order in which they stand there, else those of `include`, `exclude` and `exclude_from` in this order.
-
-- `ksyncd config default` prints a file with all settings, to begin with.
-- `ksyncd config check` says what is wrong, with line and place.
-- `ksyncd config show --origin` prints what is in force, and where each value was set.
-- `ksyncd reload`, or SIGHUP, makes the running daemon read everything again. If anything is wrong it says so, and goes
-  on as before. A section that is as it was goes on undisturbed. One that differs is started anew, by itself: its
-  source is scanned and compared with its ledgers, and only differences are sent. Nothing is removed at a target because
-  a section, a target or a rule has changed. Settings of the whole daemon need a restart, but for `log_level`; a reload
-  names those that do.
-";
+/// The introduction as Markdown: as it is written, since its lines are as long as those of the page.
+fn write_introduction(out: &mut String) {
+    for block in INTRODUCTION {
+        // Writing to a string does not fail.
+        let _infallible = match block {
+            Block::Text(text) => write!(out, "\n{text}\n"),
+            Block::Example(text) => write!(out, "\n```toml\n{text}\n```\n"),
+            Block::Steps(steps) => {
+                let lines = (1..).zip(*steps).map(|(number, step)| format!("{number}. {step}\n"));
+                write!(out, "\n{}", lines.collect::<String>())
+            }
+            Block::Points(points) => {
+                let lines = points.iter().map(|point| format!("- {}\n", point.replace('\n', "\n  ")));
+                write!(out, "\n{}", lines.collect::<String>())
+            }
+        };
+    }
+}
 
 /// What is in force, as a configuration file. With `origin` it says where each value was set.
 pub fn show(loaded: &Loaded, origin: bool) -> String {

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Command, ValueEnum as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
 use sync_user::{cli, settings};
 
 /// Columns of the pages, whatever the terminal has.
@@ -63,7 +64,10 @@ fn check(workspace: &Path) -> ExitCode {
 
 /// The pages in `docs/`.
 fn pages() -> Vec<(PathBuf, Vec<u8>)> {
-    let mut pages = vec![(PathBuf::from("docs/configuration.md"), settings::markdown().into_bytes())];
+    let mut pages = vec![
+        (PathBuf::from("docs/configuration.md"), settings::markdown().into_bytes()),
+        (PathBuf::from("docs/man/ksyncd.toml.5"), settings::man_page().into_bytes()),
+    ];
     for mut command in commands() {
         let name = command.get_name().to_owned();
         let title = command.get_bin_name().unwrap_or(&name).to_owned();
@@ -81,11 +85,17 @@ fn pages() -> Vec<(PathBuf, Vec<u8>)> {
 
 /// Man pages, completions and the configuration to begin with, as a system has them.
 fn packaged() -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files = vec![(PathBuf::from("etc/ksyncd/ksyncd.toml"), settings::template().into_bytes())];
+    let mut files = vec![
+        (PathBuf::from("etc/ksyncd/ksyncd.toml"), settings::template().into_bytes()),
+        (PathBuf::from("usr/share/man/man5/ksyncd.toml.5"), settings::man_page().into_bytes()),
+    ];
     for command in commands() {
         let name = command.get_name().to_owned();
         let mut page = Vec::new();
-        Man::new(command).section("8").render(&mut page).unwrap();
+        // An empty date would not count as a word.
+        let man = Man::new(command).section("8").date(r#""""#).source("ksyncd");
+        man.render(&mut page).unwrap();
+        page.extend(see_also(&name).to_roff().into_bytes());
         files.push((PathBuf::from(format!("usr/share/man/man8/{name}.8")), page));
     }
     for shell in Shell::value_variants() {
@@ -100,6 +110,16 @@ fn packaged() -> Vec<(PathBuf, Vec<u8>)> {
         files.push((PathBuf::from(path), text));
     }
     files
+}
+
+/// The last section of the page of a command.
+fn see_also(name: &str) -> Roff {
+    let mut section = Roff::new();
+    section.control("SH", ["SEE ALSO"]);
+    let program = (name != "ksyncd").then(|| [bold("ksyncd"), roman("(8), ")]);
+    let others = program.into_iter().flatten().chain([bold("ksyncd.toml"), roman("(5)")]);
+    section.text(others.collect::<Vec<_>>());
+    section
 }
 
 /// The program itself and each of its commands, down to the last, named `ksyncd-state-check`.

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod article;
+mod browser;
 mod config;
 mod convergence;
 mod cuts;
@@ -23,6 +24,7 @@ mod messages;
 mod metadata;
 mod openssh;
 mod overtaking;
+mod page;
 mod pair;
 mod prescribed;
 mod progress;

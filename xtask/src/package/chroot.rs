@@ -13,15 +13,16 @@ use crate::workspace;
 const SUITE: &str = "bookworm";
 const MIRROR: &str = "http://deb.debian.org/debian";
 
-/// What the package depends on, so that nothing has to be fetched when it is installed.
-const INCLUDED: &str = "libssl3,zlib1g,libgcc-s1";
+/// What the package depends on, so that nothing has to be fetched when it is installed, and what
+/// every server has.
+const INCLUDED: &str = "libssl3,zlib1g,libgcc-s1,openssh-client,openssh-server";
 
 /// A line of an operator's own, which an upgrade has to leave alone.
 const EDITED: &str = "log_level = \"warn\"\n";
 
 /// Tries `package`, and then `later` over it.
 pub(super) fn test(package: &Path, later: &Path) -> Result<()> {
-    let root = unpack()?;
+    let root = unpack("chroot")?;
     let before = files(&root)?;
     let chroot = Chroot(&root);
     chroot.dpkg("--install", package)?;
@@ -30,15 +31,16 @@ pub(super) fn test(package: &Path, later: &Path) -> Result<()> {
     ensure!(version.starts_with("ksyncd "), "it does not run: {version}");
     for file in [
         "/usr/lib/systemd/system/ksyncd.service",
-        "/usr/share/man/man8/ksyncd.8.gz",
-        "/usr/share/man/man8/ksyncd-run.8.gz",
+        "/usr/share/man/man5/ksyncd.toml.5.gz",
         "/usr/share/bash-completion/completions/ksyncd",
         "/usr/share/zsh/vendor-completions/_ksyncd",
         "/usr/share/fish/vendor_completions.d/ksyncd.fish",
         "/usr/share/doc/ksyncd/copyright",
+        "/usr/share/doc/ksyncd/licenses.gz",
     ] {
         ensure!(root.join(&file[1..]).is_file(), "{file} is missing");
     }
+    documents_every_command(&chroot)?;
     let enabled = root.join("etc/systemd/system/multi-user.target.wants/ksyncd.service");
     ensure!(!enabled.exists(), "it is enabled");
     let check = chroot.command(&["ksyncd", "check", "/"]).output().context("run ksyncd check")?;
@@ -75,6 +77,20 @@ pub(super) fn test(package: &Path, later: &Path) -> Result<()> {
     fs::remove_dir_all(&root).with_context(|| format!("remove {}", root.display()))
 }
 
+/// Each command has a man page, as it has one in docs/cli, and bash can read how to complete them.
+fn documents_every_command(chroot: &Chroot<'_>) -> Result<()> {
+    const COMPLETIONS: &str = "/usr/share/bash-completion/completions/ksyncd";
+    let loaded = chroot.output(&["bash", "-c", &format!(". {COMPLETIONS} && complete -p ksyncd")])?;
+    ensure!(loaded.contains("_ksyncd"), "bash completes nothing: {loaded}");
+    for page in fs::read_dir(workspace().join("docs/cli")).context("list docs/cli")? {
+        let page = page?.path();
+        let command = page.file_stem().context("a page without a name")?.to_string_lossy();
+        let man = chroot.0.join(format!("usr/share/man/man8/{command}.8.gz"));
+        ensure!(man.is_file(), "{} is missing", man.display());
+    }
+    Ok(())
+}
+
 struct Chroot<'a>(&'a Path);
 
 impl Chroot<'_> {
@@ -101,11 +117,11 @@ impl Chroot<'_> {
     }
 }
 
-/// A new copy of the small Debian; what was fetched for it is kept.
-fn unpack() -> Result<PathBuf> {
+/// A new copy of the small Debian, in a folder of that name; what was fetched for it is kept.
+pub(super) fn unpack(name: &str) -> Result<PathBuf> {
     let folder = workspace().join("target/package");
-    let archive = folder.join(format!("{SUITE}.tar"));
-    let root = folder.join("chroot");
+    let archive = folder.join(format!("{SUITE},{INCLUDED}.tar"));
+    let root = folder.join(name);
     if root.exists() {
         fs::remove_dir_all(&root).with_context(|| format!("remove {}", root.display()))?;
     }

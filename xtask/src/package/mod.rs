@@ -1,6 +1,8 @@
 //! Makes the Debian package, and tries it in a system of its own.
 
 mod chroot;
+mod first_day;
+mod licenses;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +15,7 @@ use crate::process::{output, run};
 use crate::{build, docs, packages, workspace};
 
 /// Files that are there as they are: from where, and to where.
-const COPIED: [(&str, &str); 10] = [
+const COPIED: [(&str, &str); 13] = [
     ("packaging/ksyncd.service", "usr/lib/systemd/system/ksyncd.service"),
     ("packaging/debian/copyright", "usr/share/doc/ksyncd/copyright"),
     ("LICENSE-MIT", "usr/share/doc/ksyncd/LICENSE-MIT"),
@@ -24,6 +26,9 @@ const COPIED: [(&str, &str); 10] = [
     ("docs/migrating-from-lsyncd.md", "usr/share/doc/ksyncd/migrating-from-lsyncd.md"),
     ("docs/geo-replication.md", "usr/share/doc/ksyncd/geo-replication.md"),
     ("docs/configuration.md", "usr/share/doc/ksyncd/configuration.md"),
+    ("docs/security.md", "usr/share/doc/ksyncd/security.md"),
+    ("packaging/prometheus/ksyncd.rules.yml", "usr/share/doc/ksyncd/examples/prometheus-rules.yml"),
+    ("packaging/grafana/ksyncd.json", "usr/share/doc/ksyncd/examples/grafana-dashboard.json"),
 ];
 
 /// Scripts that dpkg runs, and what it reads.
@@ -44,7 +49,9 @@ pub(crate) fn package(test: bool) -> Result<()> {
         let later = pack(&root, &format!("{version}+later"))?;
         chroot::test(&package, &later)?;
         fs::remove_file(&later).with_context(|| format!("remove {}", later.display()))?;
+        first_day::follow(&package)?;
         println!("installed, upgraded, removed and purged in a system of its own");
+        println!("docs/install.md leads to a running replication");
     }
     Ok(())
 }
@@ -63,13 +70,16 @@ fn stage(program: &Path) -> Result<PathBuf> {
     for (from, to) in COPIED {
         copy(&workspace().join(from), &root.join(to))?;
     }
-    let pages = root.join("usr/share/man/man8");
-    let pages = fs::read_dir(&pages).with_context(|| format!("list {}", pages.display()))?;
-    let pages: Vec<PathBuf> = pages.map(|page| Ok(page?.path())).collect::<Result<_>>()?;
-    run(Command::new("gzip")
-        .args(["-9", "--no-name"])
-        .args(pages)
-        .arg(root.join("usr/share/doc/ksyncd/changelog")))?;
+    let licenses = root.join("usr/share/doc/ksyncd/licenses");
+    fs::write(&licenses, licenses::gather()?).with_context(|| format!("write {}", licenses.display()))?;
+    let mut compressed = vec![licenses, root.join("usr/share/doc/ksyncd/changelog")];
+    for section in ["usr/share/man/man5", "usr/share/man/man8"] {
+        let pages = root.join(section);
+        for page in fs::read_dir(&pages).with_context(|| format!("list {}", pages.display()))? {
+            compressed.push(page?.path());
+        }
+    }
+    run(Command::new("gzip").args(["-9", "--no-name"]).args(compressed))?;
     set_modes(&root)?;
     // What is in it may be nobody else's business: names of hosts, and of keys.
     set_mode(&root.join("etc/ksyncd"), 0o750)?;

@@ -45,7 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "daemon",
         ],
     ),
-    ("http", &["clock", "shutdown", "metrics", "daemon", "control"]),
+    ("http", &["clock", "model", "shutdown", "metrics", "daemon", "control"]),
     ("demo", &["clock", "home"]),
     (
         "cli",
