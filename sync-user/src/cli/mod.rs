@@ -9,6 +9,8 @@ mod config;
 #[cfg(feature = "source")]
 mod conflicts;
 #[cfg(feature = "source")]
+mod deletes;
+#[cfg(feature = "source")]
 mod demo;
 #[cfg(feature = "source")]
 mod explain;
@@ -110,6 +112,9 @@ enum Command {
     /// Compare source and targets by the hash of every content, while replication goes on
     #[cfg(feature = "source")]
     Verify(verify::Verify),
+    /// Look after the removals that are held, since they were too many: --max-delete
+    #[cfg(feature = "source")]
+    Deletes(deletes::Flags),
     /// Print changes below a directory as they are seen, with the process behind each
     #[cfg(feature = "source")]
     Tail(tail::Tail),
@@ -150,6 +155,8 @@ pub fn main() -> Exit {
         Command::Why(flags) => why::why(&flags),
         #[cfg(feature = "source")]
         Command::Verify(flags) => verify::verify(&flags),
+        #[cfg(feature = "source")]
+        Command::Deletes(flags) => deletes::deletes(&flags),
         #[cfg(feature = "source")]
         Command::Tail(flags) => tail::tail(flags),
         #[cfg(feature = "source")]

@@ -61,6 +61,11 @@ fn line(missing: &Missing) -> String {
     if let Some(error) = target.error.as_ref().filter(|_| !target.is_up()) {
         let _infallible = write!(line, "; {}", error.what);
     }
+    if target.held_removals > 0 {
+        let count = target.held_removals;
+        let _infallible =
+            write!(line, "\n    {count} removals are held until a person decides: ksyncd deletes list");
+    }
     for path in put_off_paths {
         let problem = target.problems.iter().find(|problem| problem.path == *path);
         let why = problem.map_or_else(

@@ -72,6 +72,12 @@ pub struct TargetStatus {
     pub lag_changes: u64,
     /// Paths that failed, or changed while they were read, and are looked at again later.
     pub put_off: u64,
+    /// Removals that wait for a person: `ksyncd deletes`.
+    #[serde(default)]
+    pub held_removals: u64,
+    /// For how long any do.
+    #[serde(default)]
+    pub held_seconds: f64,
     pub changes_shipped: u64,
     /// Content that was sent, in bytes; what the target could take from its own files does not count.
     pub bytes_shipped: u64,
@@ -169,6 +175,8 @@ impl TargetStatus {
             lag_seconds: seen.lag.as_secs_f64(),
             lag_changes: seen.lag_changes,
             put_off: seen.put_off,
+            held_removals: seen.held_removals.0,
+            held_seconds: seen.held_removals.1.map_or(0.0, |since| seconds(since, now)),
             changes_shipped: seen.changes_shipped,
             bytes_shipped: seen.bytes_shipped,
             bytes_written: seen.bytes_written,

@@ -94,6 +94,13 @@ fn write_target(out: &mut String, target: &TargetStatus) -> fmt::Result {
         write!(out, "{}, {} ago", escape(&error.what), time(error.last_seconds * 1e9))?;
     }
     out.push_str("</tr>");
+    if target.held_removals > 0 {
+        let (count, since) = (target.held_removals, time(target.held_seconds * 1e9));
+        write!(
+            out,
+            "<tr><td><td class=\"away\" colspan=\"4\">{count} removals are held for {since}: ksyncd deletes list</tr>"
+        )?;
+    }
     for problem in &target.problems {
         let (path, what) = (escape(&problem.path), escape(&problem.problem.what));
         write!(out, "<tr><td><td class=\"away\" colspan=\"4\">{path}: cannot {what}</tr>")?;

@@ -84,6 +84,8 @@ pub struct Target {
     pub shipping: Backlog,
     /// Paths that failed, or changed while they were read, and wait to be looked at again.
     pub put_off: Backlog,
+    /// Removals that wait for a person.
+    pub held_removals: Backlog,
     /// How long its changes take, from where each target has stages of its own.
     pub latency: Latency,
     state: Mutex<State>,
@@ -112,6 +114,8 @@ pub struct TargetSnapshot {
     /// Changes on their way, in the batcher and to the target.
     pub lag_changes: u64,
     pub put_off: u64,
+    /// Removals that wait for a person, and since when any do.
+    pub held_removals: (u64, Option<Stamp>),
     pub changes_shipped: u64,
     pub bytes_shipped: u64,
     pub bytes_written: u64,
@@ -139,6 +143,7 @@ impl Target {
             gathering: Backlog::default(),
             shipping: Backlog::default(),
             put_off: Backlog::default(),
+            held_removals: Backlog::default(),
             latency: Latency::small(),
             state: Mutex::new(state),
         }
@@ -198,6 +203,7 @@ impl Target {
             lag: oldest.map_or(Duration::ZERO, |oldest| now.since(oldest)),
             lag_changes: gathering + shipping,
             put_off: self.put_off.get().0,
+            held_removals: self.held_removals.get(),
             changes_shipped: self.changes_shipped.get(),
             bytes_shipped: self.bytes_shipped.get(),
             bytes_written: self.bytes_written.get(),

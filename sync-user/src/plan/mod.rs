@@ -10,6 +10,7 @@
 mod differences;
 mod groups;
 mod moves;
+mod removals;
 mod times;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 
 pub use differences::{Hashed, Observed, State, differences, worth_hashing};
 pub use moves::moves;
+pub use removals::{keep, removals};
 pub use times::directory_times;
 
 use crate::ledger::{Held, Ledger, Undo};

@@ -146,7 +146,9 @@ pub struct SyncSettings {
         default_missing_value = "true", action = clap::ArgAction::Set)]
     pub delete_extraneous: bool,
 
-    /// How much of what the target holds may go by that, in per cent; if it is more, all of it stays
+    /// How much of what a target holds may be removed there at once, in per cent. More is held, and the
+    /// rest goes on, until `ksyncd deletes` approves or rejects it; 100 holds nothing. Fewer than 100
+    /// paths within 10 s never count. Of what --delete-extraneous finds, all stays if it is more
     #[arg(long, value_name = "PERCENT", default_value_t = 25, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub max_delete: u8,
 

@@ -78,6 +78,13 @@ impl Host {
         command
     }
 
+    /// `ksyncd state NAME` for the ledgers of this machine.
+    pub(crate) fn ask_state(&self, name: &str) -> Command {
+        let mut command = Command::new(KSYNCD);
+        command.args(["state", name]).arg("--state-dir").arg(self.path().join("state"));
+        command
+    }
+
     /// How the first target of the running daemon is.
     pub(crate) fn target_status(&self) -> TargetStatus {
         first_target(self.ask("status"))

@@ -12,6 +12,7 @@ mod cuts;
 mod delta;
 mod excludes;
 mod extraneous;
+mod guards;
 mod hdrhistogram;
 mod host;
 mod hostile;

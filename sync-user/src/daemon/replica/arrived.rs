@@ -7,7 +7,7 @@ use super::Replica;
 use super::flights::Flight;
 use crate::clock;
 use crate::daemon::arrivals::Notice;
-use crate::ledger::{Held, Known};
+use crate::ledger::Held;
 use crate::model::{Content, Depth, Expected, FileKind, Step, TreePath, Version};
 use crate::plan::Planned;
 use crate::wire::Arrived;
@@ -35,6 +35,7 @@ impl Replica {
                     for path in paths {
                         for (below, _) in self.ledger.at_or_below(&path) {
                             self.ledger.forget(&below);
+                            self.guard.forget(&below);
                         }
                         self.look_again(path, Depth::Below, Duration::ZERO);
                     }
@@ -86,6 +87,7 @@ impl Replica {
             return None;
         }
         let undo = self.ledger.follow(&step, becomes);
+        self.follow_held(&step);
         if let Some(keeper) = &mut self.keeper {
             keeper.note(undo.paths());
         }
