@@ -39,6 +39,7 @@ mod status_file;
 mod sync;
 #[cfg(feature = "source")]
 mod tail;
+mod undo;
 #[cfg(feature = "source")]
 mod verify;
 #[cfg(feature = "source")]
@@ -115,6 +116,8 @@ enum Command {
     /// Look after the removals that are held, since they were too many: --max-delete
     #[cfg(feature = "source")]
     Deletes(deletes::Flags),
+    /// Put back what was removed in a target, as far as it has been kept (--trash)
+    Undo(undo::Undo),
     /// Print changes below a directory as they are seen, with the process behind each
     #[cfg(feature = "source")]
     Tail(tail::Tail),
@@ -157,6 +160,7 @@ pub fn main() -> Exit {
         Command::Verify(flags) => verify::verify(&flags),
         #[cfg(feature = "source")]
         Command::Deletes(flags) => deletes::deletes(&flags),
+        Command::Undo(flags) => undo::undo(&flags),
         #[cfg(feature = "source")]
         Command::Tail(flags) => tail::tail(flags),
         #[cfg(feature = "source")]

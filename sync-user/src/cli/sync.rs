@@ -177,6 +177,7 @@ fn config(sync: &Sync, claims: &[Claim], common: &Common) -> daemon::Config {
             durability: settings.durability.into(),
             shared_target: settings.shared_target,
             two_way: None,
+            trash: settings.trash,
             compression: settings.compress.into(),
             rate: settings.bwlimit.0,
         },

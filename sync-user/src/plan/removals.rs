@@ -6,9 +6,9 @@ use super::differences::{Observed, State};
 use crate::ledger::{Known, Ledger};
 use crate::model::{FileKind, Time, TreePath, Version};
 
-/// The paths that the target holds and would lose. What is only called otherwise from then on, as far
-/// as kind, size and time tell, is not lost.
-pub fn removals(observed: &BTreeMap<TreePath, Observed>, ledger: &Ledger) -> BTreeSet<TreePath> {
+/// The paths that the target holds and would lose, and how many it would get that it does not hold. What
+/// is only called otherwise from then on, as far as kind, size and time tell, counts for neither.
+pub fn removals(observed: &BTreeMap<TreePath, Observed>, ledger: &Ledger) -> (BTreeSet<TreePath>, usize) {
     let mut lost: BTreeMap<&TreePath, Known> = BTreeMap::new();
     for (path, Observed { state, .. }) in observed {
         if *state == State::Absent {
@@ -18,28 +18,31 @@ pub fn removals(observed: &BTreeMap<TreePath, Observed>, ledger: &Ledger) -> BTr
             lost.extend(ledger.below(path).map(|(path, known)| (path, *known)));
         }
     }
-    if lost.is_empty() {
-        return BTreeSet::new();
-    }
+    let mut added = 0;
     let mut appeared: HashMap<Alike, usize> = HashMap::new();
     for (path, Observed { state, .. }) in observed {
         if let State::Present(entry) = state
             && ledger.get(path).is_none()
         {
-            *appeared.entry(alike(&entry.version)).or_default() += 1;
+            added += 1;
+            if !lost.is_empty() {
+                *appeared.entry(alike(&entry.version)).or_default() += 1;
+            }
         }
     }
     let mut is_lost = |known: &Known| match known {
         Known::Holds(held) => match appeared.get_mut(&alike(&held.version)) {
             Some(count) if *count > 0 => {
                 *count -= 1;
+                added -= 1;
                 false
             }
             _ => true,
         },
         Known::Unsure => true,
     };
-    lost.into_iter().filter(|(_, known)| is_lost(known)).map(|(path, _)| path.clone()).collect()
+    let lost = lost.into_iter().filter(|(_, known)| is_lost(known)).map(|(path, _)| path.clone()).collect();
+    (lost, added)
 }
 
 /// Leaves the removal of `kept` out of a plan, and that of the directories above them, which are added
@@ -153,13 +156,16 @@ mod tests {
             (path("c"), present(File, 9)),
             (path("never"), gone()),
         ]);
-        assert_eq!(names(&removals(&seen, &ledger)), ["a", "a/x", "b/z"]);
+        let (lost, added) = removals(&seen, &ledger);
+        assert_eq!((names(&lost), added), (["a", "a/x", "b/z"].map(str::to_owned).to_vec(), 0));
         let twice = BTreeMap::from([
             (path("a"), gone()),
             (path("c"), present(File, 3)),
             (path("n"), present(Directory, 1)),
         ]);
-        assert_eq!(names(&removals(&twice, &ledger)), ["a/x", "a/y"], "what replaces is no new name");
+        let (lost, added) = removals(&twice, &ledger);
+        let expected = ["a/x", "a/y"].map(str::to_owned).to_vec();
+        assert_eq!((names(&lost), added), (expected, 0), "what replaces is no new name");
     }
 
     #[test]

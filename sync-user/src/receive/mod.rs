@@ -24,6 +24,7 @@ mod sandbox;
 mod sources;
 mod space;
 mod stage;
+mod trash;
 mod two_way;
 
 pub use apply::{Done, Incoming, Progress, Root};

@@ -55,6 +55,8 @@ pub struct Terms {
     pub shared_target: bool,
     /// With two-way replication the name of the source's own root.
     pub two_way: Option<[u8; 16]>,
+    /// For how long the target keeps what is removed there, if it does.
+    pub trash: Option<Duration>,
     pub compression: Compression,
     /// What may be written to it in a second, in bytes before encryption.
     pub rate: Option<NonZeroU64>,
@@ -105,7 +107,8 @@ struct Flight {
 impl Session {
     /// Begins on a link that stands behind the receiver's preamble.
     pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, terms: Terms, now: Stamp) -> Self {
-        let Terms { numeric_ids, durability, shared_target: shares, two_way, compression, rate } = terms;
+        let Terms { numeric_ids, durability, shared_target: shares, two_way, trash, compression, rate } =
+            terms;
         let (source, name) = name_of(&tree);
         let mut outbox = Outbox::new(compression);
         outbox.push(&ToReceiver::Hello(SourceHello {
@@ -116,6 +119,7 @@ impl Session {
             preserve: tree.preserve(),
             durability,
             two_way,
+            trash,
         }));
         Self {
             link,

@@ -97,6 +97,15 @@ impl Host {
         daemon
     }
 
+    /// The same, where removals are made however many they are: for writers that remove at random.
+    pub(crate) fn start_unguarded(&self) -> Daemon {
+        let mut command = self.run();
+        command.args(["--max-delete", "100"]);
+        let mut daemon = Daemon::start(command);
+        self.wait_until_equal(&mut daemon);
+        daemon
+    }
+
     /// Starts the daemon, and waits until it says that all is replicated: for trees that take long to
     /// compare.
     pub(crate) fn start_without_comparing(&self) -> Daemon {

@@ -34,6 +34,7 @@ mod status;
 mod surprises;
 mod tail;
 mod torture;
+mod trash;
 mod two_way;
 mod verify;
 mod wait;

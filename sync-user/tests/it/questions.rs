@@ -33,6 +33,7 @@ fn ask(root: &Path, questions: &[Question]) -> (Vec<Answer>, Result<(), Error>) 
         preserve: Preserve::ALL,
         durability: Durability::None,
         two_way: None,
+        trash: None,
     };
     encode(&ToReceiver::Hello(hello), &mut input);
     for question in questions {

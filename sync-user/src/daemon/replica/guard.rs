@@ -1,10 +1,11 @@
 //! Decides which removals are made, which wait for more of their kind, and which a person has to
 //! approve: pure, with moments given.
 //!
-//! Removals come in ones and twos, or as a flood. The first are made at once, and never count. A flood
-//! is kept back until it is over, so that it is known how much it takes before any of it is gone; if that
-//! is more than is allowed it is held. Whoever removes a directory to fill it again in a moment has
-//! filled it by then, and what has come back is no removal any more.
+//! Removals come in ones and twos, or as a flood. The first are made at once. A flood is kept back until
+//! it is over, so that it is known how much it takes before any of it is gone; if that is more than is
+//! allowed it is held. Whoever removes a directory to fill it again in a moment has filled it by then,
+//! and what has come back is no removal any more. Paths that are made at the same time as others are
+//! removed make up for these: a cache comes and goes all the time, and a new release replaces an old one.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -15,11 +16,15 @@ use crate::model::{Batch, Depth, Look, Stamp, Stamps, TreePath};
 /// cleaned, and trees so small that any share of them is a handful of paths.
 const FLOOD_MIN: usize = 100;
 
-/// Removals within this time belong together.
-const BURST: Duration = Duration::from_secs(10);
+/// What is removed and made within this time belongs together. `rm` removes thousands of paths in it.
+const BURST: Duration = Duration::from_secs(2);
 
-/// Floods within this time are counted as one: removing a large tree takes long, with pauses.
+/// All removals within this time are counted: removing a large tree takes long, with pauses, and a
+/// program that has gone wrong may remove one path after the other.
 const WINDOW: Duration = Duration::from_mins(5);
+
+/// After a flood was held what is removed at once is taken for the rest of it.
+const AFTERMATH: Duration = Duration::from_secs(10);
 
 /// A flood is over when nothing was removed for so long.
 const QUIET: Duration = Duration::from_secs(1);
@@ -34,7 +39,7 @@ const GATHERING_MAX: Duration = Duration::from_mins(1);
 /// Removals of one target.
 #[derive(Debug)]
 pub(super) struct Guard {
-    /// How much of what the target holds may go, in per cent.
+    /// How much of what the target holds may go, in per cent. If that is all, nothing waits.
     percent_max: usize,
     /// A flood that may not be over, each path with the change that asked for it. The number of paths
     /// here and below is bounded by that of the ledger.
@@ -47,8 +52,8 @@ pub(super) struct Guard {
     /// What a person has approved, and is about to be looked at.
     approved: BTreeSet<TreePath>,
     recent: Recent,
-    /// The next plan is that of the flood that is over.
-    is_judging: bool,
+    /// The next plan is that of a flood that is over, and that began then.
+    judging: Option<Stamp>,
     /// Whether `held` has changed since it was last shown.
     is_changed: bool,
     /// Whether the next run would go wrong by what is stored of it. That it holds what has come back
@@ -84,22 +89,23 @@ impl Guard {
             held_since: None,
             approved: BTreeSet::new(),
             recent: Recent::default(),
-            is_judging: false,
+            judging: None,
             is_changed: false,
             is_outdated: false,
         }
     }
 
-    /// Judges a plan that would remove `removals` at a target that holds `holds` paths. `owed_since` is the
-    /// oldest batch that owes it.
+    /// Judges a plan for `looks` that would remove `removals`, and makes as many paths as `added` says. The
+    /// target holds `holds` paths, and `owed_since` is the oldest batch that owes the plan.
     pub(super) fn judge(
         &mut self,
-        removals: &BTreeSet<TreePath>,
+        (removals, added): (&BTreeSet<TreePath>, usize),
         looks: &BTreeMap<TreePath, Look>,
         holds: usize,
         owed_since: u64,
         now: Stamp,
     ) -> Verdict {
+        self.recent.note(now, Fate::Added, added);
         let mut verdict = Verdict::default();
         let mut open = Vec::new();
         for path in removals {
@@ -115,24 +121,37 @@ impl Guard {
         if open.is_empty() {
             return verdict;
         }
-        if !self.is_judging {
-            if self.gathered.is_empty() && self.recent.in_burst(now) + open.len() < FLOOD_MIN {
-                self.recent.note(now, Fate::Few, open.len());
-            } else {
-                self.gather(&open, looks, holds, owed_since, now);
+        if let Some(began) = self.judging {
+            if self.is_too_many(open.len(), holds, began, true) {
+                self.recent.note(now, Fate::Held, open.len());
+                verdict.held = Some((open.len(), holds));
+                self.held.extend(open.iter().copied().cloned());
+                self.held_since.get_or_insert(now);
+                (self.is_changed, self.is_outdated) = (true, true);
                 verdict.kept.extend(open.into_iter().cloned());
+            } else {
+                self.recent.note(now, Fate::Gone, open.len());
             }
-        } else if self.is_too_many(open.len(), holds, now) {
-            self.recent.note(now, Fate::Held, open.len());
-            verdict.held = Some((open.len(), holds));
-            self.held.extend(open.iter().copied().cloned());
-            self.held_since.get_or_insert(now);
-            (self.is_changed, self.is_outdated) = (true, true);
-            verdict.kept.extend(open.into_iter().cloned());
-        } else {
+        } else if self.percent_max >= 100
+            || (self.gathered.is_empty() && self.is_ordinary(open.len(), holds, now))
+        {
             self.recent.note(now, Fate::Gone, open.len());
+        } else {
+            self.gather(&open, looks, holds, owed_since, now);
+            verdict.kept.extend(open.into_iter().cloned());
         }
         verdict
+    }
+
+    /// Whether so many removals are no flood, nor the rest of one, and with all of late not too many.
+    fn is_ordinary(&mut self, count: usize, holds: usize, now: Stamp) -> bool {
+        let burst = Stamp(now.0.saturating_sub(BURST.as_nanos() as u64));
+        let lost =
+            (count + self.recent.sum(Fate::Gone, burst)).saturating_sub(self.recent.sum(Fate::Added, burst));
+        let aftermath = Stamp(now.0.saturating_sub(AFTERMATH.as_nanos() as u64));
+        lost < FLOOD_MIN
+            && self.recent.sum(Fate::Held, aftermath) == 0
+            && !self.is_too_many(count, holds, now, false)
     }
 
     fn gather(
@@ -150,7 +169,9 @@ impl Guard {
             *stamps = (*stamps).or(asked);
         }
         let is_more = self.gathered.len() > before;
-        let is_too_many = self.is_too_many(self.gathered.len(), holds, now);
+        let began = self.gathering.map_or(now, |gathering| gathering.first);
+        self.recent.forget(now);
+        let is_too_many = self.is_too_many(self.gathered.len(), holds, began, true);
         let gathering =
             self.gathering.get_or_insert(Gathering { first: now, last: now, is_too_many, owed_since });
         gathering.is_too_many = is_too_many;
@@ -160,12 +181,18 @@ impl Guard {
         }
     }
 
-    /// Whether so many removals, with those of late, are more than is allowed of a target that held
-    /// `holds` paths after the latter.
-    fn is_too_many(&mut self, count: usize, holds: usize, now: Stamp) -> bool {
-        let (gone, held) = self.recent.in_window(now);
-        let (count, of) = (count + gone + held, holds + gone);
-        count >= FLOOD_MIN && count * 100 > of * self.percent_max
+    /// Whether so many removals, of a flood that `began` then, are with all others of late more than is
+    /// allowed of a target that holds `holds` paths still. What is held counts if `with_held` says so.
+    fn is_too_many(&self, count: usize, holds: usize, began: Stamp, with_held: bool) -> bool {
+        let start = Stamp(began.0.saturating_sub(BURST.as_nanos() as u64));
+        let [gone, added] = [Fate::Gone, Fate::Added].map(|fate| self.recent.sum(fate, start));
+        let [gone_in_all, added_in_all] =
+            [Fate::Gone, Fate::Added].map(|fate| self.recent.sum(fate, Stamp(0)));
+        // What was made long before makes up for nothing now.
+        let before = (gone_in_all - gone).saturating_sub(added_in_all - added);
+        let held = if with_held { self.recent.sum(Fate::Held, Stamp(0)) } else { 0 };
+        let lost = (count + gone).saturating_sub(added) + before + held;
+        lost >= FLOOD_MIN && lost * 100 > (holds + gone + before) * self.percent_max
     }
 
     /// What was removed is there again.
@@ -259,7 +286,7 @@ impl Guard {
         let gathering = self.gathering?;
         let end = if is_busy { Some(gathering.first.plus(GATHERING_MAX)) } else { self.due() };
         end.filter(|end| *end <= now)?;
-        self.is_judging = true;
+        self.judging = Some(gathering.first);
         Some((self.take_gathered(now), gathering.owed_since))
     }
 
@@ -273,7 +300,7 @@ impl Guard {
 
     /// The plan of the flood was made, or could not be.
     pub(super) fn judged(&mut self) {
-        self.is_judging = false;
+        self.judging = None;
     }
 
     /// How many removals were on their way when a connection was lost: they are planned again.
@@ -323,48 +350,59 @@ impl Guard {
     pub(super) fn take_held(&mut self) -> BTreeSet<TreePath> {
         self.held_since = None;
         (self.is_changed, self.is_outdated) = (true, true);
+        self.recent.forget_held();
         std::mem::take(&mut self.held)
     }
 }
 
+/// What became of paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// Made at once, since there were few.
-    Few,
-    /// Made, as a flood that is allowed.
+    /// Made at the target.
+    Added,
+    /// Removed there.
     Gone,
     Held,
 }
 
-/// How many removals there were of late. Those of one second are one entry, so that there are a few
-/// hundred at most (I6).
+/// How many paths came and went of late. Those of half a second are one entry, so that there are
+/// some thousand at most (I6).
 #[derive(Debug, Default)]
 struct Recent(VecDeque<(Stamp, Fate, usize)>);
 
 impl Recent {
     fn note(&mut self, now: Stamp, fate: Fate, count: usize) {
-        match self.0.back_mut() {
-            Some((at, same, sum)) if *same == fate && now.since(*at) < Duration::from_secs(1) => {
-                *sum += count;
-            }
-            _ => self.0.push_back((now, fate, count)),
+        self.forget(now);
+        if count == 0 {
+            return;
+        }
+        let is_same = |(at, same, _): &&mut (Stamp, Fate, usize)| {
+            *same == fate && now.since(*at) < Duration::from_millis(500)
+        };
+        match self.0.iter_mut().rev().take(3).find(is_same) {
+            Some((.., sum)) => *sum += count,
+            None => self.0.push_back((now, fate, count)),
         }
     }
 
-    fn in_burst(&self, now: Stamp) -> usize {
-        self.0.iter().filter(|(at, ..)| now.since(*at) < BURST).map(|(.., count)| count).sum()
+    /// Forgets what is too long ago.
+    fn forget(&mut self, now: Stamp) {
+        while self.0.pop_front_if(|(at, ..)| now.since(*at) >= WINDOW).is_some() {}
     }
 
-    /// How many are gone, and how many held, by floods.
-    fn in_window(&mut self, now: Stamp) -> (usize, usize) {
-        while self.0.pop_front_if(|(at, ..)| now.since(*at) >= WINDOW).is_some() {}
-        let sum = |of| self.0.iter().filter(|(_, fate, _)| *fate == of).map(|(.., count)| count).sum();
-        (sum(Fate::Gone), sum(Fate::Held))
+    /// How many since then.
+    fn sum(&self, of: Fate, since: Stamp) -> usize {
+        let late = self.0.iter().rev().take_while(|(at, ..)| *at >= since);
+        late.filter(|(_, fate, _)| *fate == of).map(|(.., count)| count).sum()
+    }
+
+    fn forget_held(&mut self) {
+        self.0.retain(|(_, fate, _)| *fate != Fate::Held);
     }
 
     fn take_back(&mut self, count: usize) {
         let mut left = count;
-        for (.., sum) in self.0.iter_mut().rev().filter(|(_, fate, _)| *fate != Fate::Held) {
+        for (.., sum) in self.0.iter_mut().rev().filter(|(_, fate, _)| *fate == Fate::Gone) {
             let back = left.min(*sum);
             *sum -= back;
             left -= back;
@@ -384,7 +422,11 @@ mod tests {
 
     /// What becomes of a plan with these removals at a target that holds 1,000 paths.
     fn judge(guard: &mut Guard, removals: &BTreeSet<TreePath>, seconds: u64) -> Verdict {
-        guard.judge(removals, &BTreeMap::new(), 1_000, 1, Stamp(seconds * SECOND))
+        judge_with(guard, (removals, 0), seconds)
+    }
+
+    fn judge_with(guard: &mut Guard, plan: (&BTreeSet<TreePath>, usize), seconds: u64) -> Verdict {
+        guard.judge(plan, &BTreeMap::new(), 1_000, 1, Stamp(seconds * SECOND))
     }
 
     /// The judgement of what was gathered, once it is due.
@@ -393,19 +435,38 @@ mod tests {
         assert!(guard.take_over(false, Stamp(due.0 - 1)).is_none());
         let (batch, _) = guard.take_over(false, due).unwrap();
         let removals = batch.looks.keys().cloned().collect();
-        let verdict = guard.judge(&removals, &batch.looks, 1_000, 1, due);
+        let verdict = guard.judge((&removals, 0), &batch.looks, 1_000, 1, due);
         guard.judged();
         verdict
     }
 
     #[test]
     fn few_removals_are_made_at_once() {
-        let mut guard = Guard::new(0);
-        for second in 0..1_000 {
-            let first = second as usize * 9;
-            assert_eq!(judge(&mut guard, &paths(first..first + 9), second), Verdict::default());
+        let mut guard = Guard::new(25);
+        for number in 0..1_000_u64 {
+            let first = number as usize * 9;
+            assert_eq!(judge(&mut guard, &paths(first..first + 9), number * 10), Verdict::default());
         }
         assert_eq!(guard.due(), None);
+        // One after the other they are too many, too.
+        let kept = (0..300).find(|number| {
+            !judge(&mut guard, &paths(*number..number + 2), 20_000 + *number as u64).kept.is_empty()
+        });
+        assert_eq!(kept, Some(166));
+    }
+
+    #[test]
+    fn what_comes_and_goes_all_the_time_is_no_flood() {
+        let mut guard = Guard::new(25);
+        for second in 0..1_000 {
+            let plan = (&paths(0..90), 90);
+            assert_eq!(judge_with(&mut guard, plan, second), Verdict::default(), "{second}");
+        }
+        // But what was made before makes up for nothing.
+        let flood = paths(0..500);
+        judge_with(&mut guard, (&BTreeSet::new(), 500), 1_010);
+        assert_eq!(judge(&mut guard, &flood, 1_020).kept, flood);
+        assert_eq!(judge_gathered(&mut guard).kept, flood);
     }
 
     #[test]
@@ -464,10 +525,10 @@ mod tests {
 
     #[test]
     fn a_flood_that_does_not_end_is_judged_all_the_same() {
-        let mut guard = Guard::new(100);
+        let mut guard = Guard::new(99);
         for second in 0..60 {
             let first = second as usize * 10;
-            judge(&mut guard, &paths(first..first + 110), second);
+            judge(&mut guard, &paths(first..first + 210), second);
         }
         assert!(guard.take_over(true, Stamp(59 * SECOND)).is_none());
         assert!(guard.take_over(true, Stamp(60 * SECOND)).is_some());

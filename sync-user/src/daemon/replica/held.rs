@@ -43,10 +43,13 @@ impl Replica {
                 self.guard.came_back(path, now);
             }
         }
-        let removals = plan::removals(seen, &self.ledger);
+        let (removals, added) = plan::removals(seen, &self.ledger);
+        // Of what has changed while nobody looked nothing tells that it belongs together.
+        let is_comparison = batch.looks.get(&TreePath::root()).is_some_and(|look| look.depth >= Depth::Below);
+        let added = if is_comparison { 0 } else { added };
         let (holds, since) = (self.ledger.len(), self.retries.owed_since());
         let held_before = self.guard.held().len();
-        let verdict = self.guard.judge(&removals, &batch.looks, holds, since, now);
+        let verdict = self.guard.judge((&removals, added), &batch.looks, holds, since, now);
         let mut kept = verdict.kept;
         plan::keep(seen, &mut kept, &self.ledger);
         self.guard.join(kept);
