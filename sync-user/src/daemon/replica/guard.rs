@@ -144,7 +144,7 @@ impl Guard {
     }
 
     /// Whether so many removals are no flood, nor the rest of one, and with all of late not too many.
-    fn is_ordinary(&mut self, count: usize, holds: usize, now: Stamp) -> bool {
+    fn is_ordinary(&self, count: usize, holds: usize, now: Stamp) -> bool {
         let burst = Stamp(now.0.saturating_sub(BURST.as_nanos() as u64));
         let lost =
             (count + self.recent.sum(Fate::Gone, burst)).saturating_sub(self.recent.sum(Fate::Added, burst));
@@ -301,6 +301,14 @@ impl Guard {
     /// The plan of the flood was made, or could not be.
     pub(super) fn judged(&mut self) {
         self.judging = None;
+    }
+
+    /// Holds these as well, if anything is held.
+    pub(super) fn hold_too(&mut self, paths: impl IntoIterator<Item = TreePath>) {
+        if !self.held.is_empty() {
+            self.held.extend(paths);
+            (self.is_changed, self.is_outdated) = (true, true);
+        }
     }
 
     /// How many removals were on their way when a connection was lost: they are planned again.

@@ -74,8 +74,16 @@ impl Replica {
     pub(super) fn judge_flood(&mut self, session: &mut Session, is_busy: bool) -> bool {
         let Some((batch, since)) = self.guard.take_over(is_busy, clock::now()) else { return false };
         self.retries.owe_since(since);
+        let (held_before, flood) = (self.guard.held().len(), batch.looks.keys().cloned().collect::<Vec<_>>());
         self.execute(session, batch);
         self.guard.judged();
+        if self.guard.held().len() > held_before {
+            // What is being sent could not be looked at, and shares the fate of the rest.
+            let (retries, ledger) = (&self.retries, &self.ledger);
+            let is_put_off = |path: &TreePath| retries.waits(path) && ledger.get(path).is_some();
+            self.guard.hold_too(flood.into_iter().filter(is_put_off));
+        }
+        self.settle_held();
         true
     }
 
