@@ -266,6 +266,32 @@ fn what_is_written_anew_meanwhile_never_goes() {
     assert_eq!(inode(&host.target().join("shop")), kept, "it was never away");
 }
 
+/// Once the flood is long over; and a rename takes nothing along that is held.
+#[test]
+fn later_changes_are_made_beside_what_is_held() {
+    let host = Host::new();
+    let (source, target) = (host.source(), host.target());
+    make(&source);
+    let mut daemon = host.start();
+    for directory in DIRECTORIES {
+        for number in 1..PAGES {
+            fs::remove_file(source.join(format!("{directory}/page-{number}"))).unwrap();
+        }
+    }
+    daemon.wait_for_log("removals are held");
+    daemon.wait_until("that was long ago", || host.target_status().held_seconds > 11.0);
+    let before = held(&host).held;
+    fs::remove_file(source.join("shop/page-0")).unwrap();
+    daemon.wait_until("one page is removed", || !target.join("shop/page-0").exists());
+    assert_eq!(held(&host).held, before);
+    fs::rename(source.join("blog"), source.join("old")).unwrap();
+    daemon.wait_until("the directory has its new name", || target.join("old/page-0").exists());
+    daemon.wait_until("all is answered", || !target.join("blog/page-0").exists());
+    assert!(target.join("blog/page-119").exists() && !target.join("old/page-119").exists());
+    of_host(&host, &["approve"]);
+    host.wait_until_equal(&mut daemon);
+}
+
 #[test]
 fn max_delete_of_100_holds_nothing() {
     let host = Host::new();
