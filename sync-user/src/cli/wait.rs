@@ -14,6 +14,9 @@ use crate::exit::Exit;
 
 /// Flags of `ksyncd wait`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Removals that are held, since they were too many, are not waited for: once all else is acknowledged it \
+says how many there are, and ends with 3. `ksyncd deletes` decides about them.")]
 pub(super) struct Wait {
     #[command(flatten)]
     ask: Ask,

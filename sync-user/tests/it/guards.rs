@@ -204,7 +204,11 @@ fn what_comes_back_is_not_held() {
 fn removals_by_the_handful_are_made_at_once() {
     let host = Host::new();
     make(&host.source());
-    let mut daemon = host.start();
+    // However little is allowed.
+    let mut command = host.run();
+    command.args(["--max-delete", "0"]);
+    let mut daemon = Daemon::start(command);
+    host.wait_until_equal(&mut daemon);
     for number in 0..FLOOD_MIN - 10 {
         fs::remove_file(host.source().join(format!("blog/page-{number}"))).unwrap();
     }
