@@ -57,6 +57,8 @@ struct Passage {
     /// The last whose batches are settled.
     settled: Marker,
     put_off: PutOff,
+    /// Removals that wait for a person.
+    held: PutOff,
 }
 
 /// Paths that a replica has put off: they failed, and are looked at again later.
@@ -143,13 +145,27 @@ impl Barrier {
         while passage.batched.pop_front_if(|(_, batch)| *batch < settled).is_some() {}
     }
 
+    /// The removal of these waits for a person, and no marker for it.
+    pub fn hold(&self, target: usize, held: PutOff) {
+        if let Some(passage) = self.targets().get_mut(target) {
+            passage.held = held;
+        }
+    }
+
+    /// Whether removals wait for a person at the target; with `path`, of what is above, at or below it.
+    pub fn holds(&self, target: usize, path: Option<&TreePath>) -> bool {
+        let targets = self.targets();
+        let Some(PutOff { paths, more }) = targets.get(target).map(|passage| &passage.held) else {
+            return false;
+        };
+        *more > 0 || paths.iter().any(|held| path.is_none_or(|path| concerns(path, held)))
+    }
+
     /// Whether the target has acknowledged everything before `marker`; with `path`, whatever of
     /// it is above, at or below this path.
     pub fn is_passed(&self, target: usize, marker: Marker, path: Option<&TreePath>) -> bool {
         let targets = self.targets();
         let Some(passage) = targets.get(target) else { return false };
-        let concerns =
-            |path: &TreePath, other: &TreePath| other.is_at_or_below(path) || path.is_at_or_below(other);
         passage.settled >= marker
             || path.is_some_and(|path| {
                 passage.carried >= marker
@@ -178,6 +194,11 @@ impl Barrier {
     fn targets(&self) -> MutexGuard<'_, Vec<Passage>> {
         self.0.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether one of them is the other, or above it.
+fn concerns(path: &TreePath, other: &TreePath) -> bool {
+    other.is_at_or_below(path) || path.is_at_or_below(other)
 }
 
 /// Readable when a marker was placed.

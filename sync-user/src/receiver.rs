@@ -182,6 +182,7 @@ impl<R: Read, W: Write + Send> Receiver<'_, '_, R, W> {
                 (ToReceiver::ContentAbort { sequence }, Some(open)) => self.content_abort(open, sequence)?,
                 (ToReceiver::Ping { token }, open) => {
                     root.reach_resident();
+                    root.purge();
                     self.say(&ToSource::Pong { token })?;
                     stream = open;
                 }

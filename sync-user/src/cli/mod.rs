@@ -9,6 +9,8 @@ mod config;
 #[cfg(feature = "source")]
 mod conflicts;
 #[cfg(feature = "source")]
+mod deletes;
+#[cfg(feature = "source")]
 mod demo;
 #[cfg(feature = "source")]
 mod explain;
@@ -41,6 +43,7 @@ mod sync;
 mod tail;
 #[cfg(feature = "source")]
 mod top;
+mod undo;
 #[cfg(feature = "source")]
 mod verify;
 #[cfg(feature = "source")]
@@ -117,6 +120,11 @@ enum Command {
     /// Compare source and targets by the hash of every content, while replication goes on
     #[cfg(feature = "source")]
     Verify(verify::Verify),
+    /// Look after the removals that are held, since they were too many: --max-delete
+    #[cfg(feature = "source")]
+    Deletes(deletes::Flags),
+    /// Put back what was removed in a target, as far as it has been kept (--trash)
+    Undo(undo::Undo),
     /// Print changes below a directory as they are seen, with the process behind each
     #[cfg(feature = "source")]
     Tail(tail::Tail),
@@ -159,6 +167,9 @@ pub fn main() -> Exit {
         Command::Why(flags) => why::why(&flags),
         #[cfg(feature = "source")]
         Command::Verify(flags) => verify::verify(&flags),
+        #[cfg(feature = "source")]
+        Command::Deletes(flags) => deletes::deletes(&flags),
+        Command::Undo(flags) => undo::undo(&flags),
         #[cfg(feature = "source")]
         Command::Tail(flags) => tail::tail(flags),
         #[cfg(feature = "source")]

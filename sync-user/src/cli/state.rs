@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use super::fail;
 use crate::exit::Exit;
-use crate::ledger::{Outlines, Store, StoreError};
+use crate::ledger::{Outlines, Store, StoreError, held_removals};
 use crate::state::{Pair, State};
 
 /// Flags of `ksyncd state`.
@@ -91,6 +91,7 @@ fn work(work: Work, ledger: &Path) -> Result<String, String> {
             fs::remove_file(ledger).map_err(failed)?;
             let rest = [
                 fs::remove_file(ledger.with_extension("journal")),
+                fs::remove_file(held_removals(ledger)),
                 fs::remove_dir_all(Outlines::beside(ledger)),
             ];
             for removed in rest {

@@ -186,6 +186,7 @@ fn config(sync: &Sync, claims: &[Claim], common: &Common) -> daemon::Config {
             shared_target: settings.shared_target,
             two_way: None,
             publishes: settings.publish == PublishFlag::Batch,
+            trash: settings.trash,
             compression: settings.compress.into(),
             rate: settings.bwlimit.0,
         },

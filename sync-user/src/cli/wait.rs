@@ -14,6 +14,9 @@ use crate::exit::Exit;
 
 /// Flags of `ksyncd wait`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Removals that are held, since they were too many, are not waited for: once all else is acknowledged it \
+says how many there are, and ends with 3. `ksyncd deletes` decides about them.")]
 pub(super) struct Wait {
     #[command(flatten)]
     ask: Ask,
@@ -60,6 +63,11 @@ fn line(missing: &Missing) -> String {
     // Writing to a string does not fail.
     if let Some(error) = target.error.as_ref().filter(|_| !target.is_up()) {
         let _infallible = write!(line, "; {}", error.what);
+    }
+    if target.held_removals > 0 {
+        let count = target.held_removals;
+        let _infallible =
+            write!(line, "\n    {count} removals are held until a person decides: ksyncd deletes list");
     }
     for path in put_off_paths {
         let problem = target.problems.iter().find(|problem| problem.path == *path);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::connections::read_until;
+use super::deletes::{Deletes, HeldTarget};
 use super::explain::Explained;
 use super::place::Place;
 use super::protocol::{ANSWER_MAX, Reply, Request};
@@ -28,6 +29,9 @@ const RELOAD_PATIENCE: Duration = Duration::from_mins(2);
 
 /// How long it may take to tell of a path: each target's replica may be busy for some seconds.
 const WHY_PATIENCE: Duration = Duration::from_mins(2);
+
+/// How long it may take to tell of held removals: as above.
+const DELETES_PATIENCE: Duration = WHY_PATIENCE;
 
 /// How long a verification may have nothing to tell: its progress comes every second, but while it is
 /// waited for a reader of its news.
@@ -113,6 +117,11 @@ impl Daemon {
     /// What happened to a path, and how it is at each target.
     pub fn why(&mut self, path: &str) -> Result<Why, Error> {
         self.ask(&Request::Why { path: path.to_owned() }, WHY_PATIENCE)
+    }
+
+    /// Which removals are held, at all targets or at one, and has done what was decided about them.
+    pub fn deletes(&mut self, work: Deletes, target: Option<&str>) -> Result<Vec<HeldTarget>, Error> {
+        self.ask(&Request::Deletes { work, target: target.map(str::to_owned) }, DELETES_PATIENCE)
     }
 
     /// Has source and targets compared, with `path` from there on, and what differs sent again if

@@ -11,6 +11,7 @@
 
 mod client;
 mod connections;
+mod deletes;
 mod explain;
 mod place;
 mod protocol;
@@ -27,6 +28,7 @@ mod why;
 
 pub use client::{Daemon, Error, daemons};
 pub use connections::{Connections, read_until};
+pub use deletes::{Deletes, HeldPath, HeldTarget};
 pub use explain::{Explained, explain};
 pub use place::{Place, Socket};
 pub use protocol::Request;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::deletes::Deletes;
+
 /// Bytes of a request, with its line end.
 pub(super) const REQUEST_MAX: usize = 8 << 10;
 
@@ -48,6 +50,13 @@ pub enum Request {
         /// Send again what differs.
         #[serde(default)]
         repair: bool,
+    },
+    /// Which removals are held, or what becomes of them: a [`HeldTarget`](super::HeldTarget) for each target.
+    Deletes {
+        work: Deletes,
+        /// Only at this target, by its name or a part of it.
+        #[serde(default)]
+        target: Option<String>,
     },
     /// Read the settings again, for all syncs of the process: [`Reloaded`](super::Reloaded).
     Reload {},

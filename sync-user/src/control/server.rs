@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::connections::{Connections, read_until};
+use super::deletes::deletes;
 use super::explain::{Explained, explain};
 use super::place::Socket;
 use super::protocol::{ANSWER_MAX, REQUEST_MAX, Reply, Request};
@@ -89,6 +90,10 @@ fn answer_all(mut stream: UnixStream, watched: &Watched, reload: &Reload, stop: 
                     Err(why) => return refuse(&stream, &why),
                 }
             }
+            Ok(Request::Deletes { work, target }) => match deletes(watched, work, target.as_deref()) {
+                Ok(held) => reply(&stream, &Reply::Answer(held))?,
+                Err(why) => return refuse(&stream, &why),
+            },
             Ok(Request::Reload {}) => match reload() {
                 Ok(reloaded) => reply(&stream, &Reply::Answer(reloaded))?,
                 Err(why) => return refuse(&stream, &why),

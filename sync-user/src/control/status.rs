@@ -90,6 +90,12 @@ pub struct TargetStatus {
     /// What the last comparison found to do, while some of it is left.
     #[serde(default)]
     pub catching_up: Option<CatchingUp>,
+    /// Removals that wait for a person: `ksyncd deletes`.
+    #[serde(default)]
+    pub held_removals: u64,
+    /// For how long any do.
+    #[serde(default)]
+    pub held_seconds: f64,
     pub changes_shipped: u64,
     /// Content that was sent, in bytes; what the target could take from its own files does not count.
     pub bytes_shipped: u64,
@@ -207,6 +213,8 @@ impl TargetStatus {
                 bytes_done: done.bytes,
                 bytes: of.bytes,
             }),
+            held_removals: seen.held_removals.0,
+            held_seconds: seen.held_removals.1.map_or(0.0, |since| seconds(since, now)),
             changes_shipped: seen.changes_shipped,
             bytes_shipped: seen.bytes_shipped,
             bytes_written: seen.bytes_written,

@@ -71,6 +71,10 @@ fn write_target(out: &mut String, target: &TargetStatus) -> fmt::Result {
     if target.put_off > 0 {
         writeln!(out, "put off   {} paths, looked at again later", target.put_off)?;
     }
+    if target.held_removals > 0 {
+        let (count, since) = (target.held_removals, time_of(target.held_seconds));
+        writeln!(out, "held      {count} removals for {since}: ksyncd deletes list")?;
+    }
     if target.unexpected_replaced + target.unexpected_kept > 0 {
         writeln!(
             out,
@@ -115,6 +119,8 @@ mod tests {
             lag_changes: 0,
             put_off: 0,
             catching_up: None,
+            held_removals: 0,
+            held_seconds: 0.0,
             changes_shipped: 2031,
             bytes_shipped: 8_500_000,
             bytes_written: 9_000_000,
@@ -142,6 +148,8 @@ mod tests {
             lag_changes: 12,
             put_off: 6,
             catching_up: Some(CatchingUp { steps_done: 10, steps: 40, bytes_done: 1 << 20, bytes: 4 << 20 }),
+            held_removals: 1200,
+            held_seconds: 95.0,
             unexpected_replaced: 3,
             unexpected_kept: 1,
             conflicts_yielded: 0,
@@ -199,6 +207,7 @@ mod tests {
         equal     10 of 40 steps done, 1.0 MiB of 4.0 MiB
         error     web3 port 22 cannot be reached (2.5 s ago, for 1.58 min now)
         put off   6 paths, looked at again later
+        held      1200 removals for 1.58 min: ksyncd deletes list
         changed   4 times by others at the target: 3 replaced, 1 kept
         problem   img/0.jpg: cannot read it: permission denied (for 3.5 days)
         problem   img/1.jpg: cannot read it: permission denied (for 3.5 days)

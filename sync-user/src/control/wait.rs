@@ -26,7 +26,7 @@ const PATHS_MAX: usize = 20;
 pub struct Waited {
     /// How long it took.
     pub seconds: f64,
-    /// Targets that have not acknowledged everything: none when the wait has succeeded.
+    /// Targets that have not acknowledged everything, or at which removals are held: none when the wait has succeeded.
     pub missing: Vec<Missing>,
 }
 
@@ -40,7 +40,8 @@ pub struct Missing {
 }
 
 /// Waits for all that was captured by now, with `path` for what concerns this path. Ends early
-/// when a target was given up. `None` when the run, or the client, ends meanwhile.
+/// when a target was given up. Removals that are held are not waited for, since that might take for
+/// ever: they are what is missing then. `None` when the run, or the client, ends meanwhile.
 pub(super) fn wait(
     watched: &Watched,
     path: Option<&TreePath>,
@@ -62,7 +63,10 @@ pub(super) fn wait(
             let connection = |target: &usize| targets[*target].snapshot(clock::now()).connection;
             missing.iter().any(|target| connection(target) == Connection::GivenUp)
         };
-        if missing.is_empty() || timeout.is_some_and(|timeout| took >= timeout) || hopeless() {
+        let is_at_end = missing.is_empty() || timeout.is_some_and(|timeout| took >= timeout) || hopeless();
+        if is_at_end {
+            let is_missing = |target: &usize| missing.contains(target) || barrier.holds(*target, path);
+            let missing: Vec<usize> = (0..targets.len()).filter(is_missing).collect();
             return Some(Waited { seconds: took.as_secs_f64(), missing: tell(watched, &missing) });
         }
         let mut ends =

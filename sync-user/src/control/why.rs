@@ -176,6 +176,10 @@ impl Judged<'_> {
                 problem().map_or_else(|| format!("it is {again}"), |problem| format!("{problem}; {again}"));
             return (WhyState::Waiting, Some(why));
         }
+        if knowledge.is_held {
+            let why = "it was removed with many others, and that is held until a person decides: ksyncd deletes list";
+            return (WhyState::Different, Some(why.to_owned()));
+        }
         if knowledge.on_its_way {
             return (WhyState::Waiting, Some("a step is on its way".to_owned()));
         }

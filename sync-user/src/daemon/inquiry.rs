@@ -29,6 +29,33 @@ pub(super) enum Order {
     Mend { paths: Vec<Mend>, reply: Sender<Reply> },
     /// Tell what is known of a path, which needs no connection.
     Tell { path: TreePath, reply: Sender<Reply> },
+    /// Tell which removals are held, and do what was decided about them. It needs no connection either.
+    Decide { decision: Decision, reply: Sender<Reply> },
+}
+
+/// What a person says to removals that are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing yet.
+    Pending,
+    /// They are to be made.
+    Approved,
+    /// What the target has there stays, and is not ours any more.
+    Rejected,
+}
+
+/// Removals that are held at one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldRemovals {
+    pub count: usize,
+    /// How many paths the target is known to hold.
+    pub of: usize,
+    /// For how long any are held.
+    pub since: Duration,
+    /// The paths, with how many there are at each and below it.
+    pub named: Vec<(TreePath, usize)>,
+    /// How many paths are not named, nor what is below them.
+    pub more: usize,
 }
 
 /// What a replica knows of a path of its target.
@@ -42,6 +69,8 @@ pub struct Knowledge {
     pub put_off: Option<Duration>,
     /// How often in a row it failed.
     pub failures: u32,
+    /// It is gone at the source, and its removal waits for a person.
+    pub is_held: bool,
 }
 
 /// A path that is at the source, and that the target holds otherwise.
@@ -59,6 +88,7 @@ pub(super) enum Reply {
     /// The paths are put off, to be looked at now.
     Mending,
     Told(Knowledge),
+    Decided(HeldRemovals),
     /// There is no connection, or it was lost before the answer.
     Lost,
 }
@@ -124,6 +154,17 @@ impl Inquiry {
         }
     }
 
+    /// Has the replica of a target do what was decided about held removals, and tells which they were;
+    /// `None` as for [`knowledge`](Self::knowledge).
+    pub fn decide(&self, target: usize, decision: Decision, limit: Duration) -> Option<HeldRemovals> {
+        let (reply, decided) = bounded(1);
+        self.0.desks.get(target)?.leave(Order::Decide { decision, reply }, limit).ok()?;
+        match decided.recv_timeout(limit) {
+            Ok(Reply::Decided(held)) => Some(held),
+            _ => None,
+        }
+    }
+
     /// A number for a question, which no other has in this run.
     pub(super) fn number(&self) -> u64 {
         self.0.next.fetch_add(1, Ordering::Relaxed)
@@ -161,7 +202,10 @@ impl Desk {
 impl Order {
     pub(super) fn reply(&self) -> &Sender<Reply> {
         match self {
-            Self::Ask { reply, .. } | Self::Mend { reply, .. } | Self::Tell { reply, .. } => reply,
+            Self::Ask { reply, .. }
+            | Self::Mend { reply, .. }
+            | Self::Tell { reply, .. }
+            | Self::Decide { reply, .. } => reply,
         }
     }
 }

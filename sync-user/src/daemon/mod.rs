@@ -16,7 +16,7 @@ mod observe;
 mod replica;
 mod verify;
 
-pub use inquiry::{Inquiry, Knowledge};
+pub use inquiry::{Decision, HeldRemovals, Inquiry, Knowledge};
 pub use replica::Extraneous;
 pub use verify::{
     Differs, Found, News, Outcome, Unverified, Verification, Verified, VerifiedTarget, VerifyError, verify,

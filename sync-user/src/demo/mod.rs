@@ -194,7 +194,8 @@ impl Daemon {
         let state = place.path().join("state");
         let child = server
             .run_through(&program, &place.source(), &place.target(), &state)
-            .args(["--capture", capture])
+            // The writers remove what they meet, which looks like an accident.
+            .args(["--capture", capture, "--max-delete", "100"])
             .stdin(Stdio::null())
             .spawn()
             .context("start ksyncd run")?;

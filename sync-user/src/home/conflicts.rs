@@ -3,18 +3,16 @@
 //! Each is another name of the very file, in a folder of its own beside a note of where it was.
 //! Nothing is copied, so nothing can be lost on the way, and no disk is too full for it.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, RenameFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{make, note, open_directory};
+use super::{beneath, make, note, open_directory};
 use crate::model::Version;
 
 const FOLDER: &str = "conflicts";
@@ -90,12 +88,7 @@ pub fn open(home: &OwnedFd, id: &str) -> io::Result<File> {
 /// Puts one back where it was, below `root`. What is there now is kept in its place.
 pub fn restore(root: &OwnedFd, home: &OwnedFd, id: &str, kept: &Kept) -> io::Result<()> {
     let folder = open_directory(home, Path::new(FOLDER))?;
-    let path = Path::new(OsStr::from_bytes(&kept.path));
-    let (above, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().ok_or(Errno::INVAL)?);
-    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let directory = rustix::fs::openat2(root, above, flags, Mode::empty(), resolve)?;
+    let (directory, name) = beneath(root, &kept.path)?;
     match rustix::fs::renameat_with(&folder, id, &directory, name, RenameFlags::NOREPLACE) {
         Ok(()) => return Ok(remove(&folder, &format!("{id}{NOTE}"))?),
         Err(Errno::EXIST) => {}

@@ -118,8 +118,7 @@ fn write_target(out: &mut String, target: &TargetStatus, lately: &Lately) -> fmt
     write!(
         out,
         "<h2>{} <span class=\"state {class}\">{} for {}</span></h2>\
-         <p class=\"soft\">{} changes are on their way; {} were shipped, {} of content.</p>\
-         <div class=\"pictures\">",
+         <p class=\"soft\">{} changes are on their way; {} were shipped, {} of content.</p>",
         escape(&target.name),
         target.state,
         span(target.state_seconds),
@@ -127,6 +126,11 @@ fn write_target(out: &mut String, target: &TargetStatus, lately: &Lately) -> fmt
         target.changes_shipped,
         ByteSize(target.bytes_shipped),
     )?;
+    if target.held_removals > 0 {
+        let (count, since) = (target.held_removals, span(target.held_seconds));
+        write!(out, "<p class=\"away\">{count} removals are held for {since}: ksyncd deletes list</p>")?;
+    }
+    out.push_str("<div class=\"pictures\">");
     charts::target(out, &target.name, target.lag_seconds, lately)?;
     out.push_str("</div>");
     Ok(())

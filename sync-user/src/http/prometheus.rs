@@ -108,6 +108,8 @@ fn write_targets(out: &mut String, syncs: &[(Status, Snapshot)]) -> fmt::Result 
     family("ksyncd_target_lag_changes", "gauge", help, |target| target.lag_changes as f64)?;
     let help = "Paths that failed and are looked at again later.";
     family("ksyncd_target_put_off", "gauge", help, |target| target.put_off as f64)?;
+    let help = "Removals that wait for a person: ksyncd deletes.";
+    family("ksyncd_target_held_removals", "gauge", help, |target| target.held_removals as f64)?;
     let help = "Changes that the target has acknowledged.";
     family("ksyncd_changes_shipped_total", "counter", help, |target| target.changes_shipped as f64)?;
     let help = "Content that was sent, before encryption.";

@@ -65,7 +65,8 @@ impl Journal {
     }
 }
 
-fn lines<'a>(paths: impl Iterator<Item = &'a TreePath>) -> Vec<u8> {
+/// Paths as they stand in a file.
+pub(super) fn lines<'a>(paths: impl Iterator<Item = &'a TreePath>) -> Vec<u8> {
     let mut lines = Vec::new();
     for path in paths {
         // No path is longer than 4,095 bytes.
@@ -75,7 +76,8 @@ fn lines<'a>(paths: impl Iterator<Item = &'a TreePath>) -> Vec<u8> {
     lines
 }
 
-fn read(mut content: &[u8]) -> Vec<TreePath> {
+/// The paths of a file, without one that was cut short.
+pub(super) fn read(mut content: &[u8]) -> Vec<TreePath> {
     let mut paths = Vec::new();
     while let Some((length, rest)) = content.split_first_chunk::<LENGTH_BYTES>() {
         let Some((path, rest)) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length))) else {

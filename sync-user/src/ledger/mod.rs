@@ -13,6 +13,7 @@ mod journal;
 mod links;
 mod merge;
 mod outlines;
+mod removals;
 mod store;
 mod twins;
 
@@ -24,6 +25,7 @@ pub use journal::Journal;
 pub use links::Links;
 pub use merge::Doubts;
 pub use outlines::Outlines;
+pub use removals::{held_removals, read_held, write_held};
 pub use store::{About, Entry, Saved, Store, StoreError};
 pub use twins::Twin;
 

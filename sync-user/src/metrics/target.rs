@@ -103,6 +103,8 @@ pub struct Target {
     pub put_off: Backlog,
     /// What is done of what the last comparison found, and of how much.
     catching_up: Mutex<Option<(Progress, Progress)>>,
+    /// Removals that wait for a person.
+    pub held_removals: Backlog,
     /// How long its changes take, from where each target has stages of its own.
     pub latency: Latency,
     state: Mutex<State>,
@@ -133,6 +135,8 @@ pub struct TargetSnapshot {
     pub put_off: u64,
     /// What is done of what the last comparison found, and of how much; `None` when all is.
     pub catching_up: Option<(Progress, Progress)>,
+    /// Removals that wait for a person, and since when any do.
+    pub held_removals: (u64, Option<Stamp>),
     pub changes_shipped: u64,
     pub bytes_shipped: u64,
     pub bytes_written: u64,
@@ -163,6 +167,7 @@ impl Target {
             shipping: Backlog::default(),
             put_off: Backlog::default(),
             catching_up: Mutex::default(),
+            held_removals: Backlog::default(),
             latency: Latency::small(),
             state: Mutex::new(state),
         }
@@ -233,6 +238,7 @@ impl Target {
             lag_changes: gathering + shipping,
             put_off: self.put_off.get().0,
             catching_up: self.catching_up(),
+            held_removals: self.held_removals.get(),
             changes_shipped: self.changes_shipped.get(),
             bytes_shipped: self.bytes_shipped.get(),
             bytes_written: self.bytes_written.get(),

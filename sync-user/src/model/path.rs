@@ -152,6 +152,12 @@ impl TreePath {
         set.range::<[u8], _>((slice(&first), slice(&end))).next().is_some()
     }
 
+    /// How much `set` has below this path.
+    pub fn count_below(&self, set: &BTreeSet<Self>) -> usize {
+        let (first, end) = self.bounds();
+        set.range::<[u8], _>((slice(&first), slice(&end))).count()
+    }
+
     /// What lies between these lies below this path.
     fn bounds(&self) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
         if self.is_root() {

@@ -11,6 +11,7 @@ mod differences;
 mod groups;
 mod moves;
 mod pages;
+mod removals;
 mod times;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod tests;
 pub use differences::{Hashed, Observed, State, differences, worth_hashing};
 pub use moves::moves;
 pub use pages::pages_last;
+pub use removals::{keep, removals};
 pub use times::directory_times;
 
 use crate::ledger::{Held, Ledger, Undo};

@@ -19,12 +19,13 @@ use super::examine::{Examiner, Translation};
 use super::expect::{self, look, met, require};
 use super::failure::{Failure, OpenError};
 use super::marker;
-use super::place::{contested, place, remove};
+use super::place::{contested, place};
 use super::put_file::{Incoming, Whole};
 use super::sandbox;
 use super::sources;
 use super::stage::Stage;
 use super::two_way::TwoWay;
+use crate::home::trash::Trash;
 use crate::model::{
     Content, Durability, Expected, FileKind, Lack, Met, Named, Preserve, Refusal, There, Time, TreePath,
     Version,
@@ -43,6 +44,8 @@ pub struct Root {
     pub(super) publishes: bool,
     /// Where the other end may be changed as well.
     pub(super) two_way: Option<TwoWay>,
+    /// Where what is removed is kept for a time, if the source wants that.
+    pub(super) trash: Option<Trash>,
 }
 
 /// How far a step got.
@@ -67,7 +70,7 @@ impl Done {
         Self { lacks, met }
     }
 
-    fn all(met: Met) -> Self {
+    pub(super) fn all(met: Met) -> Self {
         Self::lacking(Vec::new(), met)
     }
 }
@@ -94,7 +97,8 @@ impl Root {
             .map_err(|error| failed(error, "give a directory that the receiving user may read and write"))?;
         let stage = Stage::open(&descriptor, root)?;
         let dress = Arc::new(Dress::new(Preserve::NONE));
-        Ok(Self { descriptor, stage, dress, durability: Durability::None, publishes: false, two_way: None })
+        let (durability, publishes, two_way, trash) = (Durability::None, false, None, None);
+        Ok(Self { descriptor, stage, dress, durability, publishes, two_way, trash })
     }
 
     /// Says who sends and what is to be preserved, before anything else is done for it: what an
@@ -114,6 +118,8 @@ impl Root {
             self.two_way = Some(TwoWay::with(hello.name.clone(), root));
             self.reach_resident();
         }
+        self.trash = hello.trash.map(Trash::new);
+        self.purge();
         Ok(Claimed { is_shared: sources::are_several(self.stage.home()), ..claimed })
     }
 
@@ -322,42 +328,6 @@ impl Root {
         require_directory(&leaf.path, &directory)?;
         set_times(&directory, mtime)?;
         Ok(Done::all(Met::Expected))
-    }
-
-    fn remove_file(&mut self, path: &[u8], expects: Expected) -> Result<Done, Failure> {
-        let leaf = match self.leaf(path) {
-            Err(Failure { refusal: Refusal::NoParent, .. }) => return Ok(Done::all(Met::Already)),
-            leaf => leaf?,
-        };
-        if let Some(two_way) = &self.two_way {
-            return remove(&mut self.stage, &leaf, &expects, two_way.name()).map(Done::all);
-        }
-        let there = look(&leaf)?;
-        if there == There::Nothing {
-            return Ok(Done::all(Met::Already));
-        }
-        require(&leaf.path, there, &expects)?;
-        match rustix::fs::unlinkat(&leaf.directory, leaf.name(), AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(Done::all(Met::Expected)),
-            Err(Errno::ISDIR) => Err(expect::found(&leaf.path, look(&leaf)?, "it is a directory")),
-            Err(error) => Err(Failure::of("remove it", error)),
-        }
-    }
-
-    fn remove_directory(&self, path: &[u8]) -> Result<Done, Failure> {
-        let leaf = match self.leaf(path) {
-            Err(Failure { refusal: Refusal::NoParent, .. }) => return Ok(Done::all(Met::Already)),
-            leaf => leaf?,
-        };
-        match rustix::fs::unlinkat(&leaf.directory, leaf.name(), AtFlags::REMOVEDIR) {
-            Ok(()) => Ok(Done::all(Met::Expected)),
-            Err(Errno::NOENT) => Ok(Done::all(Met::Already)),
-            Err(Errno::NOTDIR) => Err(expect::found(&leaf.path, look(&leaf)?, "it is not a directory")),
-            Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                Err(Failure::new(Refusal::NotEmpty, "the directory is not empty"))
-            }
-            Err(error) => Err(Failure::of("remove it", error)),
-        }
     }
 
     fn rename(&self, from: &[u8], to: &[u8], expects: Version, replaces: Expected) -> Result<Done, Failure> {

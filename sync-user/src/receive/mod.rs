@@ -25,6 +25,7 @@ mod sandbox;
 mod sources;
 mod space;
 mod stage;
+mod trash;
 mod two_way;
 
 pub use apply::{Done, Progress, Root};

@@ -115,19 +115,33 @@ pub(super) fn place(
     Err(Failure::unexpected("it changes all the time"))
 }
 
-/// Removes a file or link that is what the step expects, and nothing else.
-pub(super) fn remove(stage: &mut Stage, leaf: &Leaf, expects: &Expected, by: &str) -> Result<Met, Failure> {
-    let Some(seen) = see(&leaf.directory, leaf.name())? else { return Ok(Met::Already) };
+/// What became of a file that was to be removed.
+#[derive(Debug)]
+pub(super) enum Removed {
+    /// It was not there.
+    Already,
+    /// It is out of the tree, and is removed when this is dropped.
+    Out(Staged),
+}
+
+/// Takes a file or link that is what the step expects out of the tree, and nothing else.
+pub(super) fn remove(
+    stage: &mut Stage,
+    leaf: &Leaf,
+    expects: &Expected,
+    by: &str,
+) -> Result<Removed, Failure> {
+    let Some(seen) = see(&leaf.directory, leaf.name())? else { return Ok(Removed::Already) };
     if *expects == Expected::Anything || !expects.admits(&seen.there) {
         return Err(contested(leaf, seen.there));
     }
     let out = match stage.take_out(leaf) {
         Ok(out) => out,
-        Err(Failure { refusal: Refusal::NoParent, .. }) => return Ok(Met::Already),
+        Err(Failure { refusal: Refusal::NoParent, .. }) => return Ok(Removed::Already),
         Err(failure) => return Err(failure),
     };
     if see(out.directory(), out.name())? == Some(seen) {
-        return Ok(Met::Expected);
+        return Ok(Removed::Out(out));
     }
     // Somebody was quicker: back with it, or out of the way if there is another one by now.
     if out.settle(leaf).is_err() {

@@ -156,9 +156,16 @@ pub struct SyncSettings {
         default_missing_value = "true", action = clap::ArgAction::Set)]
     pub delete_extraneous: bool,
 
-    /// How much of what the target holds may go by that, in per cent; if it is more, all of it stays
+    /// How much of what a target holds may be removed there at once, in per cent. More is held, and the
+    /// rest goes on, until `ksyncd deletes` approves or rejects it; 100 holds nothing. Fewer than 100
+    /// paths never count. Of what --delete-extraneous finds, all stays if it is more
     #[arg(long, value_name = "PERCENT", default_value_t = 25, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub max_delete: u8,
+
+    /// Keep what is removed at a target for so long, in `.ksyncd/trash` there, for `ksyncd undo`; at
+    /// least 1s [default: no]
+    #[arg(long, value_name = "TIME", value_parser = trash)]
+    pub trash: Option<Duration>,
 
     /// What to compress on its way; what does not shrink is sent as it is in any case
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = CompressFlag::Auto)]
@@ -265,6 +272,12 @@ fn open_file_interval(text: &str) -> Result<Duration, String> {
         );
     }
     Ok(interval)
+}
+
+/// Times of removals are kept in seconds.
+fn trash(text: &str) -> Result<Duration, String> {
+    let limit = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if limit < Duration::from_secs(1) { Err("at least 1s is needed".to_owned()) } else { Ok(limit) }
 }
 
 /// A rule that can be read, as it is written.

@@ -54,6 +54,7 @@ fn example(key: &Key) -> String {
         "known_hosts" => "/root/.ssh/known_hosts",
         "state_dir" => "/var/lib/ksyncd",
         "metrics_listen" => "127.0.0.1:9847",
+        "trash" => "7d",
         "status_file" => "/run/ksyncd/status",
         "latency_log" => "/var/log/ksyncd/www.hlog",
         "include" => "keep.tmp",

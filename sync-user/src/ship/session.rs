@@ -54,6 +54,8 @@ pub struct Terms {
     pub two_way: Option<[u8; 16]>,
     /// Whether a batch becomes visible as a whole.
     pub publishes: bool,
+    /// For how long the target keeps what is removed there, if it does.
+    pub trash: Option<Duration>,
     pub compression: Compression,
     /// What may be written to it in a second, in bytes before encryption.
     pub rate: Option<NonZeroU64>,
@@ -101,8 +103,8 @@ struct Flight {
 impl Session {
     /// Begins on a link that stands behind the receiver's preamble.
     pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, terms: Terms, now: Stamp) -> Self {
-        let Terms { numeric_ids, durability, shared_target: shares, two_way, publishes, compression, rate } =
-            terms;
+        let Terms { numeric_ids, durability, shared_target: shares, .. } = terms;
+        let Terms { two_way, publishes, trash, compression, rate, .. } = terms;
         let (source, name) = name_of(&tree);
         let mut outbox = Outbox::new(compression);
         outbox.push(&ToReceiver::Hello(SourceHello {
@@ -114,6 +116,7 @@ impl Session {
             durability,
             publishes,
             two_way,
+            trash,
         }));
         Self {
             link,

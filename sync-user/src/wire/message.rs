@@ -3,6 +3,8 @@
 //! Paths are bytes here, since a peer may send anything: the receiving side checks them by
 //! [`TreePath::new`](crate::model::TreePath::new).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::examination::{Answer, Question};
@@ -62,6 +64,8 @@ pub struct SourceHello {
     /// With two-way replication the name of the source's own root, which this target's daemon
     /// replicates to: then of two versions that both are new the later one stays.
     pub two_way: Option<[u8; 16]>,
+    /// For how long what steps remove is kept in the trash; `None` removes it for good.
+    pub trash: Option<Duration>,
 }
 
 /// What an entry shall be besides its content. What is not preserved is not looked at.

@@ -39,7 +39,7 @@ fn a_name_that_was_given_later_changes_with_the_first() {
 #[test]
 fn colliding_writers_end_with_equal_trees() {
     let host = Host::new();
-    let mut daemon = host.start();
+    let mut daemon = host.start_unguarded();
     for writer in workload::collide(&host.source(), 11..15, Duration::from_secs(10)) {
         assert!(writer.done > 100);
     }

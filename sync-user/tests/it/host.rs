@@ -78,6 +78,13 @@ impl Host {
         command
     }
 
+    /// `ksyncd state NAME` for the ledgers of this machine.
+    pub(crate) fn ask_state(&self, name: &str) -> Command {
+        let mut command = Command::new(KSYNCD);
+        command.args(["state", name]).arg("--state-dir").arg(self.path().join("state"));
+        command
+    }
+
     /// How the first target of the running daemon is.
     pub(crate) fn target_status(&self) -> TargetStatus {
         first_target(self.ask("status"))
@@ -86,6 +93,15 @@ impl Host {
     /// Starts the daemon, and waits until the two trees are equal.
     pub(crate) fn start(&self) -> Daemon {
         let mut daemon = Daemon::start(self.run());
+        self.wait_until_equal(&mut daemon);
+        daemon
+    }
+
+    /// The same, where removals are made however many they are: for writers that remove at random.
+    pub(crate) fn start_unguarded(&self) -> Daemon {
+        let mut command = self.run();
+        command.args(["--max-delete", "100"]);
+        let mut daemon = Daemon::start(command);
         self.wait_until_equal(&mut daemon);
         daemon
     }

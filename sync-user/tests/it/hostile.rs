@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use sync_user::model::{
@@ -44,6 +45,7 @@ fn source_hello(source: u8) -> SourceHello {
         durability: Durability::File,
         publishes: false,
         two_way: None,
+        trash: None,
     }
 }
 
@@ -345,7 +347,7 @@ fn a_receiver_that_was_left_behind_is_ended_by_the_next_of_the_same_source() {
     };
     let wait_until_it_has_arrived = || {
         while !place.root().join("arrived").exists() {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
         fs::remove_file(place.root().join("arrived")).unwrap();
     };
@@ -501,6 +503,53 @@ fn the_stage_cannot_be_named() {
     let place = Place::new();
     let steps = vec![put(".ksyncd/x", b"x"), remove(".ksyncd"), put(".ksyncd", b"x")];
     assert_eq!(refusals(&place.root(), steps), [Some(Refusal::Forbidden); 3]);
+}
+
+/// What was removed lies beside the stage.
+#[test]
+fn the_trash_cannot_be_named() {
+    let place = Place::new();
+    let bin = place.root().join(".ksyncd/trash/1-1-0");
+    fs::create_dir_all(&bin).unwrap();
+    fs::write(bin.join("1"), "kept").unwrap();
+    let within = ".ksyncd/trash/1-1-0/1";
+    let (version, replaces) = (version_of(b"kept"), Expected::Anything);
+    let rename =
+        |from: &str, to: &str| Step::Rename { from: from.into(), to: to.into(), expects: version, replaces };
+    let link = Step::Link { path: b"mine".to_vec(), to: within.into(), expects: version, replaces };
+    let steps = vec![
+        put(within, b"x"),
+        remove(within),
+        remove(".ksyncd/trash"),
+        Step::RemoveDirectory { path: b".ksyncd/trash/1-1-0".to_vec() },
+        rename(within, "mine"),
+        rename("page", within),
+        link,
+    ];
+    fs::write(place.root().join("page"), "page").unwrap();
+    assert_eq!(refusals(&place.root(), steps), [Some(Refusal::Forbidden); 7]);
+    assert_eq!(fs::read_to_string(bin.join("1")).unwrap(), "kept");
+    assert!(place.root().join("page").exists() && !place.root().join("mine").exists());
+}
+
+/// It may ask for any time.
+#[test]
+fn any_time_for_the_trash_is_taken() {
+    for trash in [Duration::ZERO, Duration::MAX] {
+        let place = Place::new();
+        fs::write(place.root().join("page"), "page").unwrap();
+        let hello = match hello(1) {
+            ToReceiver::Hello(hello) => ToReceiver::Hello(SourceHello { trash: Some(trash), ..hello }),
+            other => other,
+        };
+        let mut input = Vec::new();
+        let removal = ToReceiver::Step { sequence: Sequence(1), step: remove("page") };
+        for message in [hello, removal, ToReceiver::Ping { token: 1 }, ToReceiver::Goodbye] {
+            encode(&message, &mut input);
+        }
+        receiver::serve(config(&place.root()), input.as_slice(), Vec::new()).unwrap();
+        assert!(!place.root().join("page").exists());
+    }
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn a_run_that_was_killed_is_taken_up_without_a_listing() {
     let source = host.source();
     site::make(&source, 13).unwrap();
     for seed in 0..3 {
-        let daemon = host.start();
+        let daemon = host.start_unguarded();
         std::thread::scope(|scope| {
             let (source, seeds) = (&source, 2 * seed..2 * seed + 2);
             let writers = scope.spawn(|| workload::collide(source, seeds, Duration::from_millis(1_500)));
@@ -79,7 +79,9 @@ fn a_run_that_was_killed_is_taken_up_without_a_listing() {
         daemon.wait();
     }
     fs::write(host.target().join("own"), "only here").unwrap();
-    let mut daemon = Daemon::start(host.run());
+    let mut command = host.run();
+    command.args(["--max-delete", "100"]);
+    let mut daemon = Daemon::start(command);
     daemon.wait_for_log(RESUMED);
     let own = host.target().join("own");
     assert_eq!(fs::read_to_string(&own).unwrap(), "only here", "I3");

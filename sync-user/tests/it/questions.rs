@@ -34,6 +34,7 @@ fn ask(root: &Path, questions: &[Question]) -> (Vec<Answer>, Result<(), Error>) 
         durability: Durability::None,
         publishes: false,
         two_way: None,
+        trash: None,
     };
     encode(&ToReceiver::Hello(hello), &mut input);
     for question in questions {

@@ -14,7 +14,7 @@ use crate::host::{Daemon, Host, Memory};
 fn cut_connections_lose_nothing() {
     let mut host = Host::new();
     site::make(&host.source(), 5).unwrap();
-    let mut daemon = host.start();
+    let mut daemon = host.start_unguarded();
     let source = host.source();
     let writer = std::thread::spawn(move || {
         for writer in workload::collide(&source, 0..2, Duration::from_secs(6)) {

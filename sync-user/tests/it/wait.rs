@@ -88,7 +88,7 @@ fn race(host: &mut Host, span: Duration, mut disturb: impl FnMut(&mut Host)) {
 fn never_returns_early_while_others_write() {
     let mut host = Host::new();
     site::make(&host.source(), 11).unwrap();
-    let mut daemon = host.start();
+    let mut daemon = host.start_unguarded();
     race(&mut host, Duration::from_secs(6), |_| ());
     host.wait_until_equal(&mut daemon);
     assert_eq!(daemon.stop().status.code(), Some(0));
@@ -98,7 +98,7 @@ fn never_returns_early_while_others_write() {
 fn never_returns_early_when_connections_are_cut() {
     let mut host = Host::new();
     site::make(&host.source(), 12).unwrap();
-    let mut daemon = host.start();
+    let mut daemon = host.start_unguarded();
     let mut ticks = 0;
     race(&mut host, Duration::from_secs(8), |host| {
         ticks += 1;

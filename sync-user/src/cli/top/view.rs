@@ -237,10 +237,13 @@ fn draw_problems(frame: &mut Frame<'_>, status: &Status, look: Look, area: Rect)
         let error = target.error.as_ref()?;
         Some((error.what.clone(), error.since_seconds))
     });
+    let held = status.targets.iter().filter(|target| target.held_removals > 0).map(|target| {
+        (format!("{} removals held: ksyncd deletes list", target.held_removals), target.held_seconds)
+    });
     let paths = status.targets.iter().flat_map(|target| &target.problems);
     let paths =
         paths.map(|at| (format!("{}: cannot {}", at.path, at.problem.what), at.problem.since_seconds));
-    let problems: Vec<(String, f64)> = connections.chain(paths).collect();
+    let problems: Vec<(String, f64)> = connections.chain(held).chain(paths).collect();
     let title = match problems.len() {
         0 => Line::styled("no problems", look.heading()),
         more if more > room => Line::styled(format!("problems, {more}: ksyncd status"), look.heading()),
@@ -285,6 +288,8 @@ mod tests {
             lag_changes: 12,
             put_off: 0,
             catching_up: None,
+            held_removals: 0,
+            held_seconds: 0.0,
             changes_shipped: shipped,
             bytes_shipped: shipped * 4096,
             bytes_written: shipped * 4200,

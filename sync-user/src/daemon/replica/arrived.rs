@@ -35,6 +35,7 @@ impl Replica {
                     for path in paths {
                         for (below, _) in self.ledger.at_or_below(&path) {
                             self.ledger.forget(&below);
+                            self.guard.forget(&below);
                         }
                         self.look_again(path, Depth::Below, Duration::ZERO);
                     }
@@ -86,6 +87,7 @@ impl Replica {
             return None;
         }
         let undo = self.ledger.follow(&step, becomes);
+        self.follow_held(&step);
         if let Some(keeper) = &mut self.keeper {
             keeper.note(undo.paths());
         }

@@ -52,6 +52,8 @@ impl Replica {
         } else {
             info!(target = %self.setup.target, count, %first, "removing what only the target has");
             self.removing.clone_from(&extraneous);
+            // Judged here; there is no flood at the source.
+            self.guard.approve(extraneous.iter().cloned());
             return extraneous;
         };
         let what =

@@ -41,6 +41,7 @@ impl Replica {
                     give(&reply, Reply::Mending);
                 }
                 Order::Tell { path, reply } => give(&reply, Reply::Told(self.knowledge(&path))),
+                Order::Decide { decision, reply } => give(&reply, Reply::Decided(self.decide(decision))),
             }
         }
     }
@@ -57,6 +58,7 @@ impl Replica {
             on_its_way: self.flights.concern(path),
             put_off: self.retries.due_of(path).map(|due| due.since(clock::now())),
             failures: self.retries.attempts(path),
+            is_held: self.guard.held().contains(path),
         }
     }
 
@@ -71,6 +73,7 @@ impl Replica {
         while let Some(order) = desk.take() {
             let reply = match &order {
                 Order::Tell { path, .. } => Reply::Told(self.knowledge(path)),
+                Order::Decide { decision, .. } => Reply::Decided(self.decide(*decision)),
                 Order::Ask { .. } | Order::Mend { .. } => Reply::Lost,
             };
             give(order.reply(), reply);

@@ -13,7 +13,9 @@ mod debts;
 mod extraneous;
 mod flights;
 mod greeting;
+mod guard;
 mod healing;
+mod held;
 mod inquiries;
 mod keeper;
 mod lacking;
@@ -51,6 +53,7 @@ use crate::tree::{Excludes, Tree};
 use debts::Debts;
 pub use extraneous::Extraneous;
 use flights::Flights;
+use guard::Guard;
 use healing::Healing;
 use inquiries::Inquiries;
 use keeper::{Keeper, STORE_EVERY};
@@ -120,6 +123,8 @@ pub(super) struct Replica {
     links: Links,
     flights: Flights,
     retries: Retries,
+    /// Removals that are not made at once, or not at all.
+    guard: Guard,
     healing: Healing,
     lacks: Lacks,
     surprises: Surprises,
@@ -160,6 +165,7 @@ enum Parting {
 impl Replica {
     pub(super) fn new(setup: Setup) -> Self {
         let backoff = Backoff::default();
+        let guard = Guard::new(setup.extraneous.percent_max);
         Self {
             setup,
             ledger: Ledger::default(),
@@ -169,6 +175,7 @@ impl Replica {
             links: Links::default(),
             flights: Flights::default(),
             retries: Retries::default(),
+            guard,
             healing: Healing::default(),
             lacks: Lacks::default(),
             surprises: Surprises::default(),
@@ -199,6 +206,7 @@ impl Replica {
 
     fn open_ledger(&mut self) {
         self.load_ledger();
+        self.restore_held();
         self.memory = Memory::open(&self.setup.ledger, &self.ledger);
     }
 
@@ -229,6 +237,7 @@ impl Replica {
 
     /// Stores the rest. Only when everything is answered the next run can do without a listing.
     fn close_ledger(&mut self, complete: bool) {
+        self.store_held();
         if let Some(keeper) = self.keeper.take() {
             let flights = &self.flights;
             let entries = self.ledger.take_touched(|path| flights.concern(path));
@@ -317,6 +326,7 @@ impl Replica {
                 self.compare(session, listing, trust);
             }
         }
+        self.prune_held();
         self.connection(Connection::Up);
         self.acquainted = true;
         self.backoff.reset();
@@ -338,6 +348,9 @@ impl Replica {
                     self.execute(session, batch);
                     continue;
                 }
+                if self.judge_flood(session, true) {
+                    continue;
+                }
                 match self.setup.post.take() {
                     Delivery::Batch(batch) => {
                         let number = self.debts.take();
@@ -349,12 +362,15 @@ impl Replica {
                     Delivery::Nothing => {}
                     Delivery::Closed => closed = true,
                 }
+                if self.judge_flood(session, false) {
+                    continue;
+                }
             }
             if session.idle() {
                 self.tell_lacks();
                 self.tell_surprises();
             }
-            if closed && session.idle() && self.retries.is_empty() {
+            if closed && session.idle() && self.retries.is_empty() && self.guard.due().is_none() {
                 session.goodbye();
                 // The receiver ends by itself; what it had to say is said.
                 let _gone = self.pump(session);
@@ -365,7 +381,8 @@ impl Replica {
                 (true, false) => Room::Busy,
                 (false, _) => Room::Full,
             });
-            let nap = self.retries.first_due().map_or(NAP, |due| due.since(clock::now()).min(NAP));
+            let due = self.retries.first_due().into_iter().chain(self.guard.due()).min();
+            let nap = due.map_or(NAP, |due| due.since(clock::now()).min(NAP));
             // What is not stored yet would be unsure after a crash.
             let is_behind = self.keeper.as_ref().is_some_and(|keeper| keeper.is_behind(&self.ledger));
             let nap = if is_behind { nap.min(STORE_EVERY) } else { nap };
@@ -448,17 +465,20 @@ impl Replica {
         if batch.is_empty() {
             return;
         }
+        // Repeated, it would take what is kept below along under a name at which nobody looks for it.
+        batch.moves.retain(|rename| !self.guard.concerns(&rename.from) && !self.guard.concerns(&rename.to));
         let batch = &batch;
         let tree = Arc::clone(&self.setup.tree);
         let names = names_of_moves(&batch.moves, &tree);
         let mut steps = plan::moves(&batch.moves, &names, &mut self.ledger);
-        let observation = observe(batch, &tree, &self.ledger, &mut self.links);
+        let mut observation = observe(batch, &tree, &self.ledger, &mut self.links);
         if self.links.len() > 2 * self.ledger.len() + LINKS_SPARE {
             let ledger = &self.ledger;
             self.links.retain(|name| ledger.get(name).is_some());
         }
         let mut looked = true;
         if self.root_holds() {
+            self.guard_removals(batch, &mut observation.seen);
             let links = tree.preserve().links;
             steps.extend(plan::differences(&observation.seen, links, &mut self.ledger));
         } else {
@@ -561,6 +581,7 @@ impl Replica {
     /// After a lost connection nothing on its way counts as held, and all of it is compared.
     fn doubt_flights(&mut self) {
         self.healing.lost();
+        self.forgo_flood();
         self.debts.acknowledged(self.flights.first());
         self.debts.lost(self.retries.oldest());
         self.retries.owe_since(self.debts.carried());
@@ -569,6 +590,7 @@ impl Replica {
         } else {
             self.flights.abandon(&mut self.ledger)
         };
+        self.forgo(&flights);
         for flight in flights {
             if flight.stamps.is_some() {
                 let look = Look { depth: Depth::Entry, content: true, stamps: flight.stamps };

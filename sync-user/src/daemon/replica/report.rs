@@ -21,7 +21,7 @@ impl Replica {
         self.debts.acknowledged(self.flights.first());
         let target = self.target();
         target.shipping.set(self.flights.len(), self.debts.oldest());
-        target.put_off.set(self.retries.len(), None);
+        target.put_off.set(self.retries.len() + self.guard.gathered().len(), None);
         target.catches_up(self.flights.catching_up());
         if self.flights.len() == 0 {
             let is_one = |path: &TreePath| {
@@ -30,8 +30,10 @@ impl Replica {
             target.keep_problems(is_one);
         }
         let carried = self.debts.carried();
-        let settled = self.retries.oldest().map_or(carried, |put_off| put_off.min(carried));
-        let put_off = || PutOff::of(self.retries.paths());
+        let put_off = self.retries.oldest().into_iter().chain(self.guard.owed_since());
+        let settled = put_off.fold(carried, u64::min);
+        let paths = || self.retries.paths().chain(self.guard.gathered()).collect::<Vec<_>>();
+        let put_off = || PutOff::of(paths().into_iter());
         self.setup.gauges.barrier.settle(self.setup.index, settled, carried, put_off);
     }
 }

@@ -127,7 +127,7 @@ impl<'a> Targets<'a> {
                 Some(Reply::Answered(answer)) => {
                     self.all[target].answers.insert(answer.number, answer);
                 }
-                Some(Reply::Mending | Reply::Told(_)) => {}
+                Some(Reply::Mending | Reply::Told(_) | Reply::Decided(_)) => {}
                 Some(Reply::Lost) | None => return Ok(None),
             }
         }
@@ -147,7 +147,7 @@ impl<'a> Targets<'a> {
                 Reply::Answered(answer) => {
                     self.all[target].answers.insert(answer.number, answer);
                 }
-                Reply::Mending | Reply::Told(_) | Reply::Lost => break,
+                Reply::Mending | Reply::Told(_) | Reply::Decided(_) | Reply::Lost => break,
             }
         }
         Ok(())
