@@ -1,6 +1,6 @@
 //! Two roots with a daemon each, which replicate to each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -89,10 +89,32 @@ impl Pair {
             } else {
                 equal_since = None;
             }
-            let logs = || daemons.iter().map(Daemon::log).collect::<Vec<_>>().join("\n--\n");
-            assert!(began.elapsed() < PATIENCE, "they stay different:\n{one:#?}\n{other:#?}\n{}", logs());
+            if began.elapsed() >= PATIENCE {
+                let logs = daemons.iter().map(Daemon::log).collect::<Vec<_>>().join("\n--\n");
+                panic!("{logs}\nthey stay different:\n{}", self.differences(&one, &other));
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Each path that is not alike, and what both daemons say of it.
+    fn differences(&self, one: &BTreeMap<PathBuf, String>, other: &BTreeMap<PathBuf, String>) -> String {
+        let paths: BTreeSet<&PathBuf> = one.keys().chain(other.keys()).collect();
+        let line = |path: &PathBuf| {
+            let told = End::BOTH.map(|end| self.why(end, path)).concat();
+            format!("{}: {:?}, {:?}\n{told}", path.display(), one.get(path), other.get(path))
+        };
+        let differ = |path: &&&PathBuf| one.get(**path) != other.get(**path);
+        paths.iter().filter(differ).map(|path| line(path)).collect()
+    }
+
+    /// What the daemon of an end says of a path.
+    fn why(&self, end: End, path: &Path) -> String {
+        let mut command = Command::new(KSYNCD);
+        let output = command.arg("why").arg(path).arg("--state-dir").arg(self.state(end)).output().unwrap();
+        let [said, error] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        format!("-- {end:?} says:\n{said}{error}")
     }
 
     /// How the other end is, as the daemon of this one says.

@@ -185,8 +185,7 @@ fn nothing_is_lost_whatever_is_cut_and_killed() {
             if random.bool() {
                 cut(&pair.root(end));
             } else {
-                daemons[index].signal(Signal::SIGKILL);
-                daemons[index] = Daemon::start(pair.run(end));
+                daemons[index].kill_and_start(pair.run(end));
             }
         }
         over.store(true, Ordering::Relaxed);
