@@ -177,8 +177,13 @@ impl Flights {
         let is_rename = self.renames.contains(&ticket);
         let flight = self.take_out(ticket)?;
         let Planned { step, undo, .. } = &flight.planned;
-        // What an inode shows it shows under names that the step does not name, too.
+        // What an inode shows it shows under names that the step does not name, too; and which these are
+        // is known once all that was planned since is taken back.
+        let had_twins = undo
+            .paths()
+            .any(|path| matches!(undo.before(path), Some(Known::Holds(Held { twin: Some(_), .. }))));
         let stands_alone = !is_rename
+            && !had_twins
             && self.renames.range(ticket..).next().is_none()
             && step.paths().chain(undo.paths()).all(|path| !self.concern(path));
         if stands_alone {
