@@ -15,8 +15,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use tracing::debug;
 
 use crate::home;
-use crate::model::TreePath;
-use crate::wire::{Arrival, Arrived, Decoder};
+use crate::model::{TreePath, Version};
+use crate::wire::{Arrival, Arrived, Decoder, Holding};
 
 /// What waits for one replica at most; beyond, the oldest is forgotten, and what it was about is
 /// sent back and met (I6).
@@ -35,8 +35,8 @@ const LISTENER: u64 = 0;
 #[derive(Debug)]
 pub(super) enum Notice {
     Arrived(Arrived),
-    /// The target has not these.
-    Lacking(Vec<TreePath>),
+    /// What the target says that it holds; `None` where it has nothing, or wants what is here.
+    Holds(Vec<(TreePath, Option<Version>)>),
     /// A receiver is gone, and nobody knows what became of these.
     Interrupted(Vec<TreePath>),
 }
@@ -193,7 +193,12 @@ impl State {
                 self.end(&begun);
                 self.tell(receiver.from, Notice::Interrupted(begun));
             }
-            Arrival::Lacking { paths } => self.tell(receiver.from, Notice::Lacking(valid(&paths))),
+            Arrival::Holds { entries } => {
+                let entries = entries.into_iter();
+                let entries = entries
+                    .filter_map(|Holding { path, version }| Some((TreePath::new(&path).ok()?, version)));
+                self.tell(receiver.from, Notice::Holds(entries.collect()));
+            }
         }
     }
 

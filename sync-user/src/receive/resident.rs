@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::home::arrivals;
-use crate::wire::{self, Arrival, Arrived};
+use crate::wire::{self, Arrival, Arrived, Holding};
 
 /// How long the daemon may let its socket run full before it is left alone.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -54,9 +54,9 @@ impl Resident {
         self.tell(&arrived.map_or(Arrival::Failed, Arrival::Done));
     }
 
-    pub(super) fn lacking(&mut self, home: &OwnedFd, paths: Vec<Vec<u8>>) {
+    pub(super) fn source_holds(&mut self, home: &OwnedFd, entries: Vec<Holding>) {
         self.reach(home);
-        self.tell_whoever(home, &Arrival::Lacking { paths });
+        self.tell_whoever(home, &Arrival::Holds { entries });
     }
 
     /// Tells the daemon that runs now: that the one before has ended shows only when it is told.

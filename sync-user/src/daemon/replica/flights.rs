@@ -3,6 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::crossed::Crossed;
 use crate::ledger::{Doubts, Held, Known, Ledger, Undo};
 use crate::model::{Depth, Look, Stamp, Stamps, Step, TreePath};
 use crate::plan::Planned;
@@ -17,9 +18,15 @@ pub(super) struct Flight {
     pub(super) closed: Stamp,
     /// What the target was told to build the file from.
     pub(super) built_from: Option<TreePath>,
+    /// Where the target has changed something meanwhile (two-way).
+    pub(super) crossed: Crossed,
 }
 
 impl Flight {
+    pub(super) fn new(planned: Planned, stamps: Option<Stamps>, closed: Stamp) -> Self {
+        Self { planned, stamps, closed, built_from: None, crossed: Crossed::default() }
+    }
+
     pub(super) fn step(&self) -> &Step {
         &self.planned.step
     }
@@ -96,6 +103,12 @@ impl Flights {
 
     fn count_of(&self, path: &TreePath) -> usize {
         self.by_path.get(path).copied().unwrap_or(0)
+    }
+
+    /// All but those of the target itself.
+    pub(super) fn own_mut(&mut self) -> impl Iterator<Item = &mut Flight> {
+        let Self { by_ticket, foreign, .. } = self;
+        by_ticket.iter_mut().filter(|(ticket, _)| !foreign.contains(ticket)).map(|(_, flight)| flight)
     }
 
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Flight> {
@@ -290,10 +303,7 @@ pub(super) fn attribute(steps: Vec<Planned>, looks: &BTreeMap<TreePath, Look>, c
             stamps.entry(index).and_modify(|before| *before = before.oldest(waited)).or_insert(waited);
         }
     }
-    let flight = |(index, planned)| {
-        let stamps = stamps.get(&index).copied();
-        Flight { planned, stamps, closed, built_from: None }
-    };
+    let flight = |(index, planned)| Flight::new(planned, stamps.get(&index).copied(), closed);
     steps.into_iter().enumerate().map(flight).collect()
 }
 
@@ -343,7 +353,7 @@ mod tests {
     }
 
     fn planned(planned: Planned) -> Flight {
-        Flight { planned, stamps: None, closed: Stamp(0), built_from: None }
+        Flight::new(planned, None, Stamp(0))
     }
 
     fn steps() -> impl Strategy<Value = Vec<(Step, Option<Held>)>> {

@@ -8,11 +8,13 @@ mod answers;
 mod arrived;
 mod comparison;
 mod contested;
+mod crossed;
 mod debts;
 mod extraneous;
 mod flights;
 mod greeting;
 mod healing;
+mod holding;
 mod inquiries;
 mod keeper;
 mod lacking;
@@ -51,6 +53,7 @@ use debts::Debts;
 pub use extraneous::Extraneous;
 use flights::Flights;
 use healing::Healing;
+use holding::Holding;
 use inquiries::Inquiries;
 use keeper::{Keeper, STORE_EVERY};
 use lacking::Lacking;
@@ -128,6 +131,8 @@ pub(super) struct Replica {
     rescan_put_off: Option<Stamp>,
     /// What the target has and this end has not, or not any more (two-way).
     lacking: Lacking,
+    /// What is here, and the target is asked whether it is to stay (two-way).
+    holding: Holding,
     /// What may have become of what was on its way when the last connection ended (two-way).
     doubts: Doubts,
     /// What this target is known to be unable to set.
@@ -173,6 +178,7 @@ impl Replica {
             removing: BTreeSet::new(),
             rescan_put_off: None,
             lacking: Lacking::default(),
+            holding: Holding::default(),
             doubts: Doubts::new(),
             unable: BTreeSet::new(),
             special: BTreeSet::new(),
@@ -217,9 +223,9 @@ impl Replica {
 
     /// Stores what has changed in the ledger and is acknowledged (I4).
     fn store(&mut self, now: Stamp) {
-        let flights = &self.flights;
+        let (flights, holding) = (&self.flights, &self.holding);
         if let Some(keeper) = &mut self.keeper {
-            keeper.store(&mut self.ledger, |path| flights.concern(path), now);
+            keeper.store(&mut self.ledger, |path| flights.concern(path) || holding.concerns(path), now);
         }
         self.memory.forget(&mut self.ledger, |path| flights.concern(path));
     }
@@ -227,6 +233,9 @@ impl Replica {
     /// Stores the rest. Only when everything is answered the next run can do without a listing.
     fn close_ledger(&mut self, complete: bool) {
         if let Some(keeper) = self.keeper.take() {
+            for path in self.holding.take_all() {
+                self.ledger.set(path, Known::Unsure);
+            }
             let flights = &self.flights;
             let entries = self.ledger.take_touched(|path| flights.concern(path));
             let about = self.about.clone().filter(|_| complete);
@@ -321,6 +330,7 @@ impl Replica {
             self.pump(session)?;
             self.take_arrivals();
             self.tell_lacking(session);
+            self.tell_holding(session);
             self.report();
             if self.setup.abandon.requested() {
                 return Ok(Parting::Abandoned);
@@ -378,6 +388,10 @@ impl Replica {
         let mut events = Vec::new();
         let result = session.pump(clock::now(), &mut events, &|content| self.memory.recall(content));
         self.target().bytes_written.add(session.take_written());
+        // Before what came to pass after them: only so at least one end sees what crosses.
+        if self.is_two_way() && events.iter().any(|event| matches!(event, Event::Answered { .. })) {
+            self.take_arrivals();
+        }
         for event in events {
             self.handle(event);
         }
@@ -562,6 +576,10 @@ impl Replica {
         } else {
             self.flights.abandon(&mut self.ledger)
         };
+        // Nobody answers any more, and the merge of the trees sends what is at one end alone.
+        for path in self.holding.take_all() {
+            self.ledger.forget(&path);
+        }
         for flight in flights {
             if flight.stamps.is_some() {
                 let look = Look { depth: Depth::Entry, content: true, stamps: flight.stamps };
