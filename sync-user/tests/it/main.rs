@@ -8,6 +8,7 @@
 mod article;
 mod config;
 mod convergence;
+mod crossing;
 mod cuts;
 mod delta;
 mod excludes;

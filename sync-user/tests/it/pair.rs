@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::unistd::Pid;
 use sync_user::control::TargetStatus;
 
 use super::host::{Daemon, Host, KSYNCD, PATIENCE, first_target};
@@ -163,6 +164,21 @@ impl Pair {
             Command::new(KSYNCD).args(["conflicts", "show"]).arg(self.root(end)).arg(id).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
+}
+
+/// The receivers of a root.
+pub(crate) fn receivers(root: &Path) -> Vec<Pid> {
+    let mut receivers = Vec::new();
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(words) = fs::read(process.path().join("cmdline")) else { continue };
+        let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
+        let is_receiver =
+            words.contains(&b"receive".as_slice()) && words.contains(&root.as_os_str().as_encoded_bytes());
+        if let (true, Ok(id)) = (is_receiver, process.file_name().to_string_lossy().parse()) {
+            receivers.push(Pid::from_raw(id));
+        }
+    }
+    receivers
 }
 
 /// What counts of a tree: names, kinds, content, modes, and times of what is no directory.

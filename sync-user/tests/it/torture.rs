@@ -12,11 +12,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::host::Daemon;
-use super::pair::{End, Pair};
+use super::pair::{End, Pair, receivers};
 
 /// Names that both ends use, few enough to collide all the time.
 const NAMES: [&str; 8] = ["f", "g", "a", "a/f", "a/g", "a/b", "a/b/f", "c/f"];
@@ -136,14 +135,8 @@ fn contents(root: &Path) -> BTreeMap<PathBuf, String> {
 
 /// Ends the receivers of a root, as a lost connection does.
 fn cut(root: &Path) {
-    for process in fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(words) = fs::read(process.path().join("cmdline")) else { continue };
-        let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
-        let is_receiver =
-            words.contains(&b"receive".as_slice()) && words.contains(&root.as_os_str().as_encoded_bytes());
-        if let (true, Ok(id)) = (is_receiver, process.file_name().to_string_lossy().parse()) {
-            let _gone = kill(Pid::from_raw(id), Signal::SIGKILL);
-        }
+    for receiver in receivers(root) {
+        let _gone = kill(receiver, Signal::SIGKILL);
     }
 }
 
