@@ -26,6 +26,7 @@ mod openssh;
 mod overtaking;
 mod pair;
 mod prescribed;
+mod pump;
 mod questions;
 mod rate;
 mod recovery;

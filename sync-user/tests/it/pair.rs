@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,9 +12,12 @@ use nix::unistd::Pid;
 use sync_user::control::TargetStatus;
 
 use super::host::{Daemon, Host, KSYNCD, PATIENCE, first_target};
+use super::pump::Pump;
 
 /// Both ends on one machine, over its SSH server.
 pub(crate) struct Pair {
+    /// What leads to the server, if that is far away.
+    pump: Option<Pump>,
     pub(crate) host: Host,
 }
 
@@ -39,7 +43,24 @@ impl Pair {
     pub(crate) fn new() -> Self {
         let host = Host::new();
         fs::create_dir(host.target()).unwrap();
-        Self { host }
+        Self { pump: None, host }
+    }
+
+    /// What travels takes `delay` each way.
+    pub(crate) fn far_apart(delay: Duration) -> Self {
+        let pair = Self::new();
+        let pump = Pump::start(None, SocketAddrV4::new(Ipv4Addr::LOCALHOST, pair.host.sshd.port()), delay);
+        let key = pair.host.sshd.host_key().unwrap();
+        fs::write(pair.host.path().join("known_hosts"), format!("far {key}")).unwrap();
+        let config = format!(
+            "Host far\n  HostName 127.0.0.1\n  Port {}\n  HostKeyAlias far\n  IdentityFile {}\n  \
+             UserKnownHostsFile {}\n",
+            pump.port(),
+            pair.host.sshd.identity().display(),
+            pair.host.path().join("known_hosts").display(),
+        );
+        fs::write(pair.host.path().join("ssh_config"), config).unwrap();
+        Self { pump: Some(pump), ..pair }
     }
 
     pub(crate) fn root(&self, end: End) -> PathBuf {
@@ -57,7 +78,15 @@ impl Pair {
     pub(crate) fn run(&self, end: End) -> Command {
         let state = self.state(end);
         let (from, to) = (self.root(end), self.root(end.opposite()));
-        let mut command = self.host.sshd.run_through(Path::new(KSYNCD), &from, &to, &state);
+        let mut command = if self.pump.is_some() {
+            let mut command = Command::new(KSYNCD);
+            command.args(["run", "--ssh-config"]).arg(self.host.path().join("ssh_config"));
+            command.arg("--source").arg(&from).arg("--target").arg(format!("far:{}", to.display()));
+            command.arg("--state-dir").arg(&state);
+            command
+        } else {
+            self.host.sshd.run_through(Path::new(KSYNCD), &from, &to, &state)
+        };
         command.args(["--capture", "fanotify", "--two-way", "--log-level", "debug"]);
         command
     }

@@ -23,6 +23,9 @@ const NAMES: [&str; 8] = ["f", "g", "a", "a/f", "a/g", "a/b", "a/b/f", "c/f"];
 /// How long it goes on; `KSYNCD_TORTURE_SECONDS` makes it longer.
 const DURATION: Duration = Duration::from_secs(12);
 
+/// Between ends that are far from each other.
+const ONE_WAY: Duration = Duration::from_millis(25);
+
 /// Somebody who works at one end.
 struct Person<'a> {
     root: PathBuf,
@@ -143,12 +146,22 @@ fn cut(root: &Path) {
 #[test]
 #[ignore = "now and then, on a busy machine, a path stays at one end alone"]
 fn nothing_is_lost_whatever_is_cut_and_killed() {
+    torture(&Pair::new());
+}
+
+/// Whatever one does crosses what the other does.
+#[test]
+#[ignore = "now and then, on a busy machine, a path stays at one end alone"]
+fn nothing_is_lost_far_from_each_other_whatever_is_cut_and_killed() {
+    torture(&Pair::far_apart(ONE_WAY));
+}
+
+fn torture(pair: &Pair) {
     let duration = std::env::var("KSYNCD_TORTURE_SECONDS").ok().map_or(DURATION, |seconds| {
         Duration::from_secs(seconds.parse().expect("KSYNCD_TORTURE_SECONDS is a number"))
     });
     let seed = fastrand::u64(..);
     eprintln!("seed {seed}");
-    let pair = Pair::new();
     let desks = End::BOTH.map(|end| pair.host.path().join(format!("desk-{end:?}")));
     for desk in &desks {
         fs::create_dir(desk).unwrap();

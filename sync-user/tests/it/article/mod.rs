@@ -4,9 +4,8 @@
 mod apache;
 mod author;
 mod client;
-mod network;
+pub(crate) mod network;
 mod press;
-mod pump;
 mod server;
 
 use std::collections::BTreeSet;
@@ -21,11 +20,11 @@ use author::Author;
 use client::{Client, NoPage, Readers};
 use network::Network;
 use press::Press;
-use pump::Pump;
 use server::Server;
 
 use crate::host::PATIENCE;
 use crate::pair::tree;
+use crate::pump::Pump;
 
 /// What readers see of each server.
 const PUBLIC: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 1, 1), Ipv4Addr::new(10, 77, 2, 1)];
@@ -76,7 +75,7 @@ impl Site {
             let (own, other) = (&servers[index], &servers[1 - index]);
             let there = SocketAddrV4::new(PRIVATE[1 - index], other.sshd.port());
             let road = delay.map_or(there, |delay| {
-                pumps.push(Pump::start(&own.network, there, delay));
+                pumps.push(Pump::start(Some(&own.network), there, delay));
                 SocketAddrV4::new(Ipv4Addr::LOCALHOST, pumps[index].port())
             });
             own.configure(other, road);
