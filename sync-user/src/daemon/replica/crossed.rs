@@ -199,3 +199,146 @@ impl Replica {
         self.follow_target(step, held);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Ledger;
+    use crate::model::{Content, Entry, Inode, Mode, Owner, Stamp, Time, XattrHash};
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text.as_bytes()).unwrap()
+    }
+
+    fn version(size: u64) -> Version {
+        let (kind, mtime) = (FileKind::File, Time { seconds: size.cast_signed(), nanoseconds: 0 });
+        Version { kind, size, mtime, mode: Mode(0o644), owner: Owner::NOBODY, xattrs: XattrHash::NONE }
+    }
+
+    fn file(size: u64) -> Held {
+        let content = Some(Content::of(&size.to_be_bytes()));
+        Held { version: version(size), content, settled: true, twin: None }
+    }
+
+    fn directory() -> Held {
+        let version = Version { kind: FileKind::Directory, ..version(0) };
+        Held { version, content: None, settled: true, twin: None }
+    }
+
+    /// What both ends have agreed on: `d`, `d/x` and `f`, of 1 byte each.
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::default();
+        ledger.set(path("d"), Known::Holds(directory()));
+        for at in ["d/x", "f"] {
+            ledger.set(path(at), Known::Holds(file(1)));
+        }
+        ledger
+    }
+
+    fn planned(step: Step, becomes: Option<Held>, ledger: &mut Ledger) -> Planned {
+        let undo = ledger.follow(&step, becomes);
+        Planned { step, becomes, undo, old_files: Vec::new() }
+    }
+
+    fn put(at: &str, size: u64) -> (Step, Option<Held>) {
+        let inode = Inode { device: 1, number: 1 };
+        let entry = Entry { version: version(size), inode, links: 1, destination: None };
+        (Step::PutFile { path: path(at), entry, expects: Expected::Anything }, Some(file(size)))
+    }
+
+    fn change(at: &str, held: Held) -> (Step, Option<Held>) {
+        let (path, version, expects) = (path(at), held.version, Expected::Anything);
+        (Step::SetAttributes { path, version, expects }, Some(held))
+    }
+
+    fn remove(at: &str) -> (Step, Option<Held>) {
+        (Step::RemoveFile { path: path(at), expects: Expected::Anything }, None)
+    }
+
+    fn rename(from: &str, to: &str) -> (Step, Option<Held>) {
+        let (expects, replaces) = (version(1), Expected::Anything);
+        (Step::Rename { from: path(from), to: path(to), expects, replaces }, None)
+    }
+
+    /// Where a step of ours is crossed, and what is done about it if this is here.
+    fn met(
+        ours: (Step, Option<Held>),
+        theirs: (Step, Option<Held>),
+        here: &[(&str, Held)],
+    ) -> BTreeMap<String, Remedy> {
+        let (mut ledger, mut flights) = (ledger(), Flights::default());
+        let ours = planned(ours.0, ours.1, &mut ledger);
+        let ticket = flights.add(Flight::new(ours, None, Stamp(0)));
+        let (step, becomes) = theirs;
+        flights.cross(&step, becomes);
+        ledger.follow(&step, becomes);
+        let flight = flights.land(ticket).unwrap();
+        let is_here = |path: &TreePath| here.iter().find(|(at, _)| at.as_bytes() == path.as_bytes());
+        let remedies = flight.crossed.0.iter().map(|(path, before)| {
+            let there = is_here(path).map_or(There::Nothing, |(_, held)| There::Version(held.version));
+            (path.to_string(), remedy(&flight.planned, path, before.as_ref(), there, ledger.held(path)))
+        });
+        remedies.collect()
+    }
+
+    fn at(at: &str, remedy: Remedy) -> (String, Remedy) {
+        (at.to_owned(), remedy)
+    }
+
+    #[test]
+    fn steps_that_have_nothing_to_do_with_each_other_do_not_cross() {
+        for theirs in [remove("g"), change("d/y", file(3)), change("d", directory()), rename("g", "h")] {
+            assert_eq!(met(put("d/x", 2), theirs, &[]), BTreeMap::new());
+        }
+    }
+
+    #[test]
+    fn what_is_gone_here_is_removed_there_if_it_is_what_we_have_put() {
+        let crossed = met(put("f", 1), remove("f"), &[]);
+        assert_eq!(crossed, BTreeMap::from([at("f", Remedy::Expect(file(1)))]));
+        let crossed = met(put("f", 1), rename("f", "g"), &[("g", file(1))]);
+        let expected = [at("f", Remedy::Expect(file(1))), at("g", Remedy::Forget)];
+        assert_eq!(crossed, BTreeMap::from(expected));
+        // What we have removed need not be removed again.
+        let crossed = met(remove("f"), remove("f"), &[]);
+        assert_eq!(crossed, BTreeMap::from([at("f", Remedy::Look)]));
+    }
+
+    #[test]
+    fn what_we_have_removed_comes_back_only_if_the_target_wants_it() {
+        let crossed = met(remove("f"), change("f", file(1)), &[("f", file(1))]);
+        assert_eq!(crossed, BTreeMap::from([at("f", Remedy::Tell(version(1)))]));
+        // Something else is an edit.
+        let crossed = met(remove("f"), change("f", file(2)), &[("f", file(2))]);
+        assert_eq!(crossed, BTreeMap::from([at("f", Remedy::Forget)]));
+        let crossed = met(rename("f", "g"), change("f", file(1)), &[("f", file(1)), ("g", file(1))]);
+        let expected = [at("f", Remedy::Tell(version(1))), at("g", Remedy::Tell(version(1)))];
+        assert_eq!(crossed, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn of_two_files_the_rule_decides_and_the_same_twice_is_agreed_on() {
+        let crossed = met(put("f", 2), change("f", file(3)), &[("f", file(3))]);
+        assert_eq!(crossed, BTreeMap::from([at("f", Remedy::Forget)]));
+        let crossed = met(put("f", 2), change("f", file(2)), &[("f", file(2))]);
+        assert_eq!(crossed, BTreeMap::from([at("f", Remedy::Look)]));
+        let other_mode = Held { version: Version { mode: Mode(0o600), ..version(2) }, ..file(2) };
+        let crossed = met(put("f", 2), change("f", other_mode), &[("f", other_mode)]);
+        assert_eq!(crossed, BTreeMap::from([at("f", Remedy::Forget)]));
+    }
+
+    #[test]
+    fn what_a_directory_holds_is_looked_at_under_each_of_its_names() {
+        // Ours took along what they have removed.
+        let crossed = met(rename("d", "e"), remove("d/x"), &[("e", directory()), ("e/x", file(1))]);
+        assert_eq!(crossed.get("e/x"), Some(&Remedy::Tell(version(1))));
+        assert_eq!(crossed.get("d/x"), Some(&Remedy::Look));
+        // Theirs took along what we have removed.
+        let crossed = met(remove("d/x"), rename("d", "e"), &[("e", directory())]);
+        assert_eq!(crossed.get("e/x"), Some(&Remedy::Expect(file(1))));
+        // And what we have changed.
+        let crossed = met(put("d/x", 2), rename("d", "e"), &[("e", directory()), ("e/x", file(2))]);
+        assert_eq!(crossed.get("e/x"), Some(&Remedy::Forget));
+        assert_eq!(crossed.get("d/x"), Some(&Remedy::Expect(file(2))));
+    }
+}

@@ -251,7 +251,10 @@ fn both_at_once(meanwhile: impl FnOnce(&mut Site, &[Author])) -> (Site, [author:
     site.wait_until_equal();
     // Each page is there all the time from now on.
     let habits = vec![vec![PUBLIC[0]], vec![PUBLIC[1]], PUBLIC.to_vec()];
-    let readers = Readers::start(&site.client, &site.press, &pages, habits);
+    let mut readers = Readers::start(&site.client, &site.press, &pages, habits);
+    for server in &site.servers {
+        readers.read_below(server.root());
+    }
     let authors = [MOSCOW, AMSTERDAM].map(|at| {
         let server = &site.servers[at];
         Author::start(server.root(), server.name, &site.press, shared.clone(), own[at].clone())
