@@ -101,22 +101,18 @@ impl Replica {
         if self.setup.tree.excludes_as(&path, is_directory) {
             return;
         }
-        match version {
-            Some(version) => {
-                // Of owners and the like this end has its own numbers.
-                let here = present(&self.setup.tree, &path).map_or(version, |entry| entry.version);
-                let version = Version { owner: here.owner, xattrs: here.xattrs, ..version };
-                self.target_holds(&path, Some(held(version, None)));
-                let look = Look { depth: Depth::Entry, content: false, stamps: None };
-                self.retries.put_off(path, look, clock::now());
+        let Some(version) = version else {
+            for (below, _) in self.ledger.at_or_below(&path) {
+                self.target_holds(&below, None);
             }
-            None => {
-                for (below, _) in self.ledger.at_or_below(&path) {
-                    self.target_holds(&below, None);
-                }
-                self.look_again(path, Depth::Below, Duration::ZERO);
-            }
-        }
+            return self.look_again(path, Depth::Below, Duration::ZERO);
+        };
+        // Of owners and the like this end has its own numbers.
+        let here = present(&self.setup.tree, &path).map_or(version, |entry| entry.version);
+        let version = Version { owner: here.owner, xattrs: here.xattrs, ..version };
+        self.target_holds(&path, Some(held(version, None)));
+        let look = Look { depth: Depth::Entry, content: false, stamps: None };
+        self.retries.put_off(path, look, clock::now());
     }
 
     /// Has the ledger follow what is so at the target without a step of ours.

@@ -168,9 +168,11 @@ impl Replica {
                 Seen::Absent => There::Nothing,
                 Seen::Special | Seen::Ignored | Seen::Unreadable(_) => There::Foreign,
             };
-            let remedy = match is_applied {
-                true => remedy(&flight.planned, path, before.as_ref(), here, self.ledger.held(path)),
-                false => Remedy::Look,
+            // What was refused the ledger does not say, and theirs it says.
+            let remedy = if is_applied {
+                remedy(&flight.planned, path, before.as_ref(), here, self.ledger.held(path))
+            } else {
+                Remedy::Look
             };
             debug!(target = %self.setup.target, %path, is_applied, ?remedy, "a change of the target crossed a step");
             match remedy {
