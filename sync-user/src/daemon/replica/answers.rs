@@ -40,6 +40,11 @@ impl Replica {
         self.setup.gauges.counters.bytes_shipped.add(shipped);
         self.target().bytes_shipped.add(shipped);
         self.flights.amend(ticket, held, &mut self.ledger);
+        if planned.is_none_or(|planned| planned.version != version)
+            && let Some(keeper) = &mut self.keeper
+        {
+            keeper.note(&self.ledger, std::iter::once(&path));
+        }
         if torn {
             // All that was there when its batch was planned is on its way.
             self.retries.owe_since(self.debts.taken());

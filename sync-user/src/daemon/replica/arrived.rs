@@ -119,7 +119,7 @@ impl Replica {
     pub(super) fn follow_target(&mut self, step: Step, becomes: Option<Held>) {
         let undo = self.ledger.follow(&step, becomes);
         if let Some(keeper) = &mut self.keeper {
-            keeper.note(undo.paths());
+            keeper.note(&self.ledger, undo.paths());
         }
         let planned = Planned { step, becomes, undo, old_files: Vec::new() };
         self.flights.add_foreign(Flight::new(planned, None, clock::now()));

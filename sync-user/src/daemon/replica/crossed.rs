@@ -10,8 +10,8 @@
 //! So the ledger is not believed where they met. What it is made to say then is never wrong in a way
 //! that loses anything, whichever came first:
 //!
-//! - Nothing is here any more: the target may hold what our step has left there, and only that is
-//!   removed. What somebody has made there since is refused to be removed, and comes here.
+//! - They have taken away what is here no more: the target may hold what our step has left there, and
+//!   only that is removed. What somebody has made there since is refused to be removed, and comes here.
 //! - It is here, and is what our step removed: the target has sent what it had not heard of. Whether
 //!   it is to stay only the target's own daemon can tell, so that is told what is here ([`holding`](super::holding)).
 //!   To send it would bring back what was removed.
@@ -138,6 +138,8 @@ fn remedy(
     let old = held(ours.undo.before(path));
     match here {
         There::Foreign => Remedy::Look,
+        // Theirs was here, and was removed here since: that is what the target most likely has.
+        There::Nothing if known.is_some() => Remedy::Look,
         There::Nothing => {
             // Under the name that their rename gave it.
             let moved = before.and_then(|before| left(ours, before).or(held(ours.undo.before(before))));
@@ -301,6 +303,8 @@ mod tests {
         let crossed = met(put("f", 1), rename("f", "g"), &[("g", file(1))]);
         let expected = [at("f", Remedy::Expect(file(1))), at("g", Remedy::Forget)];
         assert_eq!(crossed, BTreeMap::from(expected));
+        let crossed = met(put("f", 1), change("f", file(2)), &[]);
+        assert_eq!(crossed, BTreeMap::from([at("f", Remedy::Look)]), "it is theirs that was removed here");
         // What we have removed need not be removed again.
         let crossed = met(remove("f"), remove("f"), &[]);
         assert_eq!(crossed, BTreeMap::from([at("f", Remedy::Look)]));

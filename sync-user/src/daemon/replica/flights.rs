@@ -223,7 +223,7 @@ impl Flights {
         for (ticket, Flight { planned, .. }) in &self.by_ticket {
             let undo = ledger.follow(&planned.step, planned.becomes);
             for path in undo.paths().filter(|_| !self.foreign.contains(ticket)) {
-                doubts.entry(path.clone()).or_default().push(ledger.get(path));
+                doubts.add(path, ledger.get(path));
             }
             undone.push(undo);
         }

@@ -179,7 +179,7 @@ impl Replica {
             rescan_put_off: None,
             lacking: Lacking::default(),
             holding: Holding::default(),
-            doubts: Doubts::new(),
+            doubts: Doubts::default(),
             unable: BTreeSet::new(),
             special: BTreeSet::new(),
             debts: Debts::new(clock::now()),
@@ -206,9 +206,15 @@ impl Replica {
     }
 
     fn load_ledger(&mut self) {
-        let Some((keeper, saved)) = Keeper::open(&self.setup.ledger) else { return };
+        let Some((keeper, saved, noted)) = Keeper::open(&self.setup.ledger) else { return };
         self.keeper = Some(keeper);
-        let Some(saved) = saved else { return };
+        let Some(mut saved) = saved else { return };
+        if self.is_two_way() {
+            // What was agreed on tells a removal from what is new at the other end, so it is not given up.
+            self.doubts.noted(noted);
+        } else {
+            saved.entries.extend(noted.into_iter().map(|(path, _)| (path, Known::Unsure)));
+        }
         // Paths that are excluded by now are not ours any more (I3).
         let tree = Arc::clone(&self.setup.tree);
         let is_ours = |path: &TreePath, known: Known| {
@@ -505,7 +511,7 @@ impl Replica {
         if let Some(keeper) = &mut self.keeper {
             let is_foreign = |step: &Step| answers::is_removal(step) && self.removing.contains(step.path());
             let ours = steps.iter().filter(|planned| !is_foreign(&planned.step));
-            keeper.note(ours.flat_map(|planned| planned.undo.paths()));
+            keeper.note(&self.ledger, ours.flat_map(|planned| planned.undo.paths()));
         }
         for mut flight in flights::attribute(steps, looks, closed) {
             let (step, old_files) = (flight.step().clone(), std::mem::take(&mut flight.planned.old_files));
