@@ -2,14 +2,15 @@
 //! is no part of it.
 //!
 //! A receiver stages files there, and notes who sends and which root this is. With two-way
-//! replication the daemon of that root listens there to receivers (`arrivals`), and what lost a
-//! conflict is kept there (`conflicts`). No source replicates it, and no step may name it; only the
+//! replication the daemon of that root listens there to receivers (`arrivals`), or finds what they
+//! have left for it (`spool`), and what lost a conflict is kept there (`conflicts`). No source replicates it, and no step may name it; only the
 //! user who made it may look into it.
 
 pub mod arrivals;
 pub mod conflicts;
 pub mod id;
 pub mod note;
+pub mod spool;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;

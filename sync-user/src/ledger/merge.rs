@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Entry, Known, Ledger, Listed};
-use crate::model::{FileKind, Owner, There, TreePath, Version};
+use crate::model::{FileKind, Owner, Step, There, TreePath, Version};
 
 /// What may have become of paths, since steps were on their way there when the connection ended, or
 /// the run.
@@ -35,6 +35,19 @@ impl Doubts {
         for (path, known) in entries {
             self.add(&path, known);
             self.noted.insert(path);
+        }
+    }
+
+    /// It came from the target after all that a journal tells of.
+    pub fn arrived(&mut self, step: &Step) {
+        if self.noted.is_empty() {
+            return;
+        }
+        if let Step::Rename { from, to, .. } = step {
+            self.noted.retain(|path| !path.is_at_or_below(from) && !path.is_at_or_below(to));
+        }
+        for path in step.paths() {
+            self.noted.remove(path);
         }
     }
 

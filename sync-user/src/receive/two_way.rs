@@ -56,7 +56,7 @@ impl Root {
 
     pub(super) fn ends(&mut self, arrived: Option<Arrived>) {
         if let Some(two_way) = &mut self.two_way {
-            two_way.resident.ends(arrived);
+            two_way.resident.ends(self.stage.home(), arrived);
         }
     }
 

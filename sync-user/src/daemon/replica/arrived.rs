@@ -24,8 +24,9 @@ impl Replica {
     /// Takes what receivers of this root have said since the last time. To be done before a look
     /// at the tree.
     pub(super) fn take_arrivals(&mut self) {
-        let (Some(arrivals), Some(about)) = (&self.setup.arrivals, &self.about) else { return };
-        let notices = arrivals.take(about.id);
+        let (Some(arrivals), Some(about)) = (self.setup.arrivals.clone(), &self.about) else { return };
+        let root = about.id;
+        let notices = arrivals.take(root);
         for notice in notices {
             self.lacking.stir();
             match notice {
@@ -45,6 +46,7 @@ impl Replica {
                 }
             }
         }
+        arrivals.noted(root);
     }
 
     /// Both ends hold this now; `None` for paths that are none.
@@ -89,6 +91,7 @@ impl Replica {
             return None;
         }
         self.flights.cross(&step, becomes);
+        self.doubts.arrived(&step);
         self.holding.arrived(&step);
         self.lacking.arrived(&step);
         self.follow_target(step, becomes);

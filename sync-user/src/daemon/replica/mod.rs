@@ -301,6 +301,8 @@ impl Replica {
         let end = clock::now().plus(self.backoff.next(fastrand::f64()));
         while clock::now() < end && !self.setup.stop.requested() {
             self.answer_nobody();
+            // What is only heard, and not noted, a killed run forgets.
+            self.take_arrivals();
             std::thread::sleep(Duration::from_millis(20).min(end.since(clock::now())));
         }
     }
