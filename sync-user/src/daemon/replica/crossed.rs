@@ -165,6 +165,10 @@ impl Replica {
     /// The target has answered a step, which is out of the ledger if it was refused.
     pub(super) fn check_crossed(&mut self, flight: &Flight, is_applied: bool) {
         for (path, before) in &flight.crossed.0 {
+            if self.flights.own_concern(path) {
+                // What is left there a later step says, which was crossed as well, or built on what came.
+                continue;
+            }
             let here = match self.setup.tree.look(path) {
                 Seen::Present(entry) => There::Version(entry.version),
                 Seen::Absent => There::Nothing,

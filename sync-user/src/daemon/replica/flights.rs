@@ -111,6 +111,13 @@ impl Flights {
         by_ticket.iter_mut().filter(|(ticket, _)| !foreign.contains(ticket)).map(|(_, flight)| flight)
     }
 
+    /// Whether a step of ours concerns `path`.
+    pub(super) fn own_concern(&self, path: &TreePath) -> bool {
+        let mut flights = self.by_ticket.iter().filter(|(ticket, _)| !self.foreign.contains(ticket));
+        self.concern(path)
+            && flights.any(|(_, flight)| flight.planned.undo.paths().any(|concerned| concerned == path))
+    }
+
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Flight> {
         self.by_ticket.get_mut(&ticket)
     }
