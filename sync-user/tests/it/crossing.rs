@@ -193,3 +193,21 @@ fn an_older_file_that_is_put_back_leaves_both_ends_with_the_same() {
         .collect();
     assert!(kept.contains(&"old".to_owned()), "{kept:?}");
 }
+
+/// What has arrived while no daemon ran is no news to the next one.
+#[test]
+fn what_arrived_unheard_is_not_sent_back_when_it_was_removed_since() {
+    let mut crossing = Crossing::new(|pair| pair.write(End::One, "f", "agreed"));
+    crossing.daemons[1].end();
+    crossing.pair.write(End::One, "g", "while nobody listened");
+    crossing.wait_until("it arrives", || crossing.pair.read(End::Other, "g").is_some());
+    crossing.hold_back();
+    fs::remove_file(crossing.pair.root(End::One).join("g")).unwrap();
+    crossing.wait_until("it is sent", || crossing.pair.target_status(End::One).lag_changes > 0);
+    crossing.daemons[1] = Daemon::start(crossing.pair.run(End::Other));
+    crossing.daemons[1].wait_for_log("connected");
+    let waited = crossing.pair.wait(End::Other);
+    assert!(waited, "{}", crossing.daemons[1].log());
+    assert_eq!(crossing.pair.read(End::One, "g"), None);
+    assert_eq!(crossing.settle("g"), None);
+}

@@ -183,14 +183,19 @@ impl Daemon {
         nix::sys::signal::kill(process, signal).unwrap();
     }
 
-    /// Kills it, waits until it is gone, and starts the next one, whose log goes on where this one
-    /// ends.
-    pub(crate) fn kill_and_start(&mut self, command: Command) {
+    /// Kills it, and waits until it is gone.
+    pub(crate) fn end(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
         }
+    }
+
+    /// Kills it, waits until it is gone, and starts the next one, whose log goes on where this one
+    /// ends.
+    pub(crate) fn kill_and_start(&mut self, command: Command) {
+        self.end();
         self.log.lock().unwrap_or_else(PoisonError::into_inner).push_str("-- killed\n");
         *self = Self::start_logging(command, Arc::clone(&self.log));
     }

@@ -154,6 +154,13 @@ impl Pair {
         first_target(command)
     }
 
+    /// Waits until all that this end has seen is at the other one; `false` if it is not in time.
+    pub(crate) fn wait(&self, end: End) -> bool {
+        let mut command = Command::new(KSYNCD);
+        command.args(["wait", "--timeout", "1m", "--state-dir"]).arg(self.state(end));
+        command.output().unwrap().status.success()
+    }
+
     /// Waits until what an end has agreed on is stored: what is in its journal would be unsure after
     /// a crash.
     pub(crate) fn wait_until_stored(&self, end: End, daemon: &Daemon) {
