@@ -190,9 +190,9 @@ impl<R: Read, W: Write + Send> Receiver<'_, '_, R, W> {
                     root.learn(&users, &groups);
                     stream = open;
                 }
-                (ToReceiver::Lacking { paths }, open) => {
+                (ToReceiver::Holds { entries }, open) => {
                     root.reach_resident();
-                    root.lacking(paths);
+                    root.source_holds(entries);
                     stream = open;
                 }
                 (ToReceiver::Examine(question), open) => {

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::sync::try_source;
+use super::sync::{Failure, contradiction, try_source};
 use super::{fail, print, refused};
 use crate::exit::Exit;
 use crate::settings::{self, Given};
@@ -53,6 +53,9 @@ fn check(given: &Given) -> Exit {
     for sync in &loaded.syncs {
         if let Err(error) = try_source(sync) {
             return fail(Exit::NoSource, &format!("{}: {error}", sync.name), Some(&error.remedy));
+        }
+        if let Err(Failure { exit, what, remedy }) = contradiction(&sync.settings) {
+            return fail(exit, &format!("{}: {what}", sync.name), remedy.as_deref());
         }
     }
     let count = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });

@@ -40,6 +40,23 @@ impl Failure {
     }
 }
 
+/// Whether settings that are each in order exclude each other.
+pub(super) fn contradiction(settings: &SyncSettings) -> Result<(), Failure> {
+    if settings.two_way && settings.delete_extraneous {
+        let what =
+            "--two-way and --delete-extraneous exclude each other: what only the target has comes here"
+                .to_owned();
+        let remedy = Some("leave one of them out".to_owned());
+        return Err(Failure { exit: Exit::Usage, what, remedy });
+    }
+    if !settings.publish_last.is_empty() && settings.publish != PublishFlag::Batch {
+        let what = "--publish-last is about batches that become visible as a whole".to_owned();
+        let remedy = Some("add --publish batch, or leave it out".to_owned());
+        return Err(Failure { exit: Exit::Usage, what, remedy });
+    }
+    Ok(())
+}
+
 /// A sync that has all that it needs to begin.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -81,23 +98,7 @@ impl Prepared {
     pub(super) fn new(sync: Sync, state: &State) -> Result<Self, Failure> {
         let descriptor = |error| Failure::new(format!("make an event descriptor: {error}"), None);
         let settings = &sync.settings;
-        if settings.two_way && settings.delete_extraneous {
-            let what =
-                "--two-way and --delete-extraneous exclude each other: what only the target has comes here"
-                    .to_owned();
-            return Err(Failure {
-                exit: Exit::Usage,
-                what,
-                remedy: Some("leave one of them out".to_owned()),
-            });
-        }
-        if !settings.publish_last.is_empty() && settings.publish != PublishFlag::Batch {
-            return Err(Failure {
-                exit: Exit::Usage,
-                what: "--publish-last is about batches that become visible as a whole".to_owned(),
-                remedy: Some("add --publish batch, or leave it out".to_owned()),
-            });
-        }
+        contradiction(settings)?;
         let gauges = Gauges::new(&settings.targets).map_err(descriptor)?;
         let (stop, hidden) = (Stop::new().map_err(descriptor)?, Stop::new().map_err(descriptor)?);
         // A source that is not there is told by the run itself.

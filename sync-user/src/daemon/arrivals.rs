@@ -5,18 +5,18 @@
 //! change finds that here. A path that is just being changed is looked at a moment later, and what
 //! was changed goes into the ledger of the target that it came from, as agreed.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::home;
-use crate::model::TreePath;
-use crate::wire::{Arrival, Arrived, Decoder};
+use crate::model::{TreePath, Version};
+use crate::wire::{Arrival, Arrived, Decoder, Holding};
 
 /// What waits for one replica at most; beyond, the oldest is forgotten, and what it was about is
 /// sent back and met (I6).
@@ -35,8 +35,8 @@ const LISTENER: u64 = 0;
 #[derive(Debug)]
 pub(super) enum Notice {
     Arrived(Arrived),
-    /// The target has not these.
-    Lacking(Vec<TreePath>),
+    /// What the target says that it holds; `None` where it has nothing, or wants what is here.
+    Holds(Vec<(TreePath, Option<Version>)>),
     /// A receiver is gone, and nobody knows what became of these.
     Interrupted(Vec<TreePath>),
 }
@@ -49,18 +49,24 @@ pub(super) struct Arrivals(Arc<Inner>);
 struct Inner {
     /// The root's own name.
     root: [u8; 16],
+    home: OwnedFd,
     epoll: Epoll,
-    listener: UnixListener,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// `None` until somebody takes what is heard: till then receivers leave it where it outlasts us.
+    listener: Option<UnixListener>,
+    /// It was told that nobody can be heard.
+    is_deaf: bool,
     receivers: HashMap<u64, Receiver>,
     next: u64,
     /// Paths that are being changed, and by how many steps.
     changing: BTreeMap<TreePath, usize>,
     waiting: HashMap<[u8; 16], VecDeque<Notice>>,
+    /// Roots of which something was left from before.
+    left: HashSet<[u8; 16]>,
 }
 
 #[derive(Debug)]
@@ -74,14 +80,13 @@ struct Receiver {
 }
 
 impl Arrivals {
-    /// Begins to listen in the root's own folder.
-    pub(super) fn listen(root: impl AsFd) -> io::Result<Self> {
+    /// Prepares to listen in the root's own folder.
+    pub(super) fn open(root: impl AsFd) -> io::Result<Self> {
         let home: OwnedFd = home::open(root)?;
-        let listener = home::arrivals::listen(&home)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
-        let state = Mutex::new(State { next: LISTENER + 1, ..State::default() });
-        Ok(Self(Arc::new(Inner { root: home::id::of(&home)?, epoll, listener, state })))
+        let state = State { next: LISTENER + 1, ..State::default() };
+        let (root, state) = (home::id::of(&home)?, Mutex::new(state));
+        Ok(Self(Arc::new(Inner { root, home, epoll, state })))
     }
 
     /// The name of the root.
@@ -97,6 +102,14 @@ impl Arrivals {
     /// Hears all that was said until now, and takes what is about the root of this name.
     pub(super) fn take(&self, root: [u8; 16]) -> Vec<Notice> {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.listener.is_none()
+            && let Err(error) = state.listen(&self.0)
+            && !std::mem::replace(&mut state.is_deaf, true)
+        {
+            warn!(
+                "cannot listen to receivers of this root: {error}; what they put here is sent back, and met"
+            );
+        }
         let mut events = [EpollEvent::empty(); RECEIVERS_MAX + 1];
         let count = self.0.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
         for event in &events[..count] {
@@ -106,6 +119,14 @@ impl Arrivals {
             }
         }
         state.waiting.get_mut(&root).map(std::mem::take).into_iter().flatten().collect()
+    }
+
+    /// What was taken of the root of this name is noted elsewhere, so that nobody has to tell it again.
+    pub(super) fn noted(&self, root: [u8; 16]) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.left.remove(&root) {
+            home::spool::forget(&self.0.home, root);
+        }
     }
 
     /// Whether what is at `path`, or below if that counts, is being changed; as of the last time
@@ -124,8 +145,31 @@ impl AsFd for Arrivals {
 }
 
 impl State {
+    /// Begins to listen, and then takes what was left before: so nothing falls in between.
+    fn listen(&mut self, inner: &Inner) -> io::Result<()> {
+        let listener = home::arrivals::listen(&inner.home)?;
+        inner.epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
+        self.listener = Some(listener);
+        for (root, bytes) in home::spool::take(&inner.home)? {
+            self.left(root, &bytes);
+        }
+        Ok(())
+    }
+
+    /// Keeps what has come from the root of this name while no daemon ran.
+    fn left(&mut self, root: [u8; 16], bytes: &[u8]) {
+        self.left.insert(root);
+        self.waiting.entry(root).or_default();
+        let mut decoder = Decoder::default();
+        decoder.extend(bytes);
+        // What was cut short was not done, or is sent back and met.
+        while let Ok(Some(Arrival::Done(arrived))) = decoder.take::<Arrival>() {
+            self.tell(Some(root), Notice::Arrived(arrived));
+        }
+    }
+
     fn admit(&mut self, inner: &Inner) {
-        while let Ok((stream, _)) = inner.listener.accept() {
+        while let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) {
             let number = self.next;
             self.next += 1;
             let is_ready = self.receivers.len() < RECEIVERS_MAX
@@ -193,7 +237,12 @@ impl State {
                 self.end(&begun);
                 self.tell(receiver.from, Notice::Interrupted(begun));
             }
-            Arrival::Lacking { paths } => self.tell(receiver.from, Notice::Lacking(valid(&paths))),
+            Arrival::Holds { entries } => {
+                let entries = entries.into_iter();
+                let entries = entries
+                    .filter_map(|Holding { path, version }| Some((TreePath::new(&path).ok()?, version)));
+                self.tell(receiver.from, Notice::Holds(entries.collect()));
+            }
         }
     }
 

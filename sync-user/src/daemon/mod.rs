@@ -109,7 +109,7 @@ pub enum Error {
     Target { target: TargetAddress, cause: ConnectError },
     #[error("start a thread: {0}")]
     Thread(#[from] std::io::Error),
-    #[error("listen to receivers in {}: {_0}", crate::home::NAME)]
+    #[error("open {}, to hear receivers: {_0}", crate::home::NAME)]
     Arrivals(#[source] std::io::Error),
     #[error("make an event descriptor: {0}")]
     Descriptor(#[from] nix::errno::Errno),
@@ -171,8 +171,7 @@ pub fn run(
     // Each end sets the time of a directory by what it does in it, so that they would never agree.
     let preserve = Preserve { directory_times: preserve.directory_times && !two_way, ..preserve };
     let tree = Arc::new(Tree::open(&source, excludes, preserve)?);
-    let arrivals =
-        if two_way { Some(Arrivals::listen(tree.as_ref()).map_err(Error::Arrivals)?) } else { None };
+    let arrivals = if two_way { Some(Arrivals::open(tree.as_ref()).map_err(Error::Arrivals)?) } else { None };
     terms.two_way = arrivals.as_ref().map(Arrivals::root);
     gauges.inquiry.set_tree(&tree);
     let capture_config = capture_config(&tree, (backend, ring_bytes), left_out, gauges);

@@ -3,13 +3,15 @@
 //!
 //! A receiver stages files there, notes who sends and which root this is, and keeps what was removed
 //! if that is wanted (`trash`). With two-way replication the daemon of that root listens there to
-//! receivers (`arrivals`), and what lost a conflict is kept there (`conflicts`). No source replicates it, and no step may name it; only the
+//! receivers (`arrivals`), or finds what they have left for it (`spool`), and what lost a conflict is
+//! kept there (`conflicts`). No source replicates it, and no step may name it; only the
 //! user who made it may look into it.
 
 pub mod arrivals;
 pub mod conflicts;
 pub mod id;
 pub mod note;
+pub mod spool;
 pub mod trash;
 
 use std::ffi::OsStr;

@@ -1,7 +1,7 @@
-//! Notes which paths a step is about to change, before it is sent.
+//! Notes which paths a step is about to change, and what it leaves there, before it is sent.
 //!
 //! The database is behind by a fraction of a second, on purpose. If the run is killed meanwhile,
-//! what it has not stored is here, and counts as unsure: it is sent or removed once more. A line
+//! what it has not stored is here, and may be so or not: it is sent or removed once more. A line
 //! is written but not forced to the disk, which survives the end of the process and not that of
 //! the machine; so it counts only while the machine has not been started anew.
 
@@ -9,10 +9,14 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::{Entry, Known};
 use crate::model::TreePath;
 
-/// Each path stands behind its length in this many bytes.
+/// Each path, and each thing that is known, stands behind its length in this many bytes.
 const LENGTH_BYTES: usize = 2;
+
+/// A path, and what a step leaves there.
+type Noted<'a> = (&'a TreePath, Option<Known>);
 
 /// Paths of steps that may not be stored yet.
 #[derive(Debug)]
@@ -23,9 +27,9 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the file, and makes it if it is missing; with the paths in it. What was cut short
-    /// was not sent either.
-    pub fn open(path: &Path) -> io::Result<(Self, Vec<TreePath>)> {
+    /// Opens the file, and makes it if it is missing; with what was noted in it, in its order. What
+    /// was cut short was not sent either.
+    pub fn open(path: &Path) -> io::Result<(Self, Vec<Entry>)> {
         let mut file = File::options().read(true).append(true).create(true).open(path)?;
         let mut content = Vec::new();
         file.read_to_end(&mut content)?;
@@ -38,8 +42,8 @@ impl Journal {
         self.bytes
     }
 
-    pub fn add<'a>(&mut self, paths: impl Iterator<Item = &'a TreePath>) -> io::Result<()> {
-        let lines = lines(paths);
+    pub fn add<'a>(&mut self, entries: impl Iterator<Item = Noted<'a>>) -> io::Result<()> {
+        let lines = lines(entries)?;
         self.file.write_all(&lines)?;
         self.bytes += lines.len() as u64;
         Ok(())
@@ -52,9 +56,9 @@ impl Journal {
         Ok(())
     }
 
-    /// Leaves only these paths in it, in one act.
-    pub fn replace<'a>(&mut self, paths: impl Iterator<Item = &'a TreePath>) -> io::Result<()> {
-        let lines = lines(paths);
+    /// Leaves only these in it, in one act.
+    pub fn replace<'a>(&mut self, entries: impl Iterator<Item = Noted<'a>>) -> io::Result<()> {
+        let lines = lines(entries)?;
         let new = self.path.with_extension("journal-new");
         let mut file = File::options().append(true).create(true).open(&new)?;
         file.set_len(0)?;
@@ -65,36 +69,50 @@ impl Journal {
     }
 }
 
-/// Paths as they stand in a file.
-pub(super) fn lines<'a>(paths: impl Iterator<Item = &'a TreePath>) -> Vec<u8> {
+fn lines<'a>(entries: impl Iterator<Item = Noted<'a>>) -> io::Result<Vec<u8>> {
     let mut lines = Vec::new();
-    for path in paths {
-        // No path is longer than 4,095 bytes.
-        lines.extend((path.as_bytes().len() as u16).to_le_bytes());
-        lines.extend(path.as_bytes());
+    for (path, known) in entries {
+        let known = postcard::to_stdvec(&known).map_err(io::Error::other)?;
+        // No path is longer than 4,095 bytes, and what is known takes some 100.
+        for part in [path.as_bytes(), &known] {
+            lines.extend((part.len() as u16).to_le_bytes());
+            lines.extend(part);
+        }
     }
-    lines
+    Ok(lines)
 }
 
-/// The paths of a file, without one that was cut short.
-pub(super) fn read(mut content: &[u8]) -> Vec<TreePath> {
-    let mut paths = Vec::new();
-    while let Some((length, rest)) = content.split_first_chunk::<LENGTH_BYTES>() {
-        let Some((path, rest)) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length))) else {
-            break;
-        };
-        paths.extend(TreePath::new(path));
+fn read(mut content: &[u8]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    while let Some((path, rest)) = part(content)
+        && let Some((known, rest)) = part(rest)
+        && let Ok(known) = postcard::from_bytes(known)
+    {
+        entries.extend(TreePath::new(path).map(|path| (path, known)));
         content = rest;
     }
-    paths
+    entries
+}
+
+fn part(content: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = content.split_first_chunk::<LENGTH_BYTES>()?;
+    rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn paths(names: &[&str]) -> Vec<TreePath> {
-        names.iter().map(|name| TreePath::new(name.as_bytes()).unwrap()).collect()
+    fn entries(names: &[&str]) -> Vec<Entry> {
+        let entry = |name: &&str| {
+            let known = (name.len() > 1).then_some(Known::Unsure);
+            (TreePath::new(name.as_bytes()).unwrap(), known)
+        };
+        names.iter().map(entry).collect()
+    }
+
+    fn noted(entries: &[Entry]) -> impl Iterator<Item = Noted<'_>> {
+        entries.iter().map(|(path, known)| (path, *known))
     }
 
     #[test]
@@ -103,19 +121,17 @@ mod tests {
         let file = directory.path().join("a.journal");
         let (mut journal, before) = Journal::open(&file).unwrap();
         assert_eq!(before, []);
-        journal.add(paths(&["a/b", "ä", ""]).iter()).unwrap();
-        journal.add(paths(&["c"]).iter()).unwrap();
+        journal.add(noted(&entries(&["a/b", "ä", ""]))).unwrap();
+        journal.add(noted(&entries(&["c"]))).unwrap();
         assert_eq!(journal.bytes(), fs::metadata(&file).unwrap().len());
-        let (_, noted) = Journal::open(&file).unwrap();
-        assert_eq!(noted, paths(&["a/b", "ä", "", "c"]));
-        journal.replace(paths(&["d"]).iter()).unwrap();
-        journal.add(paths(&["e"]).iter()).unwrap();
-        let (_, noted) = Journal::open(&file).unwrap();
-        assert_eq!(noted, paths(&["d", "e"]));
+        assert_eq!(Journal::open(&file).unwrap().1, entries(&["a/b", "ä", "", "c"]));
+        journal.replace(noted(&entries(&["d"]))).unwrap();
+        journal.add(noted(&entries(&["e"]))).unwrap();
+        assert_eq!(Journal::open(&file).unwrap().1, entries(&["d", "e"]));
         let length = fs::metadata(&file).unwrap().len();
         File::options().write(true).open(&file).unwrap().set_len(length - 1).unwrap();
         let (mut journal, noted) = Journal::open(&file).unwrap();
-        assert_eq!(noted, paths(&["d"]), "the last one was cut short");
+        assert_eq!(noted, entries(&["d"]), "the last one was cut short");
         journal.clear().unwrap();
         assert_eq!((journal.bytes(), fs::metadata(&file).unwrap().len()), (0, 0));
     }

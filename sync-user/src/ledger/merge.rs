@@ -6,13 +6,61 @@
 //! ledger: its own daemon sends it. What only this end has changed is sent, and so is what both
 //! have: the target decides. Without a ledger nothing was agreed on, so nothing is removed (I3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Known, Ledger, Listed};
-use crate::model::{FileKind, Owner, There, TreePath, Version};
+use super::{Entry, Known, Ledger, Listed};
+use crate::model::{FileKind, Owner, Step, There, TreePath, Version};
 
-/// What may have become of paths, since steps were on their way there when the connection ended.
-pub type Doubts = BTreeMap<TreePath, Vec<Option<Known>>>;
+/// What may have become of paths, since steps were on their way there when the connection ended, or
+/// the run.
+#[derive(Debug, Default)]
+pub struct Doubts {
+    by_path: BTreeMap<TreePath, Vec<Option<Known>>>,
+    /// Of what was agreed on there what was stored may be behind.
+    noted: BTreeSet<TreePath>,
+}
+
+impl Doubts {
+    pub fn is_empty(&self) -> bool {
+        self.by_path.is_empty()
+    }
+
+    /// A step may have left this there.
+    pub fn add(&mut self, path: &TreePath, known: Option<Known>) {
+        self.by_path.entry(path.clone()).or_default().push(known);
+    }
+
+    /// A journal says what the run before may have left, and not in which order all of it was done.
+    pub fn noted(&mut self, entries: Vec<Entry>) {
+        for (path, known) in entries {
+            self.add(&path, known);
+            self.noted.insert(path);
+        }
+    }
+
+    /// It came from the target after all that a journal tells of.
+    pub fn arrived(&mut self, step: &Step) {
+        if self.noted.is_empty() {
+            return;
+        }
+        if let Step::Rename { from, to, .. } = step {
+            self.noted.retain(|path| !path.is_at_or_below(from) && !path.is_at_or_below(to));
+        }
+        for path in step.paths() {
+            self.noted.remove(path);
+        }
+    }
+
+    /// What steps may have put there.
+    fn put(&self, path: &TreePath) -> impl Iterator<Item = &Known> {
+        self.by_path.get(path).into_iter().flatten().flatten()
+    }
+
+    /// Whether it is no wonder that nothing is there.
+    fn is_removed(&self, path: &TreePath) -> bool {
+        self.noted.contains(path) || self.by_path.get(path).is_some_and(|doubts| doubts.contains(&None))
+    }
+}
 
 impl Ledger {
     /// Gives the paths that the target has and this end never had.
@@ -25,8 +73,7 @@ impl Ledger {
         let listing: BTreeMap<TreePath, Listed> =
             listing.into_iter().map(|listed| (listed.path.clone(), listed)).collect();
         let gone = |path: &TreePath| !listing.contains_key(path);
-        let was_removed =
-            |path: &TreePath| doubts.get(path).is_some_and(|doubts| doubts.contains(&None)) && gone(path);
+        let was_removed = |path: &TreePath| doubts.is_removed(path) && gone(path);
         let removed: Vec<TreePath> = self.known.keys().filter(|path| was_removed(path)).cloned().collect();
         for path in &removed {
             self.forget(path);
@@ -39,9 +86,12 @@ impl Ledger {
             let is_ours = |known: &Known| {
                 matches!(known, Known::Holds(_)) && Known::expected(Some(*known)).admits(&there)
             };
-            let sent = || doubts.get(&path).into_iter().flatten().flatten();
-            let agreed = known.iter().chain(sent()).find(|known| is_ours(known)).copied();
+            let agreed = known.iter().chain(doubts.put(&path)).find(|known| is_ours(known)).copied();
             let is_same = here.is_some_and(|here| here.is_kept_as(&listed.version));
+            if agreed.is_none() && !is_same && doubts.noted.contains(&path) {
+                self.set(path, Known::Unsure);
+                continue;
+            }
             if agreed.is_none() && !is_same {
                 if known.is_none() && here.is_none() {
                     missing.push(path);
@@ -122,7 +172,7 @@ mod tests {
         there: &[(&str, u64)],
         here: &[(&str, u64)],
     ) -> (Ledger, Vec<TreePath>) {
-        merged_with(agreed, there, here, &Doubts::new())
+        merged_with(agreed, there, here, &Doubts::default())
     }
 
     fn merged_with(
@@ -180,9 +230,27 @@ mod tests {
     #[test]
     fn what_was_on_its_way_may_have_arrived() {
         let sent = Some(Known::Holds(held(version(2))));
-        let doubts = Doubts::from([(path("f"), vec![sent]), (path("g"), vec![None])]);
+        let mut doubts = Doubts::default();
+        doubts.add(&path("f"), sent);
+        doubts.add(&path("g"), None);
         let (ledger, _) = merged_with(&[("f", 1), ("g", 1)], &[("f", 2)], &[("f", 3)], &doubts);
         assert_eq!((size(&ledger, "f"), size(&ledger, "g")), (Some(2), None));
+    }
+
+    /// A run that was killed may have done what its journal says, and what was agreed on before is not
+    /// forgotten: what was removed here since is known to be.
+    #[test]
+    fn what_a_journal_tells_of_is_as_it_was_or_as_it_was_to_be() {
+        let known = |size| Some(Known::Holds(held(version(size))));
+        let names = ["as it was", "as sent", "as nobody knows", "gone"];
+        let agreed = names.map(|name| (name, 1));
+        let mut doubts = Doubts::default();
+        doubts.noted(names.iter().map(|name| (path(name), known(2))).collect());
+        let there = [("as it was", 1), ("as sent", 2), ("as nobody knows", 3)];
+        let (ledger, missing) = merged_with(&agreed, &there, &[], &doubts);
+        assert_eq!(names.map(|name| size(&ledger, name)), [Some(1), Some(2), None, None]);
+        assert_eq!(ledger.get(&path("as nobody knows")), Some(Known::Unsure));
+        assert_eq!(missing, []);
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::journal;
 use crate::model::TreePath;
 
 /// The file that belongs to the ledger at `ledger`.
@@ -19,7 +18,10 @@ pub fn held_removals(ledger: &Path) -> PathBuf {
 /// What the last run left.
 pub fn read_held(ledger: &Path) -> io::Result<BTreeSet<TreePath>> {
     match fs::read(held_removals(ledger)) {
-        Ok(content) => Ok(journal::read(&content).into_iter().collect()),
+        Ok(content) => {
+            let paths: Vec<Vec<u8>> = postcard::from_bytes(&content).map_err(io::Error::other)?;
+            Ok(paths.iter().filter_map(|path| TreePath::new(path).ok()).collect())
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
         Err(error) => Err(error),
     }
@@ -35,9 +37,11 @@ pub fn write_held(ledger: &Path, held: &BTreeSet<TreePath>) -> io::Result<()> {
             _ => Ok(()),
         };
     }
+    let paths: Vec<&[u8]> = held.iter().map(TreePath::as_bytes).collect();
+    let content = postcard::to_stdvec(&paths).map_err(io::Error::other)?;
     let new = ledger.with_extension("held-new");
     let mut file = File::create(&new)?;
-    file.write_all(&journal::lines(held.iter()))?;
+    file.write_all(&content)?;
     file.sync_data()?;
     fs::rename(&new, &path)?;
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())

@@ -16,7 +16,7 @@ use super::Known;
 use crate::model::{Inode, Preserve, TreePath};
 
 /// Of what is stored, so that another version's file is not misread.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 const ABOUT: TableDefinition<&str, &[u8]> = TableDefinition::new("about");
 const ABOUT_KEY: &str = "about";

@@ -1,15 +1,15 @@
 //! Tells the daemon of this root, if one runs here, what arrives for it from elsewhere.
 //!
-//! Nothing depends on it: a daemon that was not told sends what has arrived back, and meets
-//! what it sends.
+//! If none runs, it is left for the next one. What nobody was told all the same is sent back, and meets
+//! what it is.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::home::arrivals;
-use crate::wire::{self, Arrival, Arrived};
+use crate::home::{arrivals, spool};
+use crate::wire::{self, Arrival, Arrived, Holding};
 
 /// How long the daemon may let its socket run full before it is left alone.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -50,13 +50,26 @@ impl Resident {
         }
     }
 
-    pub(super) fn ends(&mut self, arrived: Option<Arrived>) {
-        self.tell(&arrived.map_or(Arrival::Failed, Arrival::Done));
+    pub(super) fn ends(&mut self, home: &OwnedFd, arrived: Option<Arrived>) {
+        let Some(arrived) = arrived else { return self.tell(&Arrival::Failed) };
+        let arrival = Arrival::Done(arrived);
+        self.tell(&arrival);
+        if self.stream.is_none() && !self.leave(home, &arrival).unwrap_or(true) {
+            self.reach(home);
+            self.tell(&arrival);
+        }
     }
 
-    pub(super) fn lacking(&mut self, home: &OwnedFd, paths: Vec<Vec<u8>>) {
+    /// Leaves it for the next daemon; `false` if that has started just now.
+    fn leave(&self, home: &OwnedFd, arrival: &Arrival) -> io::Result<bool> {
+        let mut bytes = Vec::new();
+        wire::encode(arrival, &mut bytes);
+        spool::add(home, self.root, &bytes)
+    }
+
+    pub(super) fn source_holds(&mut self, home: &OwnedFd, entries: Vec<Holding>) {
         self.reach(home);
-        self.tell_whoever(home, &Arrival::Lacking { paths });
+        self.tell_whoever(home, &Arrival::Holds { entries });
     }
 
     /// Tells the daemon that runs now: that the one before has ended shows only when it is told.

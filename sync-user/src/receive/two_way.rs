@@ -12,7 +12,7 @@ use super::place::Loft;
 use super::resident::Resident;
 use crate::metadata::{self, XattrPlace};
 use crate::model::{Expected, Mode, There, Version, XattrHash};
-use crate::wire::Arrived;
+use crate::wire::{Arrived, Holding};
 
 /// A source that is a target of this root, too.
 #[derive(Debug)]
@@ -41,10 +41,10 @@ impl Root {
         }
     }
 
-    /// Has this root's own daemon send what the source lacks.
-    pub fn lacking(&mut self, paths: Vec<Vec<u8>>) {
+    /// Has this root's own daemon compare with what the source says that it holds.
+    pub fn source_holds(&mut self, entries: Vec<Holding>) {
         if let Some(two_way) = &mut self.two_way {
-            two_way.resident.lacking(self.stage.home(), paths);
+            two_way.resident.source_holds(self.stage.home(), entries);
         }
     }
 
@@ -56,7 +56,7 @@ impl Root {
 
     pub(super) fn ends(&mut self, arrived: Option<Arrived>) {
         if let Some(two_way) = &mut self.two_way {
-            two_way.resident.ends(arrived);
+            two_way.resident.ends(self.stage.home(), arrived);
         }
     }
 

@@ -19,8 +19,16 @@ pub enum Arrival {
     Done(Arrived),
     /// It was not done, or not all of it.
     Failed,
-    /// The source has not these, and never agreed to their removal.
-    Lacking { paths: Vec<Vec<u8>> },
+    /// What the source holds: what this end's ledger says of it may be wrong.
+    Holds { entries: Vec<Holding> },
+}
+
+/// What one end holds at a path, as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    pub path: Vec<u8>,
+    /// `None` where nothing is, or nothing that is to stay.
+    pub version: Option<Version>,
 }
 
 /// A step that was applied, by what both roots hold since then.

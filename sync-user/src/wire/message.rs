@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::arrival::Holding;
 use super::examination::{Answer, Question};
 use crate::model::{
     Content, Durability, Expected, FileKind, Inode, Mode, Named, Owner, Preserve, Receipt, Sequence, Time,
@@ -39,8 +40,9 @@ pub enum ToReceiver {
     ContentAbort { sequence: Sequence },
     /// A batch is complete: its steps are to become visible.
     Publish,
-    /// The source has not these: the daemon of this root is to send them (two-way).
-    Lacking { paths: Vec<Vec<u8>> },
+    /// What the source holds, where it is in doubt what was agreed on: the daemon of this root is to
+    /// compare anew (two-way).
+    Holds { entries: Vec<Holding> },
     /// Asks for a sign of life.
     Ping { token: u64 },
     /// Nothing follows: answer everything, then end.

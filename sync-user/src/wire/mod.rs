@@ -12,7 +12,7 @@ mod inflate;
 mod limits;
 mod message;
 
-pub use arrival::{Arrival, Arrived};
+pub use arrival::{Arrival, Arrived, Holding};
 #[cfg(feature = "source")]
 pub use codec::Encoder;
 pub use codec::{Decoder, FrameError, encode};

@@ -147,7 +147,11 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_logging(command, Arc::default())
+    }
+
+    fn start_logging(mut command: Command, log: Arc<Mutex<String>>) -> Self {
         let mut child = command
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
@@ -155,7 +159,6 @@ impl Daemon {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
         let stdout = child.stdout.take().unwrap();
         let stderr = child.stderr.take().unwrap();
         let copy = Arc::clone(&log);
@@ -194,6 +197,23 @@ impl Daemon {
     pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let process = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
         nix::sys::signal::kill(process, signal).unwrap();
+    }
+
+    /// Kills it, and waits until it is gone.
+    pub(crate) fn end(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+    }
+
+    /// Kills it, waits until it is gone, and starts the next one, whose log goes on where this one
+    /// ends.
+    pub(crate) fn kill_and_start(&mut self, command: Command) {
+        self.end();
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).push_str("-- killed\n");
+        *self = Self::start_logging(command, Arc::clone(&self.log));
     }
 
     /// Waits until `condition` holds; fails when the daemon ends by itself, or never gets there.

@@ -345,6 +345,35 @@ fn bad_flags() {
     ");
 }
 
+/// I3: what only the target has would be removed there, and come here.
+#[test]
+fn flags_that_exclude_each_other() {
+    let host = Host::new();
+    fs::create_dir(host.target()).unwrap();
+    fs::write(host.target().join("only there"), "").unwrap();
+    let flags = ["--two-way", "--delete-extraneous"];
+    let mut command = host.run();
+    command.args(flags);
+    let ended = run(command);
+    assert_eq!(ended.status.code(), Some(2));
+    insta::assert_snapshot!(said(&host, &ended), @r"
+    ksyncd: --two-way and --delete-extraneous exclude each other: what only the target has comes here
+      hint: leave one of them out
+    ");
+    assert!(host.target().join("only there").exists());
+    let mut command = Command::new(KSYNCD);
+    command.args(["config", "check", "--source"]).arg(host.source()).args(["--target", "web2:/srv"]);
+    let ended = run({
+        command.args(flags);
+        command
+    });
+    assert_eq!(ended.status.code(), Some(2));
+    insta::assert_snapshot!(said(&host, &ended), @r"
+    ksyncd: [host]/source: --two-way and --delete-extraneous exclude each other: what only the target has comes here
+      hint: leave one of them out
+    ");
+}
+
 #[test]
 fn an_lsyncd_conf_that_cannot_be_imported() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,18 +1,23 @@
 //! Two roots with a daemon each, which replicate to each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::unistd::Pid;
 use sync_user::control::TargetStatus;
 
 use super::host::{Daemon, Host, KSYNCD, PATIENCE, first_target};
+use super::pump::Pump;
 
 /// Both ends on one machine, over its SSH server.
 pub(crate) struct Pair {
+    /// What leads to the server, if that is far away.
+    pump: Option<Pump>,
     pub(crate) host: Host,
 }
 
@@ -38,7 +43,24 @@ impl Pair {
     pub(crate) fn new() -> Self {
         let host = Host::new();
         fs::create_dir(host.target()).unwrap();
-        Self { host }
+        Self { pump: None, host }
+    }
+
+    /// What travels takes `delay` each way.
+    pub(crate) fn far_apart(delay: Duration) -> Self {
+        let pair = Self::new();
+        let pump = Pump::start(None, SocketAddrV4::new(Ipv4Addr::LOCALHOST, pair.host.sshd.port()), delay);
+        let key = pair.host.sshd.host_key().unwrap();
+        fs::write(pair.host.path().join("known_hosts"), format!("far {key}")).unwrap();
+        let config = format!(
+            "Host far\n  HostName 127.0.0.1\n  Port {}\n  HostKeyAlias far\n  IdentityFile {}\n  \
+             UserKnownHostsFile {}\n",
+            pump.port(),
+            pair.host.sshd.identity().display(),
+            pair.host.path().join("known_hosts").display(),
+        );
+        fs::write(pair.host.path().join("ssh_config"), config).unwrap();
+        Self { pump: Some(pump), ..pair }
     }
 
     pub(crate) fn root(&self, end: End) -> PathBuf {
@@ -56,7 +78,15 @@ impl Pair {
     pub(crate) fn run(&self, end: End) -> Command {
         let state = self.state(end);
         let (from, to) = (self.root(end), self.root(end.opposite()));
-        let mut command = self.host.sshd.run_through(Path::new(KSYNCD), &from, &to, &state);
+        let mut command = if self.pump.is_some() {
+            let mut command = Command::new(KSYNCD);
+            command.args(["run", "--ssh-config"]).arg(self.host.path().join("ssh_config"));
+            command.arg("--source").arg(&from).arg("--target").arg(format!("far:{}", to.display()));
+            command.arg("--state-dir").arg(&state);
+            command
+        } else {
+            self.host.sshd.run_through(Path::new(KSYNCD), &from, &to, &state)
+        };
         command.args(["--capture", "fanotify", "--two-way", "--log-level", "debug"]);
         command
     }
@@ -89,10 +119,32 @@ impl Pair {
             } else {
                 equal_since = None;
             }
-            let logs = || daemons.iter().map(Daemon::log).collect::<Vec<_>>().join("\n--\n");
-            assert!(began.elapsed() < PATIENCE, "they stay different:\n{one:#?}\n{other:#?}\n{}", logs());
+            if began.elapsed() >= PATIENCE {
+                let logs = daemons.iter().map(Daemon::log).collect::<Vec<_>>().join("\n--\n");
+                panic!("{logs}\nthey stay different:\n{}", self.differences(&one, &other));
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Each path that is not alike, and what both daemons say of it.
+    fn differences(&self, one: &BTreeMap<PathBuf, String>, other: &BTreeMap<PathBuf, String>) -> String {
+        let paths: BTreeSet<&PathBuf> = one.keys().chain(other.keys()).collect();
+        let line = |path: &PathBuf| {
+            let told = End::BOTH.map(|end| self.why(end, path)).concat();
+            format!("{}: {:?}, {:?}\n{told}", path.display(), one.get(path), other.get(path))
+        };
+        let differ = |path: &&&PathBuf| one.get(**path) != other.get(**path);
+        paths.iter().filter(differ).map(|path| line(path)).collect()
+    }
+
+    /// What the daemon of an end says of a path.
+    fn why(&self, end: End, path: &Path) -> String {
+        let mut command = Command::new(KSYNCD);
+        let output = command.arg("why").arg(path).arg("--state-dir").arg(self.state(end)).output().unwrap();
+        let [said, error] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        format!("-- {end:?} says:\n{said}{error}")
     }
 
     /// How the other end is, as the daemon of this one says.
@@ -100,6 +152,13 @@ impl Pair {
         let mut command = Command::new(KSYNCD);
         command.args(["status", "--state-dir"]).arg(self.state(end));
         first_target(command)
+    }
+
+    /// Waits until all that this end has seen is at the other one; `false` if it is not in time.
+    pub(crate) fn wait(&self, end: End) -> bool {
+        let mut command = Command::new(KSYNCD);
+        command.args(["wait", "--timeout", "1m", "--state-dir"]).arg(self.state(end));
+        command.output().unwrap().status.success()
     }
 
     /// Waits until what an end has agreed on is stored: what is in its journal would be unsure after
@@ -141,6 +200,21 @@ impl Pair {
             Command::new(KSYNCD).args(["conflicts", "show"]).arg(self.root(end)).arg(id).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
+}
+
+/// The receivers of a root.
+pub(crate) fn receivers(root: &Path) -> Vec<Pid> {
+    let mut receivers = Vec::new();
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(words) = fs::read(process.path().join("cmdline")) else { continue };
+        let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
+        let is_receiver =
+            words.contains(&b"receive".as_slice()) && words.contains(&root.as_os_str().as_encoded_bytes());
+        if let (true, Ok(id)) = (is_receiver, process.file_name().to_string_lossy().parse()) {
+            receivers.push(Pid::from_raw(id));
+        }
+    }
+    receivers
 }
 
 /// What counts of a tree: names, kinds, content, modes, and times of what is no directory.

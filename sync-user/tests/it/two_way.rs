@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use nix::sys::signal::Signal;
 
+use super::host::Daemon;
 use super::pair::{End, Pair, age};
 
 #[test]
@@ -101,6 +102,30 @@ fn what_was_removed_while_the_other_end_was_off_stays_removed() {
         assert_eq!(pair.read(end, "old").as_deref(), Some("newer"));
         assert_eq!((pair.read(end, "gone"), pair.read(end, "kept")), (None, None));
         assert_eq!(pair.kept(end), Vec::<String>::new());
+    }
+}
+
+/// What was agreed on a moment ago is only in the journal.
+#[test]
+fn what_was_removed_while_a_killed_daemon_was_away_stays_removed() {
+    let pair = Pair::new();
+    pair.write(End::One, "old", "agreed");
+    let [mut one, other] = pair.start_both();
+    pair.wait_until_equal(std::slice::from_ref(&one));
+    pair.wait_until_stored(End::One, &one);
+    pair.write(End::One, "new", "just agreed");
+    fs::rename(pair.root(End::One).join("old"), pair.root(End::One).join("renamed")).unwrap();
+    assert!(pair.wait(End::One), "{}", one.log());
+    one.end();
+    for path in ["new", "renamed"] {
+        fs::remove_file(pair.root(End::One).join(path)).unwrap();
+    }
+    let daemons = [Daemon::start(pair.run(End::One)), other];
+    pair.wait_until_equal(&daemons);
+    for end in End::BOTH {
+        for path in ["new", "old", "renamed"] {
+            assert_eq!(pair.read(end, path), None, "{path} at {end:?}");
+        }
     }
 }
 

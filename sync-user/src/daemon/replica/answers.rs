@@ -40,6 +40,11 @@ impl Replica {
         self.setup.gauges.counters.bytes_shipped.add(shipped);
         self.target().bytes_shipped.add(shipped);
         self.flights.amend(ticket, held, &mut self.ledger);
+        if planned.is_none_or(|planned| planned.version != version)
+            && let Some(keeper) = &mut self.keeper
+        {
+            keeper.note(&self.ledger, std::iter::once(&path));
+        }
         if torn {
             // All that was there when its batch was planned is on its way.
             self.retries.owe_since(self.debts.taken());
@@ -61,6 +66,7 @@ impl Replica {
         let Some(flight) = self.flights.withdraw(ticket, &mut self.ledger, |_, _| ()) else {
             return;
         };
+        self.check_crossed(&flight, false);
         let path = flight.step().path().clone();
         match failure {
             None => self.look_again(path, Depth::Entry, Duration::ZERO),
@@ -74,6 +80,7 @@ impl Replica {
         match outcome {
             Outcome::Applied { lacks, met } => {
                 if let Some(flight) = self.flights.land(ticket) {
+                    self.check_crossed(&flight, true);
                     let path = flight.step().path();
                     self.met(path, met, flight.planned.undo.before(path));
                     self.reclaimed(path);
@@ -104,6 +111,7 @@ impl Replica {
                     }
                 };
                 if let Some(flight) = self.flights.withdraw(ticket, &mut self.ledger, learned) {
+                    self.check_crossed(&flight, false);
                     let step = flight.step();
                     match changed {
                         Some(path) if is_removal(step) => {
@@ -171,6 +179,11 @@ impl Replica {
                 self.lacks.note(&path, vec![lack]);
                 self.ledger.set_apart(path.clone());
                 self.look_again(path, Depth::Entry, Duration::ZERO);
+            }
+            // What is in it comes here, if it is not on its way already.
+            (Refusal::NotEmpty, Step::RemoveDirectory { .. }) if self.is_two_way() => {
+                self.lacking.add([path.clone()]);
+                self.retries.failed(&path, clock::now());
             }
             // What of ours is still on its way out of it would leave it behind, and ours no more.
             (Refusal::NotEmpty, Step::RemoveDirectory { .. })

@@ -7,8 +7,9 @@ use super::Replica;
 use super::flights::Flight;
 use crate::clock;
 use crate::daemon::arrivals::Notice;
+use crate::daemon::observe::present;
 use crate::ledger::Held;
-use crate::model::{Content, Depth, Expected, FileKind, Step, TreePath, Version};
+use crate::model::{Content, Depth, Expected, FileKind, Look, Step, TreePath, Version};
 use crate::plan::Planned;
 use crate::wire::Arrived;
 
@@ -23,21 +24,18 @@ impl Replica {
     /// Takes what receivers of this root have said since the last time. To be done before a look
     /// at the tree.
     pub(super) fn take_arrivals(&mut self) {
-        let (Some(arrivals), Some(about)) = (&self.setup.arrivals, &self.about) else { return };
-        let notices = arrivals.take(about.id);
+        let (Some(arrivals), Some(about)) = (self.setup.arrivals.clone(), &self.about) else { return };
+        let root = about.id;
+        let notices = arrivals.take(root);
         for notice in notices {
             self.lacking.stir();
             match notice {
                 Notice::Arrived(arrived) => {
                     self.arrived(arrived);
                 }
-                Notice::Lacking(paths) => {
-                    for path in paths {
-                        for (below, _) in self.ledger.at_or_below(&path) {
-                            self.ledger.forget(&below);
-                            self.guard.forget(&below);
-                        }
-                        self.look_again(path, Depth::Below, Duration::ZERO);
+                Notice::Holds(entries) => {
+                    for (path, version) in entries {
+                        self.holds(path, version);
                     }
                 }
                 // Whatever became of it: what is here now is compared, and met if it is there.
@@ -48,6 +46,7 @@ impl Replica {
                 }
             }
         }
+        arrivals.noted(root);
     }
 
     /// Both ends hold this now; `None` for paths that are none.
@@ -56,6 +55,11 @@ impl Replica {
         let (step, becomes) = match arrived {
             Arrived::Put { path: at, version, content } => {
                 let path = path(&at)?;
+                let here = present(&self.setup.tree, &path);
+                if here.is_some_and(|here| here.version.mode != version.mode) {
+                    // The stricter one has stayed, and the target has the other.
+                    self.look_again(path.clone(), Depth::Entry, Duration::ZERO);
+                }
                 (change(&path, version), Some(held(version, content)))
             }
             Arrived::Attributes { path: at, version } => {
@@ -86,15 +90,44 @@ impl Replica {
         if step.paths().any(|path| self.setup.tree.excludes_as(path, is_directory)) {
             return None;
         }
+        self.flights.cross(&step, becomes);
+        self.doubts.arrived(&step);
+        self.holding.arrived(&step);
+        self.lacking.arrived(&step);
+        self.follow_target(step, becomes);
+        Some(())
+    }
+
+    /// The target says what it holds, since its ledger and this one may say different things.
+    fn holds(&mut self, path: TreePath, version: Option<Version>) {
+        let is_directory = version.is_some_and(|version| version.kind == FileKind::Directory);
+        if self.setup.tree.excludes_as(&path, is_directory) {
+            return;
+        }
+        let Some(version) = version else {
+            for (below, _) in self.ledger.at_or_below(&path) {
+                self.target_holds(&below, None);
+                self.guard.forget(&below);
+            }
+            return self.look_again(path, Depth::Below, Duration::ZERO);
+        };
+        // Of owners and the like this end has its own numbers.
+        let here = present(&self.setup.tree, &path).map_or(version, |entry| entry.version);
+        let version = Version { owner: here.owner, xattrs: here.xattrs, ..version };
+        self.target_holds(&path, Some(held(version, None)));
+        let look = Look { depth: Depth::Entry, content: false, stamps: None };
+        self.retries.put_off(path, look, clock::now());
+    }
+
+    /// Has the ledger follow what is so at the target without a step of ours.
+    pub(super) fn follow_target(&mut self, step: Step, becomes: Option<Held>) {
         let undo = self.ledger.follow(&step, becomes);
         self.follow_held(&step);
         if let Some(keeper) = &mut self.keeper {
-            keeper.note(undo.paths());
+            keeper.note(&self.ledger, undo.paths());
         }
         let planned = Planned { step, becomes, undo, old_files: Vec::new() };
-        let flight = Flight { planned, stamps: None, closed: clock::now(), built_from: None };
-        self.flights.add_foreign(flight);
-        Some(())
+        self.flights.add_foreign(Flight::new(planned, None, clock::now()));
     }
 }
 

@@ -12,7 +12,7 @@ use super::trust::{Trust, trust};
 use super::{NAP, Replica};
 use crate::clock;
 use crate::daemon::observe::present;
-use crate::ledger::{About, Held, Listed};
+use crate::ledger::{About, Doubts, Held, Listed};
 use crate::metadata;
 use crate::model::{Batch, Content, Depth, FileKind, Look, Owner, Stamp, TreePath, Version};
 use crate::ship::{Event, Session, SessionError};
@@ -48,6 +48,10 @@ impl Replica {
             // What was on its way when the connection was cut need not be sent again if it arrived.
             trust = Trust::Until;
         }
+        if trust == Trust::All && !self.doubts.is_empty() {
+            // Nor what the journal tells of.
+            trust = Trust::Until;
+        }
         let holds_any = self.ledger.has_below(&TreePath::root());
         if trust == Trust::Nothing && holds_any {
             warn!(target = %address, "the ledger is about another source or target: what is at the target now stays there");
@@ -57,6 +61,7 @@ impl Replica {
         }
         if trust == Trust::Nothing {
             self.ledger.clear();
+            self.doubts = Doubts::default();
         }
         // Until it is compared with the listing it is not to be believed, even if the connection ends.
         let visit = if trust == Trust::All { about.visit } else { [0; 16] };

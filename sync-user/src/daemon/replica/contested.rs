@@ -22,6 +22,7 @@ impl Replica {
     /// A step was refused because of what it has found.
     pub(super) fn contested(&mut self, ticket: Ticket, refusal: Refusal, detail: &str, found: Option<Found>) {
         let Some(flight) = self.flights.withdraw(ticket, &mut self.ledger, |_, _| ()) else { return };
+        self.check_crossed(&flight, false);
         let (step, path) = (flight.step(), flight.step().path().clone());
         debug!(target = %self.setup.target, %path, ?refusal, "contested: {detail}");
         self.retries.succeeded(&path);
@@ -30,6 +31,9 @@ impl Replica {
             (_, Step::RemoveFile { .. } | Step::RemoveDirectory { .. }) => self.lacking.add([path]),
             (Refusal::Contested, _) => {
                 self.target().conflicts_yielded.add(1);
+                if let Some(Found { there, .. }) = found {
+                    self.lacking.yielded(path, there);
+                }
             }
             // Its content has changed there, so attributes alone would not make both the same.
             (_, Step::SetAttributes { .. }) => {

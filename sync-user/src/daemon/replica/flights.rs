@@ -4,6 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::catching_up::CatchingUp;
+use super::crossed::Crossed;
 use crate::ledger::{Doubts, Held, Known, Ledger, Undo};
 use crate::metrics::Progress;
 use crate::model::{Depth, Look, Stamp, Stamps, Step, TreePath};
@@ -19,9 +20,15 @@ pub(super) struct Flight {
     pub(super) closed: Stamp,
     /// What the target was told to build the file from.
     pub(super) built_from: Option<TreePath>,
+    /// Where the target has changed something meanwhile (two-way).
+    pub(super) crossed: Crossed,
 }
 
 impl Flight {
+    pub(super) fn new(planned: Planned, stamps: Option<Stamps>, closed: Stamp) -> Self {
+        Self { planned, stamps, closed, built_from: None, crossed: Crossed::default() }
+    }
+
     pub(super) fn step(&self) -> &Step {
         &self.planned.step
     }
@@ -113,6 +120,19 @@ impl Flights {
         self.by_path.get(path).copied().unwrap_or(0)
     }
 
+    /// All but those of the target itself.
+    pub(super) fn own_mut(&mut self) -> impl Iterator<Item = &mut Flight> {
+        let Self { by_ticket, foreign, .. } = self;
+        by_ticket.iter_mut().filter(|(ticket, _)| !foreign.contains(ticket)).map(|(_, flight)| flight)
+    }
+
+    /// Whether a step of ours concerns `path`.
+    pub(super) fn own_concern(&self, path: &TreePath) -> bool {
+        let mut flights = self.by_ticket.iter().filter(|(ticket, _)| !self.foreign.contains(ticket));
+        self.concern(path)
+            && flights.any(|(_, flight)| flight.planned.undo.paths().any(|concerned| concerned == path))
+    }
+
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Flight> {
         self.by_ticket.get_mut(&ticket)
     }
@@ -193,8 +213,13 @@ impl Flights {
         let is_rename = self.renames.contains(&ticket);
         let flight = self.take_out(ticket)?;
         let Planned { step, undo, .. } = &flight.planned;
-        // What an inode shows it shows under names that the step does not name, too.
+        // What an inode shows it shows under names that the step does not name, too; and which these are
+        // is known once all that was planned since is taken back.
+        let had_twins = undo
+            .paths()
+            .any(|path| matches!(undo.before(path), Some(Known::Holds(Held { twin: Some(_), .. }))));
         let stands_alone = !is_rename
+            && !had_twins
             && self.renames.range(ticket..).next().is_none()
             && step.paths().chain(undo.paths()).all(|path| !self.concern(path));
         if stands_alone {
@@ -221,7 +246,7 @@ impl Flights {
         for (ticket, Flight { planned, .. }) in &self.by_ticket {
             let undo = ledger.follow(&planned.step, planned.becomes);
             for path in undo.paths().filter(|_| !self.foreign.contains(ticket)) {
-                doubts.entry(path.clone()).or_default().push(ledger.get(path));
+                doubts.add(path, ledger.get(path));
             }
             undone.push(undo);
         }
@@ -303,10 +328,7 @@ pub(super) fn attribute(steps: Vec<Planned>, looks: &BTreeMap<TreePath, Look>, c
             stamps.entry(index).and_modify(|before| *before = before.oldest(waited)).or_insert(waited);
         }
     }
-    let flight = |(index, planned)| {
-        let stamps = stamps.get(&index).copied();
-        Flight { planned, stamps, closed, built_from: None }
-    };
+    let flight = |(index, planned)| Flight::new(planned, stamps.get(&index).copied(), closed);
     steps.into_iter().enumerate().map(flight).collect()
 }
 
@@ -356,7 +378,7 @@ mod tests {
     }
 
     fn planned(planned: Planned) -> Flight {
-        Flight { planned, stamps: None, closed: Stamp(0), built_from: None }
+        Flight::new(planned, None, Stamp(0))
     }
 
     fn steps() -> impl Strategy<Value = Vec<(Step, Option<Held>)>> {

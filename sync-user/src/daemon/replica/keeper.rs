@@ -16,7 +16,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use tracing::{info, warn};
 
 use crate::clock;
-use crate::ledger::{About, Entry, Journal, Known, Ledger, Saved, Store, StoreError};
+use crate::ledger::{About, Entry, Journal, Ledger, Saved, Store, StoreError};
 use crate::model::{Stamp, TreePath};
 
 /// How often the ledger is stored.
@@ -50,9 +50,9 @@ enum Order {
 }
 
 impl Keeper {
-    /// Opens the ledger, and gives what the last run left, with the paths of its journal as
-    /// unsure. A ledger that cannot be kept is told, and the run goes on without.
-    pub(super) fn open(path: &Path) -> Option<(Self, Option<Saved>)> {
+    /// Opens the ledger, and gives what the last run left, and what its journal says of what it may
+    /// have done since. A ledger that cannot be kept is told, and the run goes on without.
+    pub(super) fn open(path: &Path) -> Option<(Self, Option<Saved>, Vec<Entry>)> {
         let opened = Store::open(path).and_then(|(store, saved)| {
             let (journal, noted) = Journal::open(&path.with_extension("journal"))?;
             Ok((store, saved, journal, noted))
@@ -64,13 +64,10 @@ impl Keeper {
                 return None;
             }
         };
-        let mut saved = saved.unwrap_or_else(|damage| {
+        let saved = saved.unwrap_or_else(|damage| {
             warn!(path = %path.display(), "the ledger is damaged and was set aside: {damage}; the target is listed instead, and nothing removed");
             None
         });
-        if let Some(saved) = &mut saved {
-            saved.entries.extend(noted.into_iter().map(|path| (path, Known::Unsure)));
-        }
         let (orders, received) = bounded(1);
         let done = Arc::new(AtomicU64::new(0));
         let work = {
@@ -78,7 +75,8 @@ impl Keeper {
             move || run(store, &received, &path, &done)
         };
         let thread = thread::Builder::new().name("ledger".to_owned()).spawn(work).ok()?;
-        Some((Self { orders, thread, journal, is_forgotten: false, given: 0, done, due: Stamp(0) }, saved))
+        let keeper = Self { orders, thread, journal, is_forgotten: false, given: 0, done, due: Stamp(0) };
+        Some((keeper, saved, noted))
     }
 
     /// Says what the ledger is about from now on; with `anew` all that was stored is forgotten.
@@ -90,10 +88,11 @@ impl Keeper {
         self.order(Order::Begin { about, anew });
     }
 
-    /// Notes what steps are about to change, before they are sent.
-    pub(super) fn note<'a>(&mut self, paths: impl Iterator<Item = &'a TreePath>) {
+    /// Notes what steps are about to change, and what the ledger says of it by now, before they are
+    /// sent.
+    pub(super) fn note<'a>(&mut self, ledger: &Ledger, paths: impl Iterator<Item = &'a TreePath>) {
         if !self.is_forgotten {
-            let noted = self.journal.add(paths);
+            let noted = self.journal.add(paths.map(|path| (path, ledger.get(path))));
             self.check(noted);
         }
     }
@@ -124,7 +123,7 @@ impl Keeper {
             return;
         }
         if self.journal.bytes() > JOURNAL_BYTES_MAX {
-            let replaced = self.journal.replace(ledger.touched());
+            let replaced = self.journal.replace(ledger.touched().map(|path| (path, ledger.get(path))));
             self.check(replaced);
         }
         let entries = ledger.take_touched(is_open);

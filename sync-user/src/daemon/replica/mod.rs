@@ -9,6 +9,7 @@ mod arrived;
 mod catching_up;
 mod comparison;
 mod contested;
+mod crossed;
 mod debts;
 mod extraneous;
 mod flights;
@@ -16,6 +17,7 @@ mod greeting;
 mod guard;
 mod healing;
 mod held;
+mod holding;
 mod inquiries;
 mod keeper;
 mod lacking;
@@ -55,6 +57,7 @@ pub use extraneous::Extraneous;
 use flights::Flights;
 use guard::Guard;
 use healing::Healing;
+use holding::Holding;
 use inquiries::Inquiries;
 use keeper::{Keeper, STORE_EVERY};
 use lacking::Lacking;
@@ -136,6 +139,8 @@ pub(super) struct Replica {
     rescan_put_off: Option<Stamp>,
     /// What the target has and this end has not, or not any more (two-way).
     lacking: Lacking,
+    /// What is here, and the target is asked whether it is to stay (two-way).
+    holding: Holding,
     /// What may have become of what was on its way when the last connection ended (two-way).
     doubts: Doubts,
     /// What this target is known to be unable to set.
@@ -183,7 +188,8 @@ impl Replica {
             removing: BTreeSet::new(),
             rescan_put_off: None,
             lacking: Lacking::default(),
-            doubts: Doubts::new(),
+            holding: Holding::default(),
+            doubts: Doubts::default(),
             unable: BTreeSet::new(),
             special: BTreeSet::new(),
             debts: Debts::new(clock::now()),
@@ -211,9 +217,15 @@ impl Replica {
     }
 
     fn load_ledger(&mut self) {
-        let Some((keeper, saved)) = Keeper::open(&self.setup.ledger) else { return };
+        let Some((keeper, saved, noted)) = Keeper::open(&self.setup.ledger) else { return };
         self.keeper = Some(keeper);
-        let Some(saved) = saved else { return };
+        let Some(mut saved) = saved else { return };
+        if self.is_two_way() {
+            // What was agreed on tells a removal from what is new at the other end, so it is not given up.
+            self.doubts.noted(noted);
+        } else {
+            saved.entries.extend(noted.into_iter().map(|(path, _)| (path, Known::Unsure)));
+        }
         // Paths that are excluded by now are not ours any more (I3).
         let tree = Arc::clone(&self.setup.tree);
         let is_ours = |path: &TreePath, known: Known| {
@@ -228,9 +240,9 @@ impl Replica {
 
     /// Stores what has changed in the ledger and is acknowledged (I4).
     fn store(&mut self, now: Stamp) {
-        let flights = &self.flights;
+        let (flights, holding) = (&self.flights, &self.holding);
         if let Some(keeper) = &mut self.keeper {
-            keeper.store(&mut self.ledger, |path| flights.concern(path), now);
+            keeper.store(&mut self.ledger, |path| flights.concern(path) || holding.concerns(path), now);
         }
         self.memory.forget(&mut self.ledger, |path| flights.concern(path));
     }
@@ -239,6 +251,9 @@ impl Replica {
     fn close_ledger(&mut self, complete: bool) {
         self.store_held();
         if let Some(keeper) = self.keeper.take() {
+            for path in self.holding.take_all() {
+                self.ledger.set(path, Known::Unsure);
+            }
             let flights = &self.flights;
             let entries = self.ledger.take_touched(|path| flights.concern(path));
             let about = self.about.clone().filter(|_| complete);
@@ -298,6 +313,8 @@ impl Replica {
         let end = clock::now().plus(self.backoff.next(fastrand::f64()));
         while clock::now() < end && !self.setup.stop.requested() {
             self.answer_nobody();
+            // What is only heard, and not noted, a killed run forgets.
+            self.take_arrivals();
             std::thread::sleep(Duration::from_millis(20).min(end.since(clock::now())));
         }
     }
@@ -334,6 +351,7 @@ impl Replica {
             self.pump(session)?;
             self.take_arrivals();
             self.tell_lacking(session);
+            self.tell_holding(session);
             self.report();
             if self.setup.abandon.requested() {
                 return Ok(Parting::Abandoned);
@@ -398,6 +416,10 @@ impl Replica {
         let mut events = Vec::new();
         let result = session.pump(clock::now(), &mut events, &|content| self.memory.recall(content));
         self.target().bytes_written.add(session.take_written());
+        // Before what came to pass after them: only so at least one end sees what crosses.
+        if self.is_two_way() && events.iter().any(|event| matches!(event, Event::Answered { .. })) {
+            self.take_arrivals();
+        }
         for event in events {
             self.handle(event);
         }
@@ -518,7 +540,7 @@ impl Replica {
         if let Some(keeper) = &mut self.keeper {
             let is_foreign = |step: &Step| answers::is_removal(step) && self.removing.contains(step.path());
             let ours = steps.iter().filter(|planned| !is_foreign(&planned.step));
-            keeper.note(ours.flat_map(|planned| planned.undo.paths()));
+            keeper.note(&self.ledger, ours.flat_map(|planned| planned.undo.paths()));
         }
         for mut flight in flights::attribute(steps, looks, closed) {
             let (step, old_files) = (flight.step().clone(), std::mem::take(&mut flight.planned.old_files));
@@ -591,6 +613,10 @@ impl Replica {
             self.flights.abandon(&mut self.ledger)
         };
         self.forgo(&flights);
+        // Nobody answers any more, and the merge of the trees sends what is at one end alone.
+        for path in self.holding.take_all() {
+            self.ledger.forget(&path);
+        }
         for flight in flights {
             if flight.stamps.is_some() {
                 let look = Look { depth: Depth::Entry, content: true, stamps: flight.stamps };

@@ -22,7 +22,8 @@ pub(super) struct Apache {
 }
 
 impl Apache {
-    /// Serves `root` at port 80 of `address`, in the network that the thread is in.
+    /// Serves `root` at port 80 of `address`, in the network that the thread is in. Files are not mapped:
+    /// of one that is shorter than the one that had its name a moment ago, zeros would be sent behind.
     pub(super) fn start(directory: &Path, address: Ipv4Addr, root: &Path) -> Self {
         fs::create_dir_all(directory).unwrap();
         let (at, root) = (directory.display(), root.display());
@@ -33,7 +34,7 @@ impl Apache {
             "{modules}\
              ServerRoot {at}\nDefaultRuntimeDir {at}\nPidFile {at}/pid\nErrorLog {at}/error.log\n\
              ServerName site\nListen {address}:80\nUser www-data\nGroup www-data\n\
-             DirectoryIndex index.html\nDocumentRoot {root}\n\
+             DirectoryIndex index.html\nDocumentRoot {root}\nEnableMMAP off\n\
              <Directory {root}>\n  Require all granted\n</Directory>\n\
              <DirectoryMatch \"/\\.ksyncd(/|$)\">\n  Require all denied\n</DirectoryMatch>\n"
         );

@@ -1,6 +1,8 @@
 //! Reads the site as browsers do, by curl: a name with two addresses, which are tried in turn.
 
+use std::fs;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +15,9 @@ use crate::host::PATIENCE;
 
 /// curl's exit status when the server has answered, but not with the page.
 const REFUSED: i32 = 22;
+
+/// How often files themselves are read.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Somebody who reads.
 pub(super) struct Client(pub(super) Network);
@@ -68,6 +73,8 @@ struct Shared {
     pages: Vec<String>,
     over: AtomicBool,
     read: AtomicUsize,
+    /// Answers of which Apache has taken the length from another version.
+    cut_by_apache: AtomicUsize,
     complaints: Mutex<Vec<String>>,
 }
 
@@ -85,6 +92,7 @@ impl Readers {
             pages: pages.to_vec(),
             over: AtomicBool::new(false),
             read: AtomicUsize::new(0),
+            cut_by_apache: AtomicUsize::new(0),
             complaints: Mutex::default(),
         });
         let read = |addresses: Vec<Ipv4Addr>| {
@@ -93,6 +101,12 @@ impl Readers {
         };
         let threads = habits.into_iter().map(read).collect();
         Self { shared, threads }
+    }
+
+    /// Has somebody else read the files below `root` themselves, as no web server comes between.
+    pub(super) fn read_below(&mut self, root: PathBuf) {
+        let shared = Arc::clone(&self.shared);
+        self.threads.push(std::thread::spawn(move || shared.read_below(&root)));
     }
 
     /// Waits until they have read this many more pages.
@@ -115,6 +129,8 @@ impl Readers {
             thread.join().unwrap();
         }
         assert_eq!(self.complaints(), Vec::<String>::new());
+        let cut = self.shared.cut_by_apache.load(Ordering::Relaxed);
+        eprintln!("{cut} answers were as long as another version of their page");
         self.shared.read.load(Ordering::Relaxed)
     }
 }
@@ -126,23 +142,43 @@ impl Drop for Readers {
 }
 
 impl Shared {
+    fn read_below(&self, root: &Path) {
+        while !self.over.load(Ordering::Relaxed) {
+            let page = &self.pages[fastrand::usize(..self.pages.len())];
+            let complaint = match fs::read(root.join(page)) {
+                Ok(text) if self.press.has_printed(page, &text) => None,
+                Ok(text) => Some(never_printed(&text)),
+                Err(error) => Some(error.to_string()),
+            };
+            self.complain(complaint.map(|complaint| format!("{page} below {}: {complaint}", root.display())));
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn complain(&self, complaint: Option<String>) {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).extend(complaint);
+    }
+
     fn read(&self, addresses: &[Ipv4Addr]) {
         while !self.over.load(Ordering::Relaxed) {
             let page = &self.pages[fastrand::usize(..self.pages.len())];
             let complaint = match self.client.browse(addresses, page) {
                 Ok(text) if self.press.has_printed(page, &text) => None,
-                Ok(text) => {
-                    let text = String::from_utf8_lossy(&text);
-                    let (lines, first) = (text.lines().count(), text.lines().next());
-                    Some(format!("never printed, {} bytes in {lines} lines: {first:?}", text.len()))
+                Ok(text) if self.press.is_as_long_as_another(page, &text) => {
+                    self.cut_by_apache.fetch_add(1, Ordering::Relaxed);
+                    None
                 }
+                Ok(text) => Some(never_printed(&text)),
                 Err(no_page) => Some(format!("{no_page:?}")),
             };
-            if let Some(complaint) = complaint {
-                let complaint = format!("{page} from {addresses:?}: {complaint}");
-                self.complaints.lock().unwrap_or_else(PoisonError::into_inner).push(complaint);
-            }
+            self.complain(complaint.map(|complaint| format!("{page} from {addresses:?}: {complaint}")));
             self.read.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+fn never_printed(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let (lines, first, last) = (text.lines().count(), text.lines().next(), text.lines().last());
+    format!("never printed, {} bytes in {lines} lines: {first:?} to {last:?}", text.len())
 }

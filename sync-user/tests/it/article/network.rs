@@ -15,10 +15,10 @@ use nix::sched::{CloneFlags, setns, unshare};
 const OF_THIS_THREAD: &str = "/proc/thread-self/ns/net";
 
 /// A machine's network, as far as a test is concerned.
-pub(super) struct Network(File);
+pub(crate) struct Network(File);
 
 /// What a thread does is done in the network until this is dropped; programs that it starts stay there.
-pub(super) struct Inside {
+pub(crate) struct Inside {
     outside: File,
     /// It is the thread that is inside.
     _bound: PhantomData<*const ()>,
@@ -35,7 +35,7 @@ impl Network {
         network
     }
 
-    pub(super) fn enter(&self) -> Inside {
+    pub(crate) fn enter(&self) -> Inside {
         let outside = File::open(OF_THIS_THREAD).unwrap();
         setns(&self.0, CloneFlags::CLONE_NEWNET).unwrap();
         Inside { outside, _bound: PhantomData }

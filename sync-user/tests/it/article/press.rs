@@ -1,7 +1,7 @@
 //! Prints pages, and knows every version that was ever printed: a page that anybody reads has to be
 //! one of them, whole.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 /// The versions of all pages.
 #[derive(Default)]
 pub(super) struct Press {
-    printed: Mutex<HashMap<String, HashSet<blake3::Hash>>>,
+    printed: Mutex<HashMap<String, Vec<String>>>,
     next: AtomicU32,
 }
 
@@ -38,13 +38,26 @@ impl Press {
         }
         text.push_str("<p>the end\n");
         let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
-        printed.entry(page.to_owned()).or_default().insert(blake3::hash(text.as_bytes()));
+        printed.entry(page.to_owned()).or_default().push(text.clone());
         text
     }
 
     /// Whether this is a version of the page.
     pub(super) fn has_printed(&self, page: &str, text: &[u8]) -> bool {
+        self.any(page, |version| version == text)
+    }
+
+    /// Whether this is the beginning of a version of the page, as long as another one is. Apache looks
+    /// at the name before it opens it, and sends as many bytes as it has seen there, though another file
+    /// may have got the name in between. That can happen wherever files are replaced by renaming, and
+    /// says nothing of what was under the name.
+    pub(super) fn is_as_long_as_another(&self, page: &str, text: &[u8]) -> bool {
+        self.any(page, |version| version.len() > text.len() && version.starts_with(text))
+            && self.any(page, |version| version.len() == text.len())
+    }
+
+    fn any(&self, page: &str, mut is_it: impl FnMut(&[u8]) -> bool) -> bool {
         let printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
-        printed.get(page).is_some_and(|versions| versions.contains(&blake3::hash(text)))
+        printed.get(page).is_some_and(|versions| versions.iter().any(|version| is_it(version.as_bytes())))
     }
 }

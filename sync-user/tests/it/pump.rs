@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::network::Network;
+use crate::article::network::Network;
 
 /// What may be on its way, in pieces: more than a window of SSH (2 MiB) is never.
 const PIECES_MAX: usize = 256;
@@ -20,33 +20,33 @@ const PIECE_BYTES: usize = 64 << 10;
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Takes connections at a port of loopback, and makes one to the other side for each.
-pub(super) struct Pump {
+pub(crate) struct Pump {
     port: u16,
     over: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
 }
 
 impl Pump {
-    /// In `network`, from loopback to `to`, with `delay` each way.
-    pub(super) fn start(network: &Arc<Network>, to: SocketAddrV4, delay: Duration) -> Self {
+    /// From loopback to `to`, with `delay` each way; in `network`, if that is not the machine's own.
+    pub(crate) fn start(network: Option<&Arc<Network>>, to: SocketAddrV4, delay: Duration) -> Self {
         let listener = {
-            let _inside = network.enter();
+            let _inside = network.map(|network| network.enter());
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
         };
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let over = Arc::new(AtomicBool::new(false));
         let acceptor = std::thread::spawn({
-            let (network, over) = (Arc::clone(network), Arc::clone(&over));
+            let (network, over) = (network.cloned(), Arc::clone(&over));
             move || {
-                let _inside = network.enter();
+                let _inside = network.as_ref().map(|network| network.enter());
                 accept(&listener, to, delay, &over);
             }
         });
         Self { port, over, acceptor: Some(acceptor) }
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 }
