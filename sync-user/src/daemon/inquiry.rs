@@ -65,7 +65,8 @@ pub struct Knowledge {
     pub ledger: Option<Known>,
     /// Steps about it are on their way.
     pub on_its_way: bool,
-    /// It failed, or changed while it was read, and is looked at again in this time.
+    /// It failed, changed while it was read, or was removed with many others, and is looked at again in
+    /// this time.
     pub put_off: Option<Duration>,
     /// How often in a row it failed.
     pub failures: u32,

@@ -280,6 +280,11 @@ impl Guard {
         })
     }
 
+    /// When `path` is looked at again, if it is of a flood that may not be over.
+    pub(super) fn due_of(&self, path: &TreePath) -> Option<Stamp> {
+        self.due().filter(|_| self.gathered.contains_key(path))
+    }
+
     /// The flood as a batch, once it is over; or once it has lasted too long, if `is_busy` says that more
     /// may be about to be added. The next plan is its judgement. It is owed since that batch.
     pub(super) fn take_over(&mut self, is_busy: bool, now: Stamp) -> Option<(Batch, u64)> {

@@ -56,7 +56,11 @@ impl Replica {
         Knowledge {
             ledger: self.ledger.get(path),
             on_its_way: self.flights.concern(path),
-            put_off: self.retries.due_of(path).map(|due| due.since(clock::now())),
+            put_off: self
+                .retries
+                .due_of(path)
+                .or_else(|| self.guard.due_of(path))
+                .map(|due| due.since(clock::now())),
             failures: self.retries.attempts(path),
             is_held: self.guard.held().contains(path),
         }
