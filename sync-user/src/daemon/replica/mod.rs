@@ -23,6 +23,7 @@ mod noting;
 mod outlines;
 mod report;
 mod retries;
+mod stored;
 mod surprises;
 mod trust;
 
@@ -40,9 +41,9 @@ use super::mailbox::{Delivery, Post};
 use super::observe::{names_of_moves, observe, present};
 use crate::batch::Room;
 use crate::clock;
-use crate::ledger::{About, Doubts, Held, Known, Ledger, Links};
+use crate::ledger::{About, Doubts, Ledger, Links};
 use crate::metrics::Connection;
-use crate::model::{Aspect, Batch, Depth, FileKind, Look, Stamp, Step, TreePath};
+use crate::model::{Aspect, Batch, Depth, Look, Stamp, Step, TreePath};
 use crate::plan::{self, Planned};
 use crate::ship::{
     Access, Backoff, ConnectError, Event, Reached, Session, SessionError, TargetAddress, Terms, connect,
@@ -198,55 +199,6 @@ impl Replica {
         let result = self.replicate();
         self.close_ledger(matches!(result, Ok(0)));
         result
-    }
-
-    fn open_ledger(&mut self) {
-        self.load_ledger();
-        self.memory = Memory::open(&self.setup.ledger, &self.ledger);
-    }
-
-    fn load_ledger(&mut self) {
-        let Some((keeper, saved, noted)) = Keeper::open(&self.setup.ledger) else { return };
-        self.keeper = Some(keeper);
-        let Some(mut saved) = saved else { return };
-        if self.is_two_way() {
-            // What was agreed on tells a removal from what is new at the other end, so it is not given up.
-            self.doubts.noted(noted);
-        } else {
-            saved.entries.extend(noted.into_iter().map(|(path, _)| (path, Known::Unsure)));
-        }
-        // Paths that are excluded by now are not ours any more (I3).
-        let tree = Arc::clone(&self.setup.tree);
-        let is_ours = |path: &TreePath, known: Known| {
-            let is_directory =
-                matches!(known, Known::Holds(Held { version, .. }) if version.kind == FileKind::Directory);
-            !tree.excludes_as(path, is_directory)
-        };
-        self.ledger = Ledger::saved(saved.entries, is_ours);
-        self.about = Some(saved.about);
-        self.expect_arrivals();
-    }
-
-    /// Stores what has changed in the ledger and is acknowledged (I4).
-    fn store(&mut self, now: Stamp) {
-        let (flights, holding) = (&self.flights, &self.holding);
-        if let Some(keeper) = &mut self.keeper {
-            keeper.store(&mut self.ledger, |path| flights.concern(path) || holding.concerns(path), now);
-        }
-        self.memory.forget(&mut self.ledger, |path| flights.concern(path));
-    }
-
-    /// Stores the rest. Only when everything is answered the next run can do without a listing.
-    fn close_ledger(&mut self, complete: bool) {
-        if let Some(keeper) = self.keeper.take() {
-            for path in self.holding.take_all() {
-                self.ledger.set(path, Known::Unsure);
-            }
-            let flights = &self.flights;
-            let entries = self.ledger.take_touched(|path| flights.concern(path));
-            let about = self.about.clone().filter(|_| complete);
-            keeper.finish(entries, about.map(|about| About { complete: true, ..about }));
-        }
     }
 
     fn replicate(&mut self) -> Result<usize, ConnectError> {
@@ -510,11 +462,7 @@ impl Replica {
     ) {
         debug!(target = %self.setup.target, steps = steps.len(), "planned");
         self.note_steps(&steps);
-        if let Some(keeper) = &mut self.keeper {
-            let is_foreign = |step: &Step| answers::is_removal(step) && self.removing.contains(step.path());
-            let ours = steps.iter().filter(|planned| !is_foreign(&planned.step));
-            keeper.note(&self.ledger, ours.flat_map(|planned| planned.undo.paths()));
-        }
+        self.note_in_journal(&steps);
         for mut flight in flights::attribute(steps, looks, closed) {
             let (step, old_files) = (flight.step().clone(), std::mem::take(&mut flight.planned.old_files));
             let twins = match &step {
