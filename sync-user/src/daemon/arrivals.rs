@@ -163,8 +163,12 @@ impl State {
         let mut decoder = Decoder::default();
         decoder.extend(bytes);
         // What was cut short was not done, or is sent back and met.
-        while let Ok(Some(Arrival::Done(arrived))) = decoder.take::<Arrival>() {
-            self.tell(Some(root), Notice::Arrived(arrived));
+        while let Ok(Some(arrival)) = decoder.take::<Arrival>() {
+            match arrival {
+                Arrival::Done(arrived) => self.tell(Some(root), Notice::Arrived(arrived)),
+                Arrival::Holds { entries } => self.tell(Some(root), Notice::Holds(holdings(entries))),
+                Arrival::From { .. } | Arrival::Begins { .. } | Arrival::Failed => {}
+            }
         }
     }
 
@@ -237,12 +241,7 @@ impl State {
                 self.end(&begun);
                 self.tell(receiver.from, Notice::Interrupted(begun));
             }
-            Arrival::Holds { entries } => {
-                let entries = entries.into_iter();
-                let entries = entries
-                    .filter_map(|Holding { path, version }| Some((TreePath::new(&path).ok()?, version)));
-                self.tell(receiver.from, Notice::Holds(entries.collect()));
-            }
+            Arrival::Holds { entries } => self.tell(receiver.from, Notice::Holds(holdings(entries))),
         }
     }
 
@@ -268,4 +267,9 @@ impl State {
 
 fn valid(paths: &[Vec<u8>]) -> Vec<TreePath> {
     paths.iter().filter_map(|path| TreePath::new(path).ok()).collect()
+}
+
+fn holdings(entries: Vec<Holding>) -> Vec<(TreePath, Option<Version>)> {
+    let entry = |Holding { path, version }| Some((TreePath::new(&path).ok()?, version));
+    entries.into_iter().filter_map(entry).collect()
 }

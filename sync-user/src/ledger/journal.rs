@@ -9,14 +9,21 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{Entry, Known};
+use super::Known;
 use crate::model::TreePath;
 
 /// Each path, and each thing that is known, stands behind its length in this many bytes.
 const LENGTH_BYTES: usize = 2;
 
-/// A path, and what a step leaves there.
-type Noted<'a> = (&'a TreePath, Option<Known>);
+/// What is noted of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    pub path: TreePath,
+    /// What a step leaves there.
+    pub known: Option<Known>,
+    /// Whether it is so for sure, as it has come from the target.
+    pub is_agreed: bool,
+}
 
 /// Paths of steps that may not be stored yet.
 #[derive(Debug)]
@@ -29,7 +36,7 @@ pub struct Journal {
 impl Journal {
     /// Opens the file, and makes it if it is missing; with what was noted in it, in its order. What
     /// was cut short was not sent either.
-    pub fn open(path: &Path) -> io::Result<(Self, Vec<Entry>)> {
+    pub fn open(path: &Path) -> io::Result<(Self, Vec<Note>)> {
         let mut file = File::options().read(true).append(true).create(true).open(path)?;
         let mut content = Vec::new();
         file.read_to_end(&mut content)?;
@@ -42,8 +49,8 @@ impl Journal {
         self.bytes
     }
 
-    pub fn add<'a>(&mut self, entries: impl Iterator<Item = Noted<'a>>) -> io::Result<()> {
-        let lines = lines(entries)?;
+    pub fn add(&mut self, notes: impl Iterator<Item = Note>) -> io::Result<()> {
+        let lines = lines(notes)?;
         self.file.write_all(&lines)?;
         self.bytes += lines.len() as u64;
         Ok(())
@@ -57,8 +64,8 @@ impl Journal {
     }
 
     /// Leaves only these in it, in one act.
-    pub fn replace<'a>(&mut self, entries: impl Iterator<Item = Noted<'a>>) -> io::Result<()> {
-        let lines = lines(entries)?;
+    pub fn replace(&mut self, notes: impl Iterator<Item = Note>) -> io::Result<()> {
+        let lines = lines(notes)?;
         let new = self.path.with_extension("journal-new");
         let mut file = File::options().append(true).create(true).open(&new)?;
         file.set_len(0)?;
@@ -69,10 +76,10 @@ impl Journal {
     }
 }
 
-fn lines<'a>(entries: impl Iterator<Item = Noted<'a>>) -> io::Result<Vec<u8>> {
+fn lines(notes: impl Iterator<Item = Note>) -> io::Result<Vec<u8>> {
     let mut lines = Vec::new();
-    for (path, known) in entries {
-        let known = postcard::to_stdvec(&known).map_err(io::Error::other)?;
+    for Note { path, known, is_agreed } in notes {
+        let known = postcard::to_stdvec(&(known, is_agreed)).map_err(io::Error::other)?;
         // No path is longer than 4,095 bytes, and what is known takes some 100.
         for part in [path.as_bytes(), &known] {
             lines.extend((part.len() as u16).to_le_bytes());
@@ -82,16 +89,16 @@ fn lines<'a>(entries: impl Iterator<Item = Noted<'a>>) -> io::Result<Vec<u8>> {
     Ok(lines)
 }
 
-fn read(mut content: &[u8]) -> Vec<Entry> {
-    let mut entries = Vec::new();
+fn read(mut content: &[u8]) -> Vec<Note> {
+    let mut notes = Vec::new();
     while let Some((path, rest)) = part(content)
         && let Some((known, rest)) = part(rest)
-        && let Ok(known) = postcard::from_bytes(known)
+        && let Ok((known, is_agreed)) = postcard::from_bytes(known)
     {
-        entries.extend(TreePath::new(path).map(|path| (path, known)));
+        notes.extend(TreePath::new(path).map(|path| Note { path, known, is_agreed }));
         content = rest;
     }
-    entries
+    notes
 }
 
 fn part(content: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -103,16 +110,13 @@ fn part(content: &[u8]) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
 
-    fn entries(names: &[&str]) -> Vec<Entry> {
-        let entry = |name: &&str| {
-            let known = (name.len() > 1).then_some(Known::Unsure);
-            (TreePath::new(name.as_bytes()).unwrap(), known)
+    fn notes(names: &[&str]) -> Vec<Note> {
+        let note = |name: &&str| Note {
+            path: TreePath::new(name.as_bytes()).unwrap(),
+            known: (name.len() > 1).then_some(Known::Unsure),
+            is_agreed: name.len() > 2,
         };
-        names.iter().map(entry).collect()
-    }
-
-    fn noted(entries: &[Entry]) -> impl Iterator<Item = Noted<'_>> {
-        entries.iter().map(|(path, known)| (path, *known))
+        names.iter().map(note).collect()
     }
 
     #[test]
@@ -121,17 +125,17 @@ mod tests {
         let file = directory.path().join("a.journal");
         let (mut journal, before) = Journal::open(&file).unwrap();
         assert_eq!(before, []);
-        journal.add(noted(&entries(&["a/b", "ä", ""]))).unwrap();
-        journal.add(noted(&entries(&["c"]))).unwrap();
+        journal.add(notes(&["a/b", "ä", ""]).into_iter()).unwrap();
+        journal.add(notes(&["c"]).into_iter()).unwrap();
         assert_eq!(journal.bytes(), fs::metadata(&file).unwrap().len());
-        assert_eq!(Journal::open(&file).unwrap().1, entries(&["a/b", "ä", "", "c"]));
-        journal.replace(noted(&entries(&["d"]))).unwrap();
-        journal.add(noted(&entries(&["e"]))).unwrap();
-        assert_eq!(Journal::open(&file).unwrap().1, entries(&["d", "e"]));
+        assert_eq!(Journal::open(&file).unwrap().1, notes(&["a/b", "ä", "", "c"]));
+        journal.replace(notes(&["d"]).into_iter()).unwrap();
+        journal.add(notes(&["e"]).into_iter()).unwrap();
+        assert_eq!(Journal::open(&file).unwrap().1, notes(&["d", "e"]));
         let length = fs::metadata(&file).unwrap().len();
         File::options().write(true).open(&file).unwrap().set_len(length - 1).unwrap();
         let (mut journal, noted) = Journal::open(&file).unwrap();
-        assert_eq!(noted, entries(&["d"]), "the last one was cut short");
+        assert_eq!(noted, notes(&["d"]), "the last one was cut short");
         journal.clear().unwrap();
         assert_eq!((journal.bytes(), fs::metadata(&file).unwrap().len()), (0, 0));
     }

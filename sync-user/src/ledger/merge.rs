@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Entry, Known, Ledger, Listed};
+use super::{Known, Ledger, Listed, Note};
 use crate::model::{FileKind, Owner, Step, There, TreePath, Version};
 
 /// What may have become of paths, since steps were on their way there when the connection ended, or
@@ -30,11 +30,21 @@ impl Doubts {
         self.by_path.entry(path.clone()).or_default().push(known);
     }
 
-    /// A journal says what the run before may have left, and not in which order all of it was done.
-    pub fn noted(&mut self, entries: Vec<Entry>) {
-        for (path, known) in entries {
-            self.add(&path, known);
-            self.noted.insert(path);
+    /// A journal says what the run before may have left, and what was agreed on for sure, which the
+    /// ledger is to know.
+    pub fn noted(&mut self, notes: Vec<Note>, ledger: &mut Ledger) {
+        for Note { path, known, is_agreed } in notes {
+            match known {
+                _ if !is_agreed => {
+                    self.add(&path, known);
+                    self.noted.insert(path);
+                    continue;
+                }
+                Some(known) => ledger.set(path.clone(), known),
+                None => ledger.forget(&path),
+            }
+            self.noted.remove(&path);
+            self.by_path.remove(&path);
         }
     }
 
@@ -56,9 +66,9 @@ impl Doubts {
         self.by_path.get(path).into_iter().flatten().flatten()
     }
 
-    /// Whether it is no wonder that nothing is there.
+    /// Whether a step of ours may have removed it.
     fn is_removed(&self, path: &TreePath) -> bool {
-        self.noted.contains(path) || self.by_path.get(path).is_some_and(|doubts| doubts.contains(&None))
+        self.by_path.get(path).is_some_and(|doubts| doubts.contains(&None))
     }
 }
 
@@ -242,13 +252,18 @@ mod tests {
     #[test]
     fn what_a_journal_tells_of_is_as_it_was_or_as_it_was_to_be() {
         let known = |size| Some(Known::Holds(held(version(size))));
-        let names = ["as it was", "as sent", "as nobody knows", "gone"];
+        let names = ["as it was", "as sent", "as nobody knows", "removed there", "removed by us"];
         let agreed = names.map(|name| (name, 1));
         let mut doubts = Doubts::default();
-        doubts.noted(names.iter().map(|name| (path(name), known(2))).collect());
+        let note = |name: &str, known| Note { path: path(name), known, is_agreed: false };
+        let agreed_since = Note { is_agreed: true, ..note("removed there", known(1)) };
+        let notes = [note("removed there", None), agreed_since].into_iter();
+        let notes = notes.chain(names.iter().map(|name| note(name, known(2))));
+        let notes = notes.chain([note("removed by us", None)]).collect();
+        doubts.noted(notes, &mut Ledger::default());
         let there = [("as it was", 1), ("as sent", 2), ("as nobody knows", 3)];
         let (ledger, missing) = merged_with(&agreed, &there, &[], &doubts);
-        assert_eq!(names.map(|name| size(&ledger, name)), [Some(1), Some(2), None, None]);
+        assert_eq!(names.map(|name| size(&ledger, name)), [Some(1), Some(2), None, Some(1), None]);
         assert_eq!(ledger.get(&path("as nobody knows")), Some(Known::Unsure));
         assert_eq!(missing, []);
     }

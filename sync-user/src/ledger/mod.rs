@@ -21,7 +21,7 @@ mod twins;
 mod tests;
 
 pub use follow::Undo;
-pub use journal::Journal;
+pub use journal::{Journal, Note};
 pub use links::Links;
 pub use merge::Doubts;
 pub use outlines::Outlines;

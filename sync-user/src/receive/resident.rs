@@ -69,7 +69,12 @@ impl Resident {
 
     pub(super) fn source_holds(&mut self, home: &OwnedFd, entries: Vec<Holding>) {
         self.reach(home);
-        self.tell_whoever(home, &Arrival::Holds { entries });
+        let arrival = Arrival::Holds { entries };
+        self.tell_whoever(home, &arrival);
+        if self.stream.is_none() {
+            // What cannot be left either is asked for again when the trees are merged.
+            let _left = self.leave(home, &arrival);
+        }
     }
 
     /// Tells the daemon that runs now: that the one before has ended shows only when it is told.

@@ -124,7 +124,11 @@ impl Replica {
         let undo = self.ledger.follow(&step, becomes);
         self.follow_held(&step);
         if let Some(keeper) = &mut self.keeper {
-            keeper.note(&self.ledger, undo.paths());
+            // What crosses it may be at the target, too.
+            let (crossed, agreed): (Vec<_>, Vec<_>) =
+                undo.paths().partition(|path| self.flights.concern(path));
+            keeper.note(&self.ledger, crossed.into_iter());
+            keeper.note_agreed(&self.ledger, agreed.into_iter());
         }
         let planned = Planned { step, becomes, undo, old_files: Vec::new() };
         self.flights.add_foreign(Flight::new(planned, None, clock::now()));

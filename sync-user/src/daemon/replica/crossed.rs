@@ -186,6 +186,9 @@ impl Replica {
                 Remedy::Expect(held) => self.target_holds(path, Some(Held { twin: None, ..held })),
                 Remedy::Forget => self.target_holds(path, None),
                 Remedy::Tell(version) => {
+                    if let Some(keeper) = &mut self.keeper {
+                        keeper.note_gap(std::iter::once(path));
+                    }
                     self.holding.add(path.clone(), version);
                     continue;
                 }

@@ -16,7 +16,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use tracing::{info, warn};
 
 use crate::clock;
-use crate::ledger::{About, Entry, Journal, Ledger, Saved, Store, StoreError};
+use crate::ledger::{About, Entry, Journal, Known, Ledger, Note, Saved, Store, StoreError};
 use crate::model::{Stamp, TreePath};
 
 /// How often the ledger is stored.
@@ -52,7 +52,7 @@ enum Order {
 impl Keeper {
     /// Opens the ledger, and gives what the last run left, and what its journal says of what it may
     /// have done since. A ledger that cannot be kept is told, and the run goes on without.
-    pub(super) fn open(path: &Path) -> Option<(Self, Option<Saved>, Vec<Entry>)> {
+    pub(super) fn open(path: &Path) -> Option<(Self, Option<Saved>, Vec<Note>)> {
         let opened = Store::open(path).and_then(|(store, saved)| {
             let (journal, noted) = Journal::open(&path.with_extension("journal"))?;
             Ok((store, saved, journal, noted))
@@ -91,9 +91,23 @@ impl Keeper {
     /// Notes what steps are about to change, and what the ledger says of it by now, before they are
     /// sent.
     pub(super) fn note<'a>(&mut self, ledger: &Ledger, paths: impl Iterator<Item = &'a TreePath>) {
+        self.add(paths.map(|path| note(path, ledger.get(path), false)));
+    }
+
+    /// Notes what has come from the target, and is agreed on for sure.
+    pub(super) fn note_agreed<'a>(&mut self, ledger: &Ledger, paths: impl Iterator<Item = &'a TreePath>) {
+        self.add(paths.map(|path| note(path, ledger.get(path), true)));
+    }
+
+    /// Notes that for a moment nothing may be there.
+    pub(super) fn note_gap<'a>(&mut self, paths: impl Iterator<Item = &'a TreePath>) {
+        self.add(paths.map(|path| note(path, None, false)));
+    }
+
+    fn add(&mut self, notes: impl Iterator<Item = Note>) {
         if !self.is_forgotten {
-            let noted = self.journal.add(paths.map(|path| (path, ledger.get(path))));
-            self.check(noted);
+            let added = self.journal.add(notes);
+            self.check(added);
         }
     }
 
@@ -123,7 +137,8 @@ impl Keeper {
             return;
         }
         if self.journal.bytes() > JOURNAL_BYTES_MAX {
-            let replaced = self.journal.replace(ledger.touched().map(|path| (path, ledger.get(path))));
+            let replaced =
+                self.journal.replace(ledger.touched().map(|path| note(path, ledger.get(path), false)));
             self.check(replaced);
         }
         let entries = ledger.take_touched(is_open);
@@ -161,6 +176,10 @@ impl Keeper {
         // The thread ends only when this does.
         let _ended = self.orders.send(order);
     }
+}
+
+fn note(path: &TreePath, known: Option<Known>, is_agreed: bool) -> Note {
+    Note { path: path.clone(), known, is_agreed }
 }
 
 fn run(store: Store, orders: &Receiver<Order>, path: &Path, done: &AtomicU64) {

@@ -11,6 +11,7 @@ mod comparison;
 mod contested;
 mod crossed;
 mod debts;
+mod executing;
 mod extraneous;
 mod flights;
 mod greeting;
@@ -26,27 +27,26 @@ mod noting;
 mod outlines;
 mod report;
 mod retries;
+mod stored;
 mod surprises;
 mod trust;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::Gauges;
 use super::arrivals::Arrivals;
 use super::mailbox::{Delivery, Post};
-use super::observe::{names_of_moves, observe, present};
 use crate::batch::Room;
 use crate::clock;
-use crate::ledger::{About, Doubts, Held, Known, Ledger, Links};
+use crate::ledger::{About, Doubts, Ledger, Links};
 use crate::metrics::Connection;
-use crate::model::{Aspect, Batch, Depth, FileKind, Look, Stamp, Step, TreePath};
-use crate::plan::{self, Planned};
+use crate::model::{Aspect, Depth, Look, Stamp, TreePath};
 use crate::ship::{
     Access, Backoff, ConnectError, Event, Reached, Session, SessionError, TargetAddress, Terms, connect,
 };
@@ -69,22 +69,6 @@ use trust::Trust;
 
 /// How long a replica sleeps at most without looking up.
 const NAP: Duration = Duration::from_secs(1);
-
-/// Names of files that may be remembered beyond twice those that the target has (I6).
-const LINKS_SPARE: usize = 10_000;
-
-/// How many fifos, sockets and devices are told of.
-const SPECIAL_MAX: usize = 100;
-
-/// How soon a large file is looked at again that has changed while its content was on its way.
-const SENDING_RETRY: Duration = Duration::from_millis(20);
-
-/// How long a look at a directory waits for the large files in it. They may be sent all the time, and
-/// it heals a gap.
-const RESCAN_PUT_OFF_MAX: Duration = Duration::from_secs(10);
-
-/// How soon the source is looked at again when it was not the directory that was opened.
-const IDENTITY_RETRY: Duration = Duration::from_secs(1);
 
 /// What a replica is made of.
 pub(super) struct Setup {
@@ -208,57 +192,6 @@ impl Replica {
         let result = self.replicate();
         self.close_ledger(matches!(result, Ok(0)));
         result
-    }
-
-    fn open_ledger(&mut self) {
-        self.load_ledger();
-        self.restore_held();
-        self.memory = Memory::open(&self.setup.ledger, &self.ledger);
-    }
-
-    fn load_ledger(&mut self) {
-        let Some((keeper, saved, noted)) = Keeper::open(&self.setup.ledger) else { return };
-        self.keeper = Some(keeper);
-        let Some(mut saved) = saved else { return };
-        if self.is_two_way() {
-            // What was agreed on tells a removal from what is new at the other end, so it is not given up.
-            self.doubts.noted(noted);
-        } else {
-            saved.entries.extend(noted.into_iter().map(|(path, _)| (path, Known::Unsure)));
-        }
-        // Paths that are excluded by now are not ours any more (I3).
-        let tree = Arc::clone(&self.setup.tree);
-        let is_ours = |path: &TreePath, known: Known| {
-            let is_directory =
-                matches!(known, Known::Holds(Held { version, .. }) if version.kind == FileKind::Directory);
-            !tree.excludes_as(path, is_directory)
-        };
-        self.ledger = Ledger::saved(saved.entries, is_ours);
-        self.about = Some(saved.about);
-        self.expect_arrivals();
-    }
-
-    /// Stores what has changed in the ledger and is acknowledged (I4).
-    fn store(&mut self, now: Stamp) {
-        let (flights, holding) = (&self.flights, &self.holding);
-        if let Some(keeper) = &mut self.keeper {
-            keeper.store(&mut self.ledger, |path| flights.concern(path) || holding.concerns(path), now);
-        }
-        self.memory.forget(&mut self.ledger, |path| flights.concern(path));
-    }
-
-    /// Stores the rest. Only when everything is answered the next run can do without a listing.
-    fn close_ledger(&mut self, complete: bool) {
-        self.store_held();
-        if let Some(keeper) = self.keeper.take() {
-            for path in self.holding.take_all() {
-                self.ledger.set(path, Known::Unsure);
-            }
-            let flights = &self.flights;
-            let entries = self.ledger.take_touched(|path| flights.concern(path));
-            let about = self.about.clone().filter(|_| complete);
-            keeper.finish(entries, about.map(|about| About { complete: true, ..about }));
-        }
     }
 
     fn replicate(&mut self) -> Result<usize, ConnectError> {
@@ -441,149 +374,6 @@ impl Replica {
             Event::Examined(answer) => self.examined(answer),
             // A listing that was not asked for says nothing new.
             Event::Listing(_) | Event::ListingEnd(_) => {}
-        }
-    }
-
-    /// Tells once of each fifo, socket and device, as long as they are few.
-    fn tell_special(&mut self, special: Vec<TreePath>) {
-        for path in special {
-            if self.special.len() < SPECIAL_MAX && self.special.insert(path.clone()) {
-                info!(%path, "a fifo, socket or device is not replicated");
-            }
-        }
-    }
-
-    /// Looks, plans and submits.
-    fn execute(&mut self, session: &mut Session, mut batch: Batch) {
-        self.tell_lacks();
-        self.tell_surprises();
-        // What is seen counts only if the root is the one that was opened, before and after (I3).
-        if !self.root_holds() {
-            return self.put_off(&batch, IDENTITY_RETRY);
-        }
-        let now = clock::now();
-        let is_overdue = self.rescan_put_off.is_some_and(|since| now.since(since) > RESCAN_PUT_OFF_MAX);
-        let is_rescan = |look: &Look| look.depth >= Depth::Below;
-        self.take_arrivals();
-        let arrivals = self.setup.arrivals.as_ref();
-        let is_sending = |path: &TreePath, look: &Look| {
-            let below = is_rescan(look) && !is_overdue;
-            let is_changing = |arrivals: &Arrivals| arrivals.is_changing(path, below);
-            session.is_sending(path, below) || arrivals.is_some_and(is_changing)
-        };
-        // What has become of it meanwhile is seen once it has gone, or a second one would wait behind it.
-        let sending: BTreeMap<TreePath, Look> =
-            batch.looks.extract_if(.., |path, look| is_sending(path, look)).collect();
-        if sending.values().any(is_rescan) {
-            self.rescan_put_off.get_or_insert(now);
-        } else if batch.looks.values().any(is_rescan) {
-            self.rescan_put_off = None;
-        }
-        if !sending.is_empty() {
-            let gaps = std::mem::take(&mut batch.gaps);
-            let sending = Batch { looks: sending, moves: Vec::new(), gaps, closed: batch.closed };
-            self.put_off(&sending, SENDING_RETRY);
-        }
-        if batch.is_empty() {
-            return;
-        }
-        // Repeated, it would take what is kept below along under a name at which nobody looks for it.
-        batch.moves.retain(|rename| !self.guard.concerns(&rename.from) && !self.guard.concerns(&rename.to));
-        let batch = &batch;
-        let tree = Arc::clone(&self.setup.tree);
-        let names = names_of_moves(&batch.moves, &tree);
-        let mut steps = plan::moves(&batch.moves, &names, &mut self.ledger);
-        let mut observation = observe(batch, &tree, &self.ledger, &mut self.links);
-        if self.links.len() > 2 * self.ledger.len() + LINKS_SPARE {
-            let ledger = &self.ledger;
-            self.links.retain(|name| ledger.get(name).is_some());
-        }
-        let mut looked = true;
-        if self.root_holds() {
-            self.guard_removals(batch, &mut observation.seen);
-            let links = tree.preserve().links;
-            steps.extend(plan::differences(&observation.seen, links, &mut self.ledger));
-        } else {
-            self.put_off(batch, IDENTITY_RETRY);
-            looked = false;
-        }
-        if self.setup.terms.publishes {
-            let last = Arc::clone(&self.setup.publish_last);
-            steps = plan::pages_last(steps, |path| last.excluded(path, false));
-        }
-        if tree.preserve().directory_times {
-            let at_source = |path: &TreePath| Some(present(&tree, path)?.version);
-            let times = plan::directory_times(&steps, &batch.looks, at_source, &mut self.ledger);
-            steps.extend(times);
-        }
-        self.tell_special(observation.special);
-        for problem in observation.problems {
-            self.problem(&problem.path, &problem.what);
-        }
-        self.submit(session, steps, &batch.looks, batch.closed);
-        if looked {
-            let at_root = batch.looks.get(&TreePath::root());
-            let everything = at_root.is_some_and(|look| look.depth >= Depth::Below);
-            self.healing.planned(batch.gaps, everything, self.flights.last());
-        }
-    }
-
-    fn submit(
-        &mut self,
-        session: &mut Session,
-        steps: Vec<Planned>,
-        looks: &BTreeMap<TreePath, Look>,
-        closed: Stamp,
-    ) {
-        debug!(target = %self.setup.target, steps = steps.len(), "planned");
-        self.note_steps(&steps);
-        if let Some(keeper) = &mut self.keeper {
-            let is_foreign = |step: &Step| answers::is_removal(step) && self.removing.contains(step.path());
-            let ours = steps.iter().filter(|planned| !is_foreign(&planned.step));
-            keeper.note(&self.ledger, ours.flat_map(|planned| planned.undo.paths()));
-        }
-        for mut flight in flights::attribute(steps, looks, closed) {
-            let (step, old_files) = (flight.step().clone(), std::mem::take(&mut flight.planned.old_files));
-            let twins = match &step {
-                Step::SetAttributes { path, .. } => {
-                    flight.planned.undo.paths().filter(|twin| *twin != path).cloned().collect()
-                }
-                _ => Vec::new(),
-            };
-            let ticket = self.flights.add(flight);
-            session.submit(ticket, step, old_files, twins);
-        }
-        let seen = looks.values().filter_map(|look| Some(look.stamps?.seen)).min().unwrap_or(closed);
-        self.debts.planned(self.flights.last(), self.retries.owed_since(), seen);
-    }
-
-    fn root_holds(&mut self) -> bool {
-        match self.setup.tree.identity_holds() {
-            Ok(()) => {
-                if std::mem::take(&mut self.root_lost) {
-                    info!("the source's root is back; going on");
-                }
-                true
-            }
-            Err(cause) => {
-                if !std::mem::replace(&mut self.root_lost, true) {
-                    error!("{cause}; nothing is replicated, and nothing removed, until it is back");
-                }
-                false
-            }
-        }
-    }
-
-    fn put_off(&mut self, batch: &Batch, wait: Duration) {
-        let due = clock::now().plus(wait);
-        for (path, look) in &batch.looks {
-            self.retries.put_off(path.clone(), *look, due);
-        }
-        if batch.gaps > 0 {
-            // Whatever the gaps were, this heals them.
-            let everything = Look { depth: Depth::Below, content: true, stamps: None };
-            self.retries.put_off(TreePath::root(), everything, due);
-            self.healing.put_off(batch.gaps);
         }
     }
 
