@@ -19,13 +19,16 @@ fn wait(state: &Path, path: Option<&str>) -> Waited {
     daemons[0].wait(path, Some(PATIENCE)).unwrap()
 }
 
+/// Each way to change a file has its turn, however slow the machine is.
+const ROUNDS_MIN: usize = 4;
+
 /// Changes one file of its own in a way that depends on `round`, waits, and finds it at the
 /// target as it left it.
-fn change_and_wait(number: usize, source: &Path, target: &Path, state: &Path, go: &AtomicBool) -> usize {
+fn change_and_wait(number: usize, source: &Path, target: &Path, state: &Path, go: &AtomicBool) {
     let (mine, there) = (source.join(format!("mine-{number}")), target.join(format!("mine-{number}")));
     fs::create_dir(&mine).unwrap();
     let mut round = 0_usize;
-    while go.load(Ordering::Relaxed) {
+    while go.load(Ordering::Relaxed) || round < ROUNDS_MIN {
         round += 1;
         let text = format!("round {round}");
         let name = match round % 4 {
@@ -54,7 +57,6 @@ fn change_and_wait(number: usize, source: &Path, target: &Path, state: &Path, go
             assert!(!outdated.exists(), "writer {number}, round {round}: {} is there", outdated.display());
         }
     }
-    round
 }
 
 /// Races several who wait with writers that never rest, for `span`; `disturb` is called meanwhile.
@@ -80,7 +82,7 @@ fn race(host: &mut Host, span: Duration, mut disturb: impl FnMut(&mut Host)) {
     noise.join().unwrap();
     go.store(false, Ordering::Relaxed);
     for waiter in waiters {
-        assert!(waiter.join().unwrap() > 2, "there were several rounds");
+        waiter.join().unwrap();
     }
 }
 
