@@ -39,6 +39,16 @@ fn release(root: &Path, release: u64) {
     }
 }
 
+/// A daemon behind a slow link that has published the first release, and what it has written for that.
+fn with_first_release(host: &Host) -> (Daemon, u64) {
+    release(&host.source(), 1);
+    let mut command = publishing(host);
+    command.args(["--bwlimit", RATE]);
+    let mut daemon = Daemon::start(command);
+    host.wait_until_equal(&mut daemon);
+    (daemon, host.target_status().bytes_written)
+}
+
 /// Which of the release's files are at the target: the page, and how many assets.
 fn shown(target: &Path, release: u64) -> (bool, usize) {
     let page =
@@ -52,12 +62,7 @@ fn shown(target: &Path, release: u64) -> (bool, usize) {
 #[test]
 fn a_batch_becomes_visible_once_all_of_it_is_there_and_its_pages_last() {
     let host = Host::new();
-    release(&host.source(), 1);
-    let mut command = publishing(&host);
-    command.args(["--bwlimit", RATE]);
-    let mut daemon = Daemon::start(command);
-    host.wait_until_equal(&mut daemon);
-    let before = host.target_status().bytes_written;
+    let (mut daemon, before) = with_first_release(&host);
     fs::write(host.source().join("old"), "goes with the next release").unwrap();
     daemon.wait_until("what is to go is there", || host.target().join("old").exists());
     release(&host.source(), 2);
@@ -87,12 +92,7 @@ fn a_batch_becomes_visible_once_all_of_it_is_there_and_its_pages_last() {
 #[test]
 fn nothing_of_an_unfinished_batch_is_ever_shown() {
     let host = Host::new();
-    release(&host.source(), 1);
-    let mut command = publishing(&host);
-    command.args(["--bwlimit", RATE]);
-    let mut daemon = Daemon::start(command);
-    host.wait_until_equal(&mut daemon);
-    let before = host.target_status().bytes_written;
+    let (mut daemon, before) = with_first_release(&host);
     release(&host.source(), 2);
     daemon.wait_until("half of it is on its way", || {
         host.target_status().bytes_written > before + u64::from(ASSETS) * ASSET_BYTES as u64 / 2
