@@ -145,7 +145,7 @@ fn whatever_happens_ends_equal() {
 fn more_than_one_batch_can_hold_comes_in_parts() {
     let host = Host::new();
     let _memory = Memory::mount(&host.source(), "size=256M,nr_inodes=100k");
-    for number in 0..20_000 {
+    for number in 0..17_000 {
         let directory = host.source().join(format!("{}", number % 100));
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join(format!("{number}.html")), "page").unwrap();
