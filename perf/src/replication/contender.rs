@@ -19,10 +19,9 @@ pub(crate) enum Contender {
     Rsync,
     /// The same with `--whole-file`: without looking for what the target has already.
     RsyncWhole,
-    /// `tar -c | ssh tar -x`, once after the changes: all of the source, and no removals.
+    /// `tar -c | ssh tar -x`, once after the changes: all of the source, and no removals. In the one format
+    /// that keeps times as they are; scp keeps whole seconds, and would never be equal.
     Tar,
-    /// `scp -rp`, likewise.
-    Scp,
 }
 
 impl Contender {
@@ -32,8 +31,7 @@ impl Contender {
             Self::Lsyncd => "lsyncd",
             Self::Rsync => "rsync",
             Self::RsyncWhole => "rsync --whole-file",
-            Self::Tar => "tar | ssh",
-            Self::Scp => "scp",
+            Self::Tar => "tar over ssh",
         }
     }
 
@@ -63,7 +61,7 @@ pub(crate) fn start(contender: Contender, ksyncd: &Path, place: &Place) -> Resul
             place.sshd.run_through(ksyncd, &place.source(), &place.target(), &place.path().join("state"))
         }
         Contender::Lsyncd => command_of_lsyncd(place)?,
-        Contender::Rsync | Contender::RsyncWhole | Contender::Tar | Contender::Scp => {
+        Contender::Rsync | Contender::RsyncWhole | Contender::Tar => {
             bail!("{} is no daemon", contender.name())
         }
     };
@@ -116,13 +114,8 @@ pub(crate) fn copy(contender: Contender, place: &Place) -> Result<()> {
     let (source, target) = (source.display(), target.display());
     let mut command = match contender {
         Contender::Tar => {
-            let line = format!("tar -C {source} -cf - . | {shell} 127.0.0.1 tar -C {target} -xpf -");
-            let mut command = Command::new("sh");
-            command.args(["-c", &line]);
-            command
-        }
-        Contender::Scp => {
-            let line = format!("scp -rpq -P {port} {options} {source}/. 127.0.0.1:{target}/");
+            let line =
+                format!("tar -C {source} --format=posix -cf - . | {shell} 127.0.0.1 tar -C {target} -xpf -");
             let mut command = Command::new("sh");
             command.args(["-c", &line]);
             command

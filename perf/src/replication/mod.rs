@@ -76,15 +76,12 @@ fn run(ksyncd: &Path, only: &[Bench], far: bool) -> Result<Vec<Figures>> {
     for bench in benches {
         let contenders: &[Contender] = match bench {
             Bench::Latency | Bench::Behind => &[Contender::Ksyncd, Contender::Lsyncd],
-            // By SFTP each file takes scp several round trips.
-            Bench::Burst if far => &[Contender::Ksyncd, Contender::Lsyncd, Contender::Rsync, Contender::Tar],
             Bench::Burst => &[
                 Contender::Ksyncd,
                 Contender::Lsyncd,
                 Contender::Rsync,
                 Contender::RsyncWhole,
                 Contender::Tar,
-                Contender::Scp,
             ],
             Bench::Rename => &[Contender::Ksyncd, Contender::Lsyncd, Contender::Rsync],
             Bench::Whole => &[Contender::Ksyncd, Contender::Rsync, Contender::RsyncWhole],
