@@ -112,23 +112,20 @@ pub(crate) fn copy(contender: Contender, place: &Place) -> Result<()> {
     let shell = format!("ssh -p {port} {options}");
     let (source, target) = (place.source(), place.target());
     let (source, target) = (source.display(), target.display());
-    let mut command = match contender {
-        Contender::Tar => {
-            let line =
-                format!("tar -C {source} --format=posix -cf - . | {shell} 127.0.0.1 tar -C {target} -xpf -");
-            let mut command = Command::new("sh");
-            command.args(["-c", &line]);
-            command
+    let mut command = if contender == Contender::Tar {
+        let line =
+            format!("tar -C {source} --format=posix -cf - . | {shell} 127.0.0.1 tar -C {target} -xpf -");
+        let mut command = Command::new("sh");
+        command.args(["-c", &line]);
+        command
+    } else {
+        let mut command = Command::new("rsync");
+        command.args(["--archive", "--delete", "--exclude", "/.ksyncd", "--rsh", &shell]);
+        if contender == Contender::RsyncWhole {
+            command.arg("--whole-file");
         }
-        _ => {
-            let mut command = Command::new("rsync");
-            command.args(["--archive", "--delete", "--exclude", "/.ksyncd", "--rsh", &shell]);
-            if contender == Contender::RsyncWhole {
-                command.arg("--whole-file");
-            }
-            command.arg(format!("{source}/")).arg(format!("127.0.0.1:{target}/"));
-            command
-        }
+        command.arg(format!("{source}/")).arg(format!("127.0.0.1:{target}/"));
+        command
     };
     let status = command.status().with_context(|| format!("start {}", contender.name()))?;
     if !status.success() {
