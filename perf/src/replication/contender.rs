@@ -105,6 +105,15 @@ fn command_of_lsyncd(place: &Place) -> Result<Command> {
     Ok(command)
 }
 
+/// Has the target made equal for the first time: a daemon goes on from there, and others are run anew.
+pub(crate) fn begin(contender: Contender, ksyncd: &Path, place: &Place) -> Result<Option<Running>> {
+    if contender.is_daemon() {
+        return start(contender, ksyncd, place).map(Some);
+    }
+    copy(contender, place)?;
+    Ok(None)
+}
+
 /// Runs a program once that makes the target equal.
 pub(crate) fn copy(contender: Contender, place: &Place) -> Result<()> {
     let (port, key, hosts) = (place.sshd.port(), place.sshd.identity(), place.sshd.known_hosts());

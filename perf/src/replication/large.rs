@@ -32,12 +32,7 @@ pub(crate) fn measure(bench: Bench, contender: Contender, ksyncd: &Path, far: bo
     let place = Place::new(far)?;
     let mut content = noise(0, FILE_BYTES);
     fs::write(place.source().join(NAME), &content)?;
-    let running = if contender.is_daemon() {
-        Some(contender::start(contender, ksyncd, &place)?)
-    } else {
-        contender::copy(contender, &place)?;
-        None
-    };
+    let running = contender::begin(contender, ksyncd, &place)?;
     (1..=SAMPLES)
         .map(|number| {
             let changed = if bench == Bench::Copy { format!("copy-{number}") } else { NAME.to_owned() };

@@ -169,12 +169,7 @@ fn burst(contender: Contender, ksyncd: &Path, far: bool) -> Result<Sample> {
 fn rename(contender: Contender, ksyncd: &Path, far: bool) -> Result<Sample> {
     let place = Place::new(far)?;
     write_files(&place.source().join("before"))?;
-    let running = if contender.is_daemon() {
-        Some(contender::start(contender, ksyncd, &place)?)
-    } else {
-        contender::copy(contender, &place)?;
-        None
-    };
+    let running = contender::begin(contender, ksyncd, &place)?;
     let (began, before) = (Instant::now(), wire::bytes()?);
     fs::rename(place.source().join("before"), place.source().join("after"))?;
     if running.is_none() {

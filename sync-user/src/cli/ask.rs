@@ -33,17 +33,19 @@ impl Ask {
         state::control_directories(self.state_dir.as_deref())
     }
 
+    fn places(&self) -> Vec<Place> {
+        self.directories().iter().map(|directory| Place::new(directory)).collect()
+    }
+
     /// The daemons that run, whatever they replicate: maybe none.
     pub(super) fn found(&self) -> Result<Vec<Daemon>, Exit> {
-        let places: Vec<Place> = self.directories().iter().map(|directory| Place::new(directory)).collect();
-        control::daemons(&places).map_err(|error| told(&error))
+        control::daemons(&self.places()).map_err(|error| told(&error))
     }
 
     /// The daemons that are meant and run, for those who look again and again: maybe none, and nothing is
     /// told of what is wrong.
     pub(super) fn still_running(&self) -> Vec<Daemon> {
-        let places: Vec<Place> = self.directories().iter().map(|directory| Place::new(directory)).collect();
-        let mut daemons = control::daemons(&places).unwrap_or_default();
+        let mut daemons = control::daemons(&self.places()).unwrap_or_default();
         if let Some(source) = self.wanted() {
             daemons.retain_mut(|daemon| daemon.status().is_ok_and(|status| status.source == source));
         }

@@ -46,6 +46,14 @@ pub enum Known {
 }
 
 impl Known {
+    /// What is there, if that is sure.
+    pub fn held(self) -> Option<Held> {
+        match self {
+            Self::Holds(held) => Some(held),
+            Self::Unsure => None,
+        }
+    }
+
     /// What a step expects that is planned when this is known of its path.
     pub fn expected(known: Option<Self>) -> Expected {
         match known {
@@ -110,10 +118,7 @@ impl Ledger {
 
     /// What the path is known to hold; `None` when nothing is known, or nothing for sure.
     pub fn held(&self, path: &TreePath) -> Option<Held> {
-        match self.known.get(path) {
-            Some(Known::Holds(held)) => Some(*held),
-            Some(Known::Unsure) | None => None,
-        }
+        self.get(path).and_then(Known::held)
     }
 
     /// What the next step at this path expects there.
@@ -304,8 +309,5 @@ impl Ledger {
 }
 
 fn twin(known: Known) -> Option<Twin> {
-    match known {
-        Known::Holds(held) => held.twin,
-        Known::Unsure => None,
-    }
+    known.held().and_then(|held| held.twin)
 }

@@ -108,20 +108,13 @@ fn names<'a>(step: &'a Step, path: &'a TreePath) -> impl Iterator<Item = TreePat
 
 /// What `ours` has left at a path, if it was applied.
 fn left(ours: &Planned, path: &TreePath) -> Option<Held> {
-    let before = |path: TreePath| held(ours.undo.before(&path));
+    let before = |path: TreePath| ours.undo.before(&path).and_then(Known::held);
     match &ours.step {
         Step::Rename { from, to, .. } => path.moved(to, from).and_then(before),
         Step::Exchange { one, other, .. } => {
             path.moved(one, other).or_else(|| path.moved(other, one)).and_then(before)
         }
         _ => ours.becomes.filter(|_| ours.undo.paths().any(|concerned| concerned == path)),
-    }
-}
-
-fn held(known: Option<Known>) -> Option<Held> {
-    match known {
-        Some(Known::Holds(held)) => Some(held),
-        Some(Known::Unsure) | None => None,
     }
 }
 
@@ -135,14 +128,15 @@ fn remedy(
     known: Option<Held>,
 ) -> Remedy {
     let made = left(ours, path);
-    let old = held(ours.undo.before(path));
+    let old = ours.undo.before(path).and_then(Known::held);
     match here {
         There::Foreign => Remedy::Look,
         // Theirs was here, and was removed here since: that is what the target most likely has.
         There::Nothing if known.is_some() => Remedy::Look,
         There::Nothing => {
             // Under the name that their rename gave it.
-            let moved = before.and_then(|before| left(ours, before).or(held(ours.undo.before(before))));
+            let moved = before
+                .and_then(|before| left(ours, before).or(ours.undo.before(before).and_then(Known::held)));
             made.or(moved).map_or(Remedy::Look, Remedy::Expect)
         }
         There::Version(here) => {
