@@ -4,7 +4,8 @@
 //! not at all, and on any doubt about the stream itself the receiver ends: the source connects
 //! again and compares.
 
-use std::io::{self, Read, Write};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,17 +13,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::clock;
-use crate::model::{Content, Outcome, Receipt, Refusal, Sequence, Stamp};
-use crate::receive::{self, Disk, Done, Failure, Incoming, OpenError, Progress, Root, Whole};
+use crate::model::{Outcome, Receipt, Sequence, Stamp};
+use crate::receive::{self, Disk, Done, Failure, OpenError, Progress, Root, Whole};
 use crate::wire::{
-    self, COPY_BYTES_MAX, Decoder, FrameError, HOLE_BYTES_MAX, PREAMBLE, ReceiverHello, Step, ToReceiver,
+    self, Decoder, FrameError, LANES_MAX, Lane, OPEN_FILES_MAX, PREAMBLE, Piece, ReceiverHello, Step, ToReceiver,
     ToSource, VERSION,
 };
 
+mod arriving;
 mod examination;
+mod input;
+mod lanes;
 mod publication;
 
+use arriving::Arriving;
 use examination::Examination;
+pub use input::{Input, Patient};
+use lanes::Lanes;
 use publication::Publication;
 
 /// What is read at once: two full frames of content and more.
@@ -64,7 +71,7 @@ pub struct Config<'a> {
 ///
 /// An error is told to the source as well, as far as it still listens. Nothing that was not
 /// complete becomes visible.
-pub fn serve(config: Config<'_>, reader: impl Read, writer: impl Write + Send) -> Result<(), Error> {
+pub fn serve(config: Config<'_>, reader: impl Input, writer: impl Write + Send) -> Result<(), Error> {
     let (writer, over) = (Mutex::new(writer), AtomicBool::new(false));
     // Here, so that who examines can never outlive the connection.
     thread::scope(|scope| {
@@ -77,7 +84,7 @@ pub fn serve(config: Config<'_>, reader: impl Read, writer: impl Write + Send) -
 
 fn serve_with<'env, W: Write + Send>(
     config: Config<'_>,
-    reader: impl Read,
+    reader: impl Input,
     writer: &'env Mutex<W>,
     examination: Examination<'_, 'env, W>,
 ) -> Result<(), Error> {
@@ -86,6 +93,9 @@ fn serve_with<'env, W: Write + Send>(
         writer,
         examination,
         decoder: Decoder::default(),
+        lanes: Lanes::new(Vec::new()),
+        arriving: BTreeMap::new(),
+        deferred: None,
         receipts: Vec::new(),
         disk: None,
         buffer: vec![0; READ_BYTES],
@@ -110,6 +120,11 @@ struct Receiver<'scope, 'env, R, W> {
     writer: &'env Mutex<W>,
     examination: Examination<'scope, 'env, W>,
     decoder: Decoder,
+    lanes: Lanes,
+    /// Files whose content comes in pieces, by their steps.
+    arriving: BTreeMap<Sequence, Arriving>,
+    /// What has to wait for all of them.
+    deferred: Option<ToReceiver>,
     receipts: Vec<Receipt>,
     disk: Option<Disk>,
     buffer: Vec<u8>,
@@ -119,15 +134,7 @@ struct Receiver<'scope, 'env, R, W> {
     unpublished: Option<Publication>,
 }
 
-/// A file that comes in pieces.
-struct Stream {
-    sequence: Sequence,
-    since: Stamp,
-    /// What came so far; or why the file was given up, while the rest of it is passed over.
-    incoming: Result<Incoming, Failure>,
-}
-
-impl<R: Read, W: Write + Send> Receiver<'_, '_, R, W> {
+impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
     fn run(&mut self, config: Config<'_>) -> Result<(), Error> {
         let mut root = Root::open(config.root)?;
         let locked = if config.lock_in { root.lock_in() } else { Err("it was not asked to".to_owned()) };
@@ -143,74 +150,67 @@ impl<R: Read, W: Write + Send> Receiver<'_, '_, R, W> {
         match self.listen()? {
             Some(ToReceiver::Hello(hello)) if hello.version == VERSION => {
                 let claimed = root.claim(&hello)?;
+                self.lanes = Lanes::new(root.lanes(hello.lanes.min(LANES_MAX))?);
                 self.unpublished = hello.publishes.then(Publication::default);
                 self.disk = Some(root.disk().map_err(Error::Disk)?);
                 self.say(&ToSource::Claimed(claimed))?;
             }
-            Some(ToReceiver::Hello(hello)) => {
-                return Err(Error::Protocol(format!(
-                    "it speaks version {}, this is version {VERSION}",
-                    hello.version
-                )));
+            Some(ToReceiver::Lane(lane)) if lane.version == VERSION => return self.pour(&root, &lane),
+            Some(ToReceiver::Hello(wire::SourceHello { version, .. }) | ToReceiver::Lane(Lane { version, .. })) => {
+                return Err(Error::Protocol(format!("it speaks version {version}, this is version {VERSION}")));
             }
             Some(_) => return Err(Error::Protocol("it did not begin with a hello".to_owned())),
             None => return Ok(()),
         }
-        let mut stream = None;
         while let Some(message) = self.listen()? {
-            match (message, stream.take()) {
-                // Small steps may come within a large file, and another large one may not.
-                (ToReceiver::Step { sequence, step }, open) => {
-                    let begun = self.step(&mut root, sequence, step)?;
-                    if begun.is_some() && open.is_some() {
-                        return Err(Error::Protocol("a file came within another".to_owned()));
-                    }
-                    stream = begun.or(open);
-                }
-                (ToReceiver::Content { sequence, bytes }, Some(open)) => {
-                    stream = Some(Self::content(open, sequence, &bytes)?);
-                }
-                (ToReceiver::Hole { sequence, length }, Some(open)) => {
-                    stream = Some(Self::hole(open, sequence, length)?);
-                }
-                (ToReceiver::Copy { sequence, from, length }, Some(open)) => {
-                    stream = Some(Self::copy(open, sequence, (from, length))?);
-                }
-                (ToReceiver::ContentEnd { sequence, content }, Some(open)) => {
-                    self.content_end(&mut root, open, sequence, content)?;
-                }
-                (ToReceiver::ContentAbort { sequence }, Some(open)) => self.content_abort(open, sequence)?,
-                (ToReceiver::Ping { token }, open) => {
+            match message {
+                ToReceiver::Step { sequence, step } => self.step(&mut root, sequence, step)?,
+                ToReceiver::Piece { place: _, sequence, piece } => self.piece(&mut root, sequence, piece)?,
+                ToReceiver::Ping { token } => {
                     root.reach_resident();
                     root.purge();
                     self.say(&ToSource::Pong { token })?;
-                    stream = open;
                 }
-                (ToReceiver::Named { users, groups }, open) => {
-                    root.learn(&users, &groups);
-                    stream = open;
-                }
-                (ToReceiver::Holds { entries }, open) => {
+                ToReceiver::Named { users, groups } => root.learn(&users, &groups),
+                ToReceiver::Holds { entries } => {
                     root.reach_resident();
                     root.source_holds(entries);
-                    stream = open;
                 }
-                (ToReceiver::Examine(question), open) => {
-                    self.examination.examine(question, &root)?;
-                    stream = open;
+                ToReceiver::Examine(question) => self.examination.examine(question, &root)?,
+                ToReceiver::Publish => self.publish(&mut root)?,
+                ToReceiver::List => self.list(&root)?,
+                ToReceiver::Goodbye => return self.flush(),
+                ToReceiver::Hello(_) | ToReceiver::Lane(_) => {
+                    return Err(Error::Protocol("it said hello twice".to_owned()));
                 }
-                (ToReceiver::Publish, None) => self.publish(&mut root)?,
-                (ToReceiver::List, None) => self.list(&root)?,
-                (ToReceiver::Goodbye, None) => return self.flush(),
-                (ToReceiver::Hello(_), _) => return Err(Error::Protocol("it said hello twice".to_owned())),
-                (_, None) => return Err(Error::Protocol("content came for no file".to_owned())),
-                (_, Some(_)) => return Err(Error::Protocol("something else came within a file".to_owned())),
             }
         }
-        if stream.is_some() { Err(Error::Cut("a file")) } else { Ok(()) }
+        if self.arriving.is_empty() { Ok(()) } else { Err(Error::Cut("a file")) }
     }
 
-    fn step(&mut self, root: &mut Root, sequence: Sequence, step: Step) -> Result<Option<Stream>, Error> {
+    /// Has whatever comes go to the receiver that `lane` names.
+    fn pour(&mut self, root: &Root, lane: &Lane) -> Result<(), Error> {
+        let mut pipe = std::fs::File::from(root.join(lane)?);
+        self.say(&ToSource::Joined)?;
+        if !self.decoder.is_empty() {
+            return Err(Error::Protocol("a lane did not wait for its receiver".to_owned()));
+        }
+        loop {
+            match self.reader.read(&mut self.buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => match pipe.write_all(&self.buffer[..count]) {
+                    Ok(()) => {}
+                    // The receiver has ended, and with it the connection that this is a part of.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                    Err(error) => return Err(Error::Write(error)),
+                },
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Read(error)),
+            }
+        }
+    }
+
+    fn step(&mut self, root: &mut Root, sequence: Sequence, step: Step) -> Result<(), Error> {
         if sequence.0 != self.next {
             return Err(Error::Protocol(format!("step {} came where {} was due", sequence.0, self.next)));
         }
@@ -222,20 +222,37 @@ impl<R: Read, W: Write + Send> Receiver<'_, '_, R, W> {
             && !matches!(step, Step::PutFile { .. })
         {
             unpublished.step(sequence, step);
-            return unpublished.check().map(|()| None);
+            return unpublished.check();
         }
         match root.apply(step) {
-            Ok(Progress::Done(done)) => self.over(sequence, since, Ok(done))?,
-            Ok(Progress::Whole(whole)) => self.whole(root, sequence, since, whole)?,
-            Ok(Progress::Wants(incoming)) => {
-                return Ok(Some(Stream { sequence, since, incoming: Ok(incoming) }));
-            }
-            Err(failure) if is_streamed => {
-                return Ok(Some(Stream { sequence, since, incoming: Err(failure) }));
-            }
-            Err(failure) => self.over(sequence, since, Err(failure))?,
+            Ok(Progress::Done(done)) => self.over(sequence, since, Ok(done)),
+            Ok(Progress::Whole(whole)) => self.whole(root, sequence, since, whole),
+            Ok(Progress::Wants(incoming)) => self.await_pieces(sequence, Arriving::new(since, Ok(incoming))),
+            Err(failure) if is_streamed => self.await_pieces(sequence, Arriving::new(since, Err(failure))),
+            Err(failure) => self.over(sequence, since, Err(failure)),
         }
-        Ok(None)
+    }
+
+    fn await_pieces(&mut self, sequence: Sequence, file: Arriving) -> Result<(), Error> {
+        self.arriving.insert(sequence, file);
+        // Where there are lanes, the connection is not read until there are fewer.
+        if self.arriving.len() > OPEN_FILES_MAX {
+            return Err(Error::Protocol(format!("more than {OPEN_FILES_MAX} files came at once")));
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, root: &mut Root, sequence: Sequence, piece: Piece) -> Result<(), Error> {
+        let Some(file) = self.arriving.get_mut(&sequence) else {
+            return Err(Error::Protocol(format!("content came for step {}, which has none", sequence.0)));
+        };
+        let Some(result) = file.add(piece, root)? else { return Ok(()) };
+        let since = file.since;
+        self.arriving.remove(&sequence);
+        match result {
+            Ok(whole) => self.whole(root, sequence, since, Box::new(whole)),
+            Err(failure) => self.over(sequence, since, Err(failure)),
+        }
     }
 
     /// A file is whole: it becomes visible, now or with its batch.
@@ -274,66 +291,6 @@ impl<R: Read, W: Write + Send> Receiver<'_, '_, R, W> {
         Ok(())
     }
 
-    fn content(mut stream: Stream, sequence: Sequence, bytes: &[u8]) -> Result<Stream, Error> {
-        check_turn(&stream, sequence)?;
-        if let Ok(incoming) = &mut stream.incoming
-            && let Err(failure) = incoming.write(bytes)
-        {
-            // Its space is free again from here on.
-            stream.incoming = Err(failure);
-        }
-        Ok(stream)
-    }
-
-    fn hole(mut stream: Stream, sequence: Sequence, length: u64) -> Result<Stream, Error> {
-        check_turn(&stream, sequence)?;
-        if length > HOLE_BYTES_MAX {
-            return Err(Error::Protocol(format!("a hole of {length} bytes came at once")));
-        }
-        if let Ok(incoming) = &mut stream.incoming
-            && let Err(failure) = incoming.hole(length)
-        {
-            stream.incoming = Err(failure);
-        }
-        Ok(stream)
-    }
-
-    fn copy(mut stream: Stream, sequence: Sequence, (from, length): (u64, u64)) -> Result<Stream, Error> {
-        check_turn(&stream, sequence)?;
-        // Without content a message would cost its sender little and this side no end.
-        if length == 0 || length > COPY_BYTES_MAX {
-            return Err(Error::Protocol(format!("a range of {length} bytes was to be copied at once")));
-        }
-        if let Ok(incoming) = &mut stream.incoming
-            && let Err(failure) = incoming.copy(from, length)
-        {
-            stream.incoming = Err(failure);
-        }
-        Ok(stream)
-    }
-
-    fn content_end(
-        &mut self,
-        root: &mut Root,
-        stream: Stream,
-        sequence: Sequence,
-        content: Content,
-    ) -> Result<(), Error> {
-        check_turn(&stream, sequence)?;
-        let Stream { sequence, since, incoming } = stream;
-        match incoming.and_then(|incoming| root.complete(incoming, content)) {
-            Ok(whole) => self.whole(root, sequence, since, Box::new(whole)),
-            Err(failure) => self.over(sequence, since, Err(failure)),
-        }
-    }
-
-    fn content_abort(&mut self, stream: Stream, sequence: Sequence) -> Result<(), Error> {
-        check_turn(&stream, sequence)?;
-        let Stream { sequence, since, incoming } = stream;
-        let withdrawn = Failure::new(Refusal::Withdrawn, "the source took it back");
-        self.over(sequence, since, Err(incoming.err().unwrap_or(withdrawn)))
-    }
-
     fn list(&mut self, root: &Root) -> Result<(), Error> {
         self.flush()?;
         let unreadable = receive::list(root, |part| self.say(&ToSource::Listing(part)))?;
@@ -360,10 +317,33 @@ impl<R: Read, W: Write + Send> Receiver<'_, '_, R, W> {
     /// The next message; `None` at the end of the stream. Receipts leave before a wait.
     fn listen(&mut self) -> Result<Option<ToReceiver>, Error> {
         loop {
-            if let Some(message) = self.decoder.take()? {
+            if self.arriving.is_empty()
+                && let Some(message) = self.deferred.take()
+            {
                 return Ok(Some(message));
             }
+            if let Some(piece) = self.lanes.take(self.next - 1)? {
+                return Ok(Some(piece));
+            }
+            let takes_more = self.deferred.is_none() && self.arriving.len() < OPEN_FILES_MAX;
+            if (takes_more || self.lanes.is_empty())
+                && let Some(message) = self.decoder.take()?
+            {
+                if self.may_come(&message)? {
+                    return Ok(Some(message));
+                }
+                self.deferred = Some(message);
+                continue;
+            }
             self.flush()?;
+            if !self.lanes.is_empty() {
+                let is_here =
+                    self.reader.wait(takes_more, &self.lanes.awaited()).map_err(Error::Read)?;
+                self.lanes.read(&mut self.buffer)?;
+                if !is_here {
+                    continue;
+                }
+            }
             match self.reader.read(&mut self.buffer) {
                 Ok(0) if self.decoder.is_empty() => return Ok(None),
                 Ok(0) => return Err(Error::Cut("a frame")),
@@ -371,6 +351,21 @@ impl<R: Read, W: Write + Send> Receiver<'_, '_, R, W> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::Read(error)),
             }
+        }
+    }
+
+    /// Whether a message may be followed now, and not only after the files whose content is on its way.
+    fn may_come(&mut self, message: &ToReceiver) -> Result<bool, Error> {
+        match message {
+            ToReceiver::Piece { place, .. } => self.lanes.passed(*place).map(|()| true),
+            ToReceiver::Publish | ToReceiver::List | ToReceiver::Goodbye if !self.arriving.is_empty() => {
+                // Without lanes all content has come that was sent before.
+                if self.lanes.is_empty() {
+                    return Err(Error::Protocol("something else came within a file".to_owned()));
+                }
+                Ok(false)
+            }
+            _ => Ok(true),
         }
     }
 
@@ -400,13 +395,6 @@ fn say<W: Write>(writer: &Mutex<W>, message: &ToSource) -> Result<(), Error> {
 
 fn lock<W>(writer: &Mutex<W>) -> MutexGuard<'_, W> {
     writer.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn check_turn(stream: &Stream, sequence: Sequence) -> Result<(), Error> {
-    if stream.sequence == sequence {
-        return Ok(());
-    }
-    Err(Error::Protocol(format!("content for step {} came within step {}", sequence.0, stream.sequence.0)))
 }
 
 /// What fits into one frame: past it the rest is told as one place, the root.

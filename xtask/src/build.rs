@@ -17,6 +17,14 @@ pub(crate) fn build() -> Result<PathBuf> {
     Ok(workspace().join("target/release/ksyncd"))
 }
 
+/// Builds all three as the tests have them, which takes no second build of everything, and says where
+/// the daemon is.
+pub(crate) fn for_tests() -> Result<PathBuf> {
+    embedded()?;
+    run(cargo().args(["build", "--package", "sync-user", "--bin", "ksyncd"]))?;
+    Ok(workspace().join("target/debug/ksyncd"))
+}
+
 /// Builds what the daemon carries inside, into `target/embed`.
 pub(crate) fn embedded() -> Result<()> {
     let embed = workspace().join("target/embed");

@@ -1,19 +1,12 @@
 //! Runs the target side, on standard input and output.
 
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
-
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::fail;
 use crate::exit::Exit;
-use crate::receiver::{self, Config, Error};
-
-/// A source that lives says something every 15 s; after this long in milliseconds it is gone,
-/// even if the network never said so.
-const SILENCE_MAX_MS: u16 = 60_000;
+use crate::receiver::{self, Config, Error, Patient};
 
 /// Room in the pipe from `sshd`, so that it can deliver while a file is being written.
 const PIPE_BYTES: i32 = 1 << 20;
@@ -22,7 +15,7 @@ pub(super) fn receive(root: &Path) -> Exit {
     let (input, output) = (io::stdin(), io::stdout());
     // A smaller pipe is only slower, and a socket has no such setting.
     let _unchanged = nix::fcntl::fcntl(input.as_fd(), nix::fcntl::FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
-    let reader = Patient { input: input.as_fd() };
+    let reader = Patient::new(input.as_fd());
     match receiver::serve(Config { root, lock_in: true }, reader, output) {
         Ok(()) => Exit::Success,
         Err(Error::Open(error)) => fail(Exit::Failure, &error, Some(&error.remedy)),
@@ -31,29 +24,5 @@ pub(super) fn receive(root: &Path) -> Exit {
             fail(Exit::Protocol, &error, Some(remedy))
         }
         Err(error) => fail(Exit::Failure, &error, None),
-    }
-}
-
-/// Standard input, which fails when nothing comes for long.
-struct Patient<'a> {
-    input: BorrowedFd<'a>,
-}
-
-impl Read for Patient<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut ready = [PollFd::new(self.input, PollFlags::POLLIN)];
-        loop {
-            match poll(&mut ready, PollTimeout::from(SILENCE_MAX_MS)) {
-                Ok(0) => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        "the source was silent for a minute",
-                    ));
-                }
-                Ok(_) => return Ok(nix::unistd::read(self.input, buffer)?),
-                Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
     }
 }

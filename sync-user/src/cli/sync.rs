@@ -190,6 +190,7 @@ fn config(sync: &Sync, claims: &[Claim], common: &Common) -> daemon::Config {
             trash: settings.trash,
             compression: settings.compress.into(),
             rate: settings.bwlimit.0,
+            lanes: settings.lanes,
         },
         extraneous: Extraneous { remove: settings.delete_extraneous, percent_max: settings.max_delete },
         targets: settings.targets.iter().cloned().zip(claims.iter().map(Claim::ledger)).collect(),

@@ -73,13 +73,16 @@ pub struct BusyDirectory {
 }
 
 /// How it goes with one target.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TargetStatus {
     pub name: String,
     /// `connecting`, `comparing`, `up`, `down` or `given up`.
     pub state: String,
     /// For how long it has been so.
     pub state_seconds: f64,
+    /// SSH connections: one, and lanes that carry large files.
+    #[serde(default)]
+    pub connections: u64,
     /// How long the oldest change on its way has waited; 0 when all is acknowledged. Paths that
     /// were put off do not count.
     pub lag_seconds: f64,
@@ -204,6 +207,7 @@ impl TargetStatus {
             name: seen.name,
             state: name(seen.connection).to_owned(),
             state_seconds: seconds(seen.since, now),
+            connections: seen.connections,
             lag_seconds: seen.lag.as_secs_f64(),
             lag_changes: seen.lag_changes,
             put_off: seen.put_off,

@@ -50,7 +50,11 @@ fn write_source(out: &mut String, status: &Status) -> fmt::Result {
 
 fn write_target(out: &mut String, target: &TargetStatus) -> fmt::Result {
     writeln!(out, "\ntarget    {}", target.name)?;
-    writeln!(out, "state     {} for {}", target.state, time_of(target.state_seconds))?;
+    let connections = match target.connections {
+        0 | 1 => String::new(),
+        count => format!(", by {count} connections"),
+    };
+    writeln!(out, "state     {} for {}{connections}", target.state, time_of(target.state_seconds))?;
     writeln!(out, "lag       {}, {} changes", time_of(target.lag_seconds), target.lag_changes)?;
     writeln!(
         out,
@@ -115,22 +119,12 @@ mod tests {
             name: name.to_owned(),
             state: "up".to_owned(),
             state_seconds: 8_000.0,
-            lag_seconds: 0.0,
-            lag_changes: 0,
-            put_off: 0,
-            catching_up: None,
-            held_removals: 0,
-            held_seconds: 0.0,
+            connections: 4,
             changes_shipped: 2031,
             bytes_shipped: 8_500_000,
             bytes_written: 9_000_000,
             rescans: 1,
-            error: None,
-            problems_total: 0,
-            unexpected_replaced: 0,
-            unexpected_kept: 0,
-            conflicts_yielded: 0,
-            problems: Vec::new(),
+            ..TargetStatus::default()
         }
     }
 
@@ -144,6 +138,7 @@ mod tests {
         let down = TargetStatus {
             state: "down".to_owned(),
             state_seconds: 95.0,
+            connections: 0,
             lag_seconds: 95.5,
             lag_changes: 12,
             put_off: 6,
@@ -196,7 +191,7 @@ mod tests {
                   1 because the eBPF ring buffer was full
 
         target    web2:/srv/www
-        state     up for 2.2 h
+        state     up for 2.2 h, by 4 connections
         lag       0, 0 changes
         shipped   2031 changes, 8.1 MiB of content, 1 rescans
 

@@ -102,6 +102,16 @@ fn write_targets(out: &mut String, syncs: &[(Status, Snapshot)]) -> fmt::Result 
     family("ksyncd_target_up", "gauge", "Whether the target is connected.", |target| {
         f64::from(u8::from(target.is_up()))
     })?;
+    let help = "SSH connections: one, and lanes that carry large files.";
+    family("ksyncd_target_connections", "gauge", help, |target| target.connections as f64)?;
+    let help = "Steps left of what the last comparison found to do.";
+    family("ksyncd_target_catching_up_steps", "gauge", help, |target| {
+        target.catching_up.map_or(0.0, |progress| progress.steps.saturating_sub(progress.steps_done) as f64)
+    })?;
+    let help = "Content left of what the last comparison found to do.";
+    family("ksyncd_target_catching_up_bytes", "gauge", help, |target| {
+        target.catching_up.map_or(0.0, |progress| progress.bytes.saturating_sub(progress.bytes_done) as f64)
+    })?;
     let help = "How long the oldest change on its way has waited.";
     family("ksyncd_target_lag_seconds", "gauge", help, |target| target.lag_seconds)?;
     let help = "How many changes are on their way.";

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::counters::Counter;
+use super::counters::{Counter, Gauge};
 use super::latency::Latency;
 use crate::model::{Stamp, TreePath};
 
@@ -80,6 +80,8 @@ pub struct Target {
     pub changes_shipped: Counter,
     /// Content that was sent to it, in bytes before encryption; what it had already does not count.
     pub bytes_shipped: Counter,
+    /// SSH connections to it: that of its steps, and lanes.
+    pub connections: Gauge,
     /// All that was written to its connections, in bytes before encryption.
     pub bytes_written: Counter,
     /// Comparisons of the whole tree with its listing.
@@ -139,6 +141,7 @@ pub struct TargetSnapshot {
     pub held_removals: (u64, Option<Stamp>),
     pub changes_shipped: u64,
     pub bytes_shipped: u64,
+    pub connections: u64,
     pub bytes_written: u64,
     pub rescans: u64,
     pub problems_total: u64,
@@ -156,6 +159,7 @@ impl Target {
             name,
             changes_shipped: Counter::default(),
             bytes_shipped: Counter::default(),
+            connections: Gauge::default(),
             bytes_written: Counter::default(),
             rescans: Counter::default(),
             problems: Counter::default(),
@@ -241,6 +245,7 @@ impl Target {
             held_removals: self.held_removals.get(),
             changes_shipped: self.changes_shipped.get(),
             bytes_shipped: self.bytes_shipped.get(),
+            connections: self.connections.get(),
             bytes_written: self.bytes_written.get(),
             rescans: self.rescans.get(),
             problems_total: self.problems.get(),

@@ -13,6 +13,7 @@ mod dress;
 mod examine;
 mod expect;
 mod failure;
+mod lane;
 mod list;
 mod marker;
 mod old;

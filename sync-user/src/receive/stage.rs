@@ -94,6 +94,11 @@ impl Stage {
         &self.home
     }
 
+    /// This receiver's own directory in it.
+    pub(super) fn own(&self) -> &OwnedFd {
+        &self.own
+    }
+
     /// Says whose stage this is, and ends what an earlier connection of this source left behind.
     pub(super) fn claim(&mut self, source: &[u8; 16]) -> Result<(), OpenError> {
         let failed = |error: Errno| OpenError {

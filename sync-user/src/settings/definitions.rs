@@ -15,7 +15,7 @@ use super::bandwidth::{Bandwidth, bandwidth};
 use super::preserve::preserve;
 use crate::capture::{Backend, RING_BYTES};
 use crate::model::{Compression, Durability, Preserve};
-use crate::ship::TargetAddress;
+use crate::ship::{CONNECTIONS_MAX, TargetAddress};
 use crate::tree::{Excludes, Rules, Verdict};
 
 /// Settings of the whole daemon.
@@ -175,6 +175,12 @@ pub struct SyncSettings {
     /// 0 for no limit
     #[arg(long, value_name = "RATE", default_value = "0", value_parser = bandwidth)]
     pub bwlimit: Bandwidth,
+
+    /// How many SSH connections to a target there may be: beyond the first, which small changes have for
+    /// themselves then, they carry large files, and are opened when there are some. With --bwlimit there
+    /// is one
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=CONNECTIONS_MAX))]
+    pub lanes: u8,
 
     /// Append the latencies of each 10 s to this file, as an interval log of `HdrHistogram`
     #[arg(long, value_name = "FILE")]

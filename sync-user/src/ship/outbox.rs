@@ -40,6 +40,13 @@ impl Outbox {
         self.bytes.len() - before
     }
 
+    /// A frame that goes another way.
+    pub(super) fn encode<M: Serialize>(&mut self, message: &M) -> Vec<u8> {
+        let mut frame = Vec::new();
+        self.encoder.encode(message, &mut frame);
+        frame
+    }
+
     /// Writes as much as the link takes, up to a limit, and says how much that was. It can be more
     /// where a packet was begun.
     pub(super) fn write_to(&mut self, link: &mut dyn Link, limit: usize) -> Result<usize, LinkError> {

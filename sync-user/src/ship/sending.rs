@@ -14,6 +14,15 @@ struct Unread {
 }
 
 impl Session {
+    /// Encodes a large file, of which a small one may have become.
+    pub(super) fn send_large(&mut self, queued: Queued, events: &mut Vec<Event>, recall: &Recall<'_>) {
+        let (path, ticket) = (queued.step.path().clone(), queued.ticket);
+        self.send(queued, events, recall);
+        if self.stream.is_none() {
+            self.resume(&path, ticket, false);
+        }
+    }
+
     /// Encodes a step, with its content unless that is large: then it follows as a stream.
     pub(super) fn send(&mut self, queued: Queued, events: &mut Vec<Event>, recall: &Recall<'_>) {
         let Queued { ticket, step, old_files, twins: _ } = queued;
@@ -123,9 +132,14 @@ impl Session {
         events: &mut Vec<Event>,
         recall: &Recall<'_>,
     ) {
-        let put = |size, stored, attributes, body| {
-            let path = path.as_bytes().to_vec();
-            wire::Step::PutFile { path, expects, size, stored, attributes, body }
+        let name = path.as_bytes().to_vec();
+        let put = |size, stored, attributes, body| wire::Step::PutFile {
+            path: name,
+            expects,
+            size,
+            stored,
+            attributes,
+            body,
         };
         let planned = entry.version;
         match content::open(&self.tree, &path, wire::INLINE_BYTES_MAX) {
@@ -139,12 +153,13 @@ impl Session {
                 events.push(Event::Sent { ticket, version, content, settled, torn, shipped });
             }
             // It has grown since it was planned, and there is one on its way.
-            Ok(Opened::Large(_)) if self.stream.is_some() => {
+            Ok(Opened::Large(_)) if self.stream.is_some() || !self.waiting.may_begin() => {
                 let step = Step::PutFile { path, entry, expects };
-                self.waiting.push(Queued { ticket, step, old_files, twins: Vec::new() });
+                self.waiting.push_large(Queued { ticket, step, old_files, twins: Vec::new() });
             }
             Ok(Opened::Large(mut reading)) => {
-                self.waiting.begin(&path);
+                self.waiting.begin(&path, ticket);
+                self.lanes.begin(reading.stored);
                 self.expect(&path, planned, reading.version);
                 let attributes = self.named(reading.version, std::mem::take(&mut reading.xattrs));
                 let (body, outline) = match stream::choose(&path, &reading, old_files, recall) {
@@ -157,6 +172,9 @@ impl Session {
                 };
                 let (size, stored) = (reading.version.size, reading.stored);
                 let sequence = self.fly(ticket, put(size, stored, attributes, body));
+                if let Some(flight) = self.flying.back_mut() {
+                    flight.large = Some(path);
+                }
                 self.stream = Some(Stream::new(ticket, sequence, reading, outline));
             }
             Ok(Opened::Vanished) => events.push(Event::Unsent { ticket, failure: None }),

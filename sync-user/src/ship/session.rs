@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use super::event::{Event, SILENCE_MAX, SessionError, Ticket};
 use super::introduction::{another_version, name_of};
+use super::lane::Open;
+use super::lanes::Lanes;
 use super::link::{Link, Received};
 use super::names::Names;
 use super::outbox::Outbox;
 use super::questions::Questions;
-use super::stream::{Next, Recall, Sent, Stream};
+use super::stream::{self, Recall, Sent, Stream};
 use super::throttle::Throttle;
 use super::unpublished::Unpublished;
 use super::waiting::{Queued, Waiting};
@@ -24,7 +26,7 @@ use crate::model::{
     Compression, Durability, OldFile, Owner, Receipt, Sequence, Stamp, Step, TreePath, Xattr,
 };
 use crate::tree::Tree;
-use crate::wire::{self, Claimed, FrameError, Question, ReceiverHello, SourceHello, ToReceiver, ToSource};
+use crate::wire::{self, Claimed, FrameError, LANES_MAX, Piece, Question, ReceiverHello, SourceHello, ToReceiver, ToSource};
 
 /// Bytes that are encoded ahead of the link. Enough to keep SSH busy, little enough that the
 /// next step waits a few milliseconds at most behind them.
@@ -41,6 +43,9 @@ const READ_BYTES_MAX: u64 = 4 << 20;
 
 /// After this time without a word from us the receiver is asked for a sign of life.
 const QUIET_MAX: Duration = Duration::from_secs(15);
+
+/// Connections to one target: that of its steps, and lanes.
+pub const CONNECTIONS_MAX: i64 = LANES_MAX as i64 + 1;
 
 /// What a target is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +64,8 @@ pub struct Terms {
     pub compression: Compression,
     /// What may be written to it in a second, in bytes before encryption.
     pub rate: Option<NonZeroU64>,
+    /// How many connections there may be, at least one. With a limit there is one.
+    pub lanes: u8,
 }
 
 /// One connection, from the receiver's hello on.
@@ -72,20 +79,22 @@ pub struct Session {
     questions: Questions,
     pub(super) queue: VecDeque<Queued>,
     pub(super) stream: Option<Stream>,
-    /// What must not overtake the stream.
+    /// What must not overtake large files.
     pub(super) waiting: Waiting,
+    pub(super) lanes: Lanes,
+    source: [u8; 16],
     /// What waits to become visible, where batches do so as a whole.
     unpublished: Option<Unpublished>,
     /// Bytes of steps that have overtaken the stream since its last piece.
     overtaken: usize,
     /// The stream goes on, though the link has nothing to do.
     is_reading: bool,
-    flying: VecDeque<Flight>,
+    pub(super) flying: VecDeque<Flight>,
     flying_bytes: usize,
     sequence: Sequence,
     hello: Option<ReceiverHello>,
     claimed: Option<Claimed>,
-    /// Bytes that the link took since they were asked for.
+    /// Bytes that the links took since they were asked for.
     written: u64,
     said: Stamp,
     heard: Stamp,
@@ -94,18 +103,23 @@ pub struct Session {
 }
 
 #[derive(Debug)]
-struct Flight {
+pub(super) struct Flight {
     ticket: Ticket,
     sequence: Sequence,
     bytes: usize,
+    /// The path of a file whose content comes in pieces.
+    pub(super) large: Option<TreePath>,
 }
 
 impl Session {
-    /// Begins on a link that stands behind the receiver's preamble.
-    pub fn new(link: Box<dyn Link>, tree: Arc<Tree>, terms: Terms, now: Stamp) -> Self {
+    /// Begins on a link that stands behind the receiver's preamble. `open` opens another one to the same
+    /// target.
+    pub fn new(link: Box<dyn Link>, open: Open, tree: Arc<Tree>, terms: Terms, now: Stamp) -> Self {
         let Terms { numeric_ids, durability, shared_target: shares, .. } = terms;
         let Terms { two_way, publishes, trash, compression, rate, .. } = terms;
         let (source, name) = name_of(&tree);
+        // What all of them may carry together one carries alone, and no sum has to be kept.
+        let lanes = if rate.is_some() { 0 } else { terms.lanes.saturating_sub(1).min(LANES_MAX) };
         let mut outbox = Outbox::new(compression);
         outbox.push(&ToReceiver::Hello(SourceHello {
             version: wire::VERSION,
@@ -117,6 +131,7 @@ impl Session {
             publishes,
             two_way,
             trash,
+            lanes,
         }));
         Self {
             link,
@@ -129,6 +144,8 @@ impl Session {
             queue: VecDeque::new(),
             stream: None,
             waiting: Waiting::default(),
+            lanes: Lanes::new(open, lanes),
+            source,
             unpublished: publishes.then(Unpublished::default),
             overtaken: 0,
             is_reading: false,
@@ -209,7 +226,12 @@ impl Session {
         self.unsent() == 0 && self.flying.is_empty() && self.outbox.is_empty()
     }
 
-    /// How many bytes were written to the link since this was asked last, before encryption.
+    /// How many connections it has by now: lanes are opened when there are large files.
+    pub fn connections(&self) -> usize {
+        1 + self.lanes.open()
+    }
+
+    /// How many bytes were written to the links since this was asked last, before encryption.
     pub fn take_written(&mut self) -> u64 {
         std::mem::take(&mut self.written)
     }
@@ -222,7 +244,8 @@ impl Session {
         let timeout = if self.outbox.is_empty() || writing { timeout } else { timeout.min(pause) };
         // More is to be read, whatever the link does.
         let timeout = if self.is_reading { Duration::ZERO } else { timeout.min(QUIET_MAX) };
-        Ok(self.link.wait(writing, bells, Some(timeout))?)
+        let bells: Vec<BorrowedFd<'_>> = bells.iter().copied().chain(self.lanes.bell()).collect();
+        Ok(self.link.wait(writing, &bells, Some(timeout))?)
     }
 
     /// Writes and reads what can be, and adds what happened to `events`.
@@ -232,6 +255,7 @@ impl Session {
         events: &mut Vec<Event>,
         recall: &Recall<'_>,
     ) -> Result<(), SessionError> {
+        self.look_after_lanes()?;
         loop {
             self.fill(events, recall);
             if self.write(now)? > 0 {
@@ -264,7 +288,26 @@ impl Session {
     }
 
     fn can_fill(&self) -> bool {
-        self.stream.is_some() || (!self.queue.is_empty() && self.has_room())
+        self.can_stream() || (self.has_room() && (!self.queue.is_empty() || self.has_turn()))
+    }
+
+    /// Whether a piece of the stream may be sent.
+    fn can_stream(&self) -> bool {
+        self.stream.is_some() && (!self.lanes.are_open() || self.lanes.best().is_some())
+    }
+
+    /// Whether a large file that waits may be begun.
+    fn has_turn(&self) -> bool {
+        self.stream.is_none() && self.waiting.has_turn() && self.waiting.may_begin()
+    }
+
+    fn look_after_lanes(&mut self) -> Result<(), SessionError> {
+        let (hello, claimed, source) = (&self.hello, &self.claimed, self.source);
+        self.lanes.look_after(|number| {
+            // Its pipes are there once it has claimed its root.
+            let process = hello.as_ref().filter(|_| claimed.is_some())?.process;
+            Some(wire::Lane { version: wire::VERSION, source, process, number })
+        })
     }
 
     /// Whether so little waits for receipts that another step may.
@@ -280,12 +323,23 @@ impl Session {
         let mut read = 0;
         self.is_reading = false;
         while self.outbox.len() < self.staged_max() && self.can_fill() && !self.is_reading {
-            if let Some(queued) = self.next() {
-                self.send(queued, events, recall);
-            } else if let Some(stream) = self.stream.take() {
-                self.overtaken = 0;
-                read += self.continue_stream(stream, events);
-                self.is_reading = read >= READ_BYTES_MAX;
+            match self.next() {
+                Some(Next::Step(queued)) => self.send(queued, events, recall),
+                Some(Next::Large(queued)) => self.send_large(queued, events, recall),
+                // All that may go has gone; but a full lane may be the reason why it is not the stream's turn.
+                None if !self.can_stream() => {
+                    if self.overtaken == 0 {
+                        break;
+                    }
+                    self.overtaken = 0;
+                }
+                None => {
+                    self.overtaken = 0;
+                    if let Some(stream) = self.stream.take() {
+                        read += self.continue_stream(stream, events);
+                        self.is_reading = read >= READ_BYTES_MAX;
+                    }
+                }
             }
             self.publish_if_due();
         }
@@ -293,26 +347,43 @@ impl Session {
 
     /// The next step to send, if it has a turn before the next piece of the stream: as long as that
     /// gets half of the link.
-    fn next(&mut self) -> Option<Queued> {
-        if self.stream.is_none() {
-            return self.queue.pop_front();
-        }
+    fn next(&mut self) -> Option<Next> {
         // What becomes visible together comes in its order.
         if self.unpublished.is_some() {
+            if self.stream.is_some() || !self.has_room() {
+                return None;
+            }
+            let queued = self.queue.pop_front()?;
+            return Some(if is_large(&queued.step) { Next::Large(queued) } else { Next::Step(queued) });
+        }
+        if !self.has_room() || (self.stream.is_some() && self.overtaken >= wire::CONTENT_BYTES_MAX) {
             return None;
         }
-        if !self.has_room() || self.overtaken >= wire::CONTENT_BYTES_MAX {
-            return None;
+        if self.has_turn() {
+            return self.waiting.next_turn().map(Next::Large);
         }
         while !self.waiting.is_full()
             && let Some(queued) = self.queue.pop_front()
         {
-            if !is_large(&queued.step) && !self.waiting.holds_back(&queued.step) {
-                return Some(queued);
+            if self.waiting.holds_back(&queued) {
+                self.waiting.push(queued);
+            } else if !is_large(&queued.step) {
+                return Some(Next::Step(queued));
+            } else {
+                self.waiting.push_large(queued);
+                if self.has_turn() {
+                    return self.waiting.next_turn().map(Next::Large);
+                }
             }
-            self.waiting.push(queued);
         }
         None
+    }
+
+    /// What had to wait for a large file is judged anew.
+    pub(super) fn resume(&mut self, path: &TreePath, ticket: Ticket, begun: bool) {
+        for queued in self.waiting.end(path, ticket, begun).into_iter().rev() {
+            self.queue.push_front(queued);
+        }
     }
 
     /// Has the target publish what came, once all of a batch is there, or as much as may wait.
@@ -334,7 +405,7 @@ impl Session {
             unpublished.add(step.kept_bytes());
         }
         let bytes = self.outbox.push(&ToReceiver::Step { sequence, step });
-        self.flying.push_back(Flight { ticket, sequence, bytes });
+        self.flying.push_back(Flight { ticket, sequence, bytes, large: None });
         self.flying_bytes += bytes;
         self.overtaken += bytes;
         sequence
@@ -344,22 +415,23 @@ impl Session {
     /// to send. A file that changes meanwhile, or cannot be read, is taken back: the receiver
     /// answers so, and nothing of it becomes visible (I2).
     fn continue_stream(&mut self, mut stream: Stream, events: &mut Vec<Event>) -> u64 {
+        let sequence = stream.sequence;
         match stream.next() {
-            Ok(Next::Message(message)) => {
-                let hole = if let ToReceiver::Hole { length, .. } = *message { length } else { 0 };
-                self.outbox.push(&message);
+            Ok(stream::Next::Piece(piece)) => {
+                let hole = if let Piece::Hole { length } = piece { length } else { 0 };
+                self.send_piece(sequence, piece);
                 self.stream = Some(stream);
                 hole
             }
-            Ok(Next::Read(bytes)) => {
+            Ok(stream::Next::Read(bytes)) => {
                 self.stream = Some(stream);
                 bytes
             }
-            Ok(Next::End) => {
+            Ok(stream::Next::End) => {
                 let Stream { ticket, shipped, .. } = stream;
                 let (version, settled) = (stream.reading.version, stream.reading.settled);
                 let (end, sent) = stream.finish(&self.tree);
-                self.end_stream(&end);
+                self.send_piece(sequence, end);
                 if let Some(Sent { content, outline, torn }) = sent {
                     let settled = settled && !torn;
                     events.push(Event::Sent { ticket, version, content, settled, torn, shipped });
@@ -368,17 +440,22 @@ impl Session {
                 0
             }
             Err(_) => {
-                self.end_stream(&stream.abort());
+                self.send_piece(sequence, Piece::Abort);
                 0
             }
         }
     }
 
-    /// What had to wait goes next.
-    fn end_stream(&mut self, end: &ToReceiver) {
-        self.outbox.push(end);
-        for queued in self.waiting.end().into_iter().rev() {
-            self.queue.push_front(queued);
+    /// Sends a piece by a lane, or behind its step while there is none.
+    fn send_piece(&mut self, sequence: Sequence, piece: Piece) {
+        let message = ToReceiver::Piece { place: self.lanes.place(), sequence, piece };
+        match self.lanes.best() {
+            Some(lane) => {
+                let frame = self.outbox.encode(&message);
+                self.written += frame.len() as u64;
+                lane.carry(frame);
+            }
+            None => drop(self.outbox.push(&message)),
         }
     }
 
@@ -427,18 +504,23 @@ impl Session {
                 }
             }
             ToSource::Pong { token: _ } => {}
+            ToSource::Joined => return Err(SessionError::Protocol("it joined another".to_owned())),
             ToSource::Fatal { what, remedy } => return Err(SessionError::Fatal { what, remedy }),
         }
         Ok(())
     }
 
-    /// Receipts come in the order of the steps, but for that of a large file, which others overtake:
-    /// so the flight that is answered is the first or the second.
+    /// Receipts come in the order of the steps, but for those of large files, which others overtake.
     fn answered(&mut self, receipt: Receipt) -> Result<Event, SessionError> {
-        let index = self.flying.iter().take(2).position(|flight| flight.sequence == receipt.sequence);
+        let is_it = |flight: &Flight| flight.sequence == receipt.sequence;
+        let last = self.flying.iter().position(|flight| is_it(flight) || flight.large.is_none());
+        let index = last.filter(|index| self.flying.get(*index).is_some_and(is_it));
         match index.and_then(|index| self.flying.remove(index)) {
-            Some(Flight { ticket, sequence: _, bytes }) => {
+            Some(Flight { ticket, sequence: _, bytes, large }) => {
                 self.flying_bytes -= bytes;
+                if let Some(path) = large {
+                    self.resume(&path, ticket, true);
+                }
                 Ok(Event::Answered { ticket, receipt })
             }
             None => Err(SessionError::Protocol(format!(
@@ -456,7 +538,7 @@ impl Session {
         // Behind what a slow rate holds back it would not be answered in time.
         let is_held_back = self.throttle.is_some() && !self.outbox.is_empty();
         let waiting = self.asked.is_none() && is_quiet && !is_held_back;
-        if waiting && self.stream.is_none() {
+        if waiting && (self.stream.is_none() || self.lanes.are_open()) {
             self.outbox.push(&ToReceiver::Ping { token: now.0 });
             self.write(now)?;
             self.asked = Some(now);
@@ -464,6 +546,13 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// What is to be sent next.
+enum Next {
+    Step(Queued),
+    /// A file whose content comes in pieces, unless it has shrunk.
+    Large(Queued),
 }
 
 /// Whether the step sends content in pieces, unless the file has shrunk.

@@ -5,12 +5,12 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::content::{Finished, Piece, Reading};
+use super::content::{self, Finished, Reading};
 use super::event::Ticket;
 use crate::delta::{self, Outline, Outliner, Part, Recipe};
 use crate::model::{Content, OldFile, Sequence, TreePath};
 use crate::tree::Tree;
-use crate::wire::{self, ToReceiver};
+use crate::wire::{self, Piece};
 
 /// Gives the outline of a content, if it is remembered.
 pub type Recall<'a> = dyn Fn(Content) -> Option<Outline> + 'a;
@@ -19,7 +19,7 @@ pub type Recall<'a> = dyn Fn(Content) -> Option<Outline> + 'a;
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) ticket: Ticket,
-    sequence: Sequence,
+    pub(super) sequence: Sequence,
     pub(super) reading: Reading,
     making: Making,
     /// Parts that are known and not sent yet.
@@ -40,7 +40,7 @@ enum Making {
 /// What comes next of a file.
 pub(super) enum Next {
     /// To be sent. A hole keeps no link busy, but took time to hash.
-    Message(Box<ToReceiver>),
+    Piece(Piece),
     /// So many bytes were read, and nothing is to be sent for them yet.
     Read(u64),
     End,
@@ -68,24 +68,22 @@ impl Stream {
 
     pub(super) fn next(&mut self) -> io::Result<Next> {
         if let Some(part) = self.parts.pop_front() {
-            return Ok(Next::Message(Box::new(self.message(part))));
+            return Ok(Next::Piece(self.piece(part)));
         }
         Ok(match (self.reading.next(wire::CONTENT_BYTES_MAX, wire::HOLE_BYTES_MAX)?, &mut self.making) {
-            (Piece::Bytes(bytes), Making::Recipe(recipe)) => {
+            (content::Piece::Bytes(bytes), Making::Recipe(recipe)) => {
                 recipe.push(&bytes);
                 self.parts.extend(std::iter::from_fn(|| recipe.next_part()));
                 Next::Read(bytes.len() as u64)
             }
-            (Piece::Bytes(bytes), making) => {
+            (content::Piece::Bytes(bytes), making) => {
                 if let Making::Outline(outliner) = making {
                     outliner.push(&bytes);
                 }
-                Next::Message(Box::new(self.message(Part::New(bytes))))
+                Next::Piece(self.piece(Part::New(bytes)))
             }
-            (Piece::Hole(length), _) => {
-                Next::Message(Box::new(ToReceiver::Hole { sequence: self.sequence, length }))
-            }
-            (Piece::End, making) => match std::mem::replace(making, Making::Nothing) {
+            (content::Piece::Hole(length), _) => Next::Piece(Piece::Hole { length }),
+            (content::Piece::End, making) => match std::mem::replace(making, Making::Nothing) {
                 Making::Nothing => Next::End,
                 Making::Outline(outliner) => {
                     self.outline = Some(outliner.finish());
@@ -100,32 +98,26 @@ impl Stream {
         })
     }
 
-    fn message(&mut self, part: Part) -> ToReceiver {
-        let sequence = self.sequence;
+    fn piece(&mut self, part: Part) -> Piece {
         match part {
             Part::New(bytes) => {
                 self.shipped += bytes.len() as u64;
-                ToReceiver::Content { sequence, bytes }
+                Piece::Bytes(bytes)
             }
-            Part::Old { from, length } => ToReceiver::Copy { sequence, from, length },
+            Part::Old { from, length } => Piece::Copy { from, length },
         }
-    }
-
-    /// What takes it back at the target.
-    pub(super) fn abort(self) -> ToReceiver {
-        ToReceiver::ContentAbort { sequence: self.sequence }
     }
 
     /// What ends it at the target; and what was sent, unless it is taken back: because it cannot be
     /// read, or has become shorter meanwhile.
-    pub(super) fn finish(self, tree: &Tree) -> (ToReceiver, Option<Sent>) {
-        let Self { sequence, reading, outline, .. } = self;
+    pub(super) fn finish(self, tree: &Tree) -> (Piece, Option<Sent>) {
+        let Self { reading, outline, .. } = self;
         let (content, torn) = match reading.finish(tree) {
             Ok(Finished::Whole(content)) => (content, false),
             Ok(Finished::Torn(Some(content))) => (content, true),
-            Ok(Finished::Torn(None)) | Err(_) => return (ToReceiver::ContentAbort { sequence }, None),
+            Ok(Finished::Torn(None)) | Err(_) => return (Piece::Abort, None),
         };
-        (ToReceiver::ContentEnd { sequence, content }, Some(Sent { content, outline, torn }))
+        (Piece::End(content), Some(Sent { content, outline, torn }))
     }
 }
 

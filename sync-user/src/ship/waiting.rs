@@ -1,13 +1,14 @@
 //! Lets small steps overtake the content of large files.
 //!
-//! While one large file is on its way, the others wait, and with them whatever has to come after
-//! any of them. All other steps go past: a page is not late because somebody has put a disk image
-//! into the tree.
+//! Large files have their turns one after the other, and what has to come after any of them waits
+//! until the target has it. All other steps go past: a page is not late because somebody has put a
+//! disk image into the tree.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::event::Ticket;
 use crate::model::{FileKind, OldFile, Step, TreePath};
+use crate::wire::OPEN_FILES_MAX;
 
 /// Steps that may wait; about 1 MB. Beyond, nothing overtakes any more (I6).
 const WAITING_MAX: usize = 4096;
@@ -23,38 +24,66 @@ pub(super) struct Queued {
     pub(super) twins: Vec<TreePath>,
 }
 
-/// The large file that is on its way, and what has to wait for it.
+/// Large files that are on their way or wait for their turn, and what has to come after them.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
+    /// Both kinds, by their paths: nothing may touch these before, nor any directory above or
+    /// anything below. What was submitted before them need not wait for them.
+    large: BTreeMap<TreePath, Ticket>,
+    /// How many of them are on their way.
+    open: usize,
+    /// The others, in the order of their turns.
+    turns: VecDeque<Queued>,
+    /// What has to come after any of these, in order.
     steps: VecDeque<Queued>,
-    /// Files whose content is on its way or waits, by all names that they will have then.
+    /// Files whose content comes before steps, by all names that they will have then.
     contents: BTreeSet<TreePath>,
-    /// Paths that a later step must not touch before, nor any directory above or anything below.
+    /// What a later step must not touch before, as it must not touch large files.
     paths: BTreeSet<TreePath>,
     /// Directories that wait for their attributes only: what goes into them may go before.
     directories: BTreeSet<TreePath>,
 }
 
 impl Waiting {
-    /// The content of `path` is on its way.
-    pub(super) fn begin(&mut self, path: &TreePath) {
-        self.contents.insert(path.clone());
-        self.paths.insert(path.clone());
+    /// The content of `path` is on its way, until it is [ended](Self::end).
+    pub(super) fn begin(&mut self, path: &TreePath, ticket: Ticket) {
+        self.large.insert(path.clone(), ticket);
+        self.open += 1;
     }
 
-    /// Adds a step behind those that wait.
+    /// Whether the content of another file may be on its way.
+    pub(super) fn may_begin(&self) -> bool {
+        self.open < OPEN_FILES_MAX
+    }
+
+    /// Adds a large file that waits for its turn, and for nothing else.
+    pub(super) fn push_large(&mut self, queued: Queued) {
+        self.large.insert(queued.step.path().clone(), queued.ticket);
+        self.turns.push_back(queued);
+    }
+
+    pub(super) fn has_turn(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
+    /// The large file whose turn it is. It has to be begun, or ended.
+    pub(super) fn next_turn(&mut self) -> Option<Queued> {
+        self.turns.pop_front()
+    }
+
+    /// Adds a step behind those that have to wait.
     pub(super) fn push(&mut self, queued: Queued) {
         let step = &queued.step;
         match step {
             Step::PutFile { path, .. } => {
                 self.contents.insert(path.clone());
             }
-            Step::Link { path, to, .. } if self.contents.contains(to) => {
+            Step::Link { path, to, .. } if self.has_content(to, false) => {
                 self.contents.insert(path.clone());
             }
             Step::Rename { from, to, .. } => {
-                let moved = self.contents.iter().filter_map(|path| path.moved(from, to));
-                let moved: Vec<TreePath> = moved.collect();
+                let moved = self.contents.iter().chain(self.large.keys());
+                let moved: Vec<TreePath> = moved.filter_map(|path| path.moved(from, to)).collect();
                 self.contents.extend(moved);
             }
             _ => {}
@@ -66,42 +95,64 @@ impl Waiting {
     }
 
     /// Whether a step must not overtake what waits.
-    pub(super) fn holds_back(&self, step: &Step) -> bool {
+    pub(super) fn holds_back(&self, queued: &Queued) -> bool {
+        let Queued { ticket, step, old_files, .. } = queued;
         // What changes a file changes it by all names that the target has, also by those that wait to
-        // be removed.
-        if matches!(step, Step::SetAttributes { .. }) && !is_about_directory(step) && !self.steps.is_empty() {
-            return true;
+        // be removed or replaced.
+        if matches!(step, Step::SetAttributes { .. }) && !is_about_directory(step) {
+            let first = self.steps.front().into_iter().chain(self.turns.front());
+            if first.map(|earlier| earlier.ticket).any(|earlier| earlier < *ticket) {
+                return true;
+            }
         }
-        let has = |waiting: &BTreeSet<TreePath>, path: &TreePath| {
-            waiting.contains(path) || path.is_above_any(waiting)
-        };
+        // What a file is built from has to be there.
+        let old_paths = old_files.iter().map(|old_file| &old_file.path).filter(|path| *path != step.path());
         step.paths().any(|path| {
-            has(&self.paths, path)
-                || has(&self.directories, path)
-                || path.above().any(|above| self.paths.contains(&above))
-        })
+            self.waits(path, *ticket) || self.directories.contains(path) || path.is_above_any(&self.directories)
+        }) || old_paths.into_iter().any(|path| self.waits(path, *ticket))
+    }
+
+    /// Whether what was submitted before `ticket` has yet to do anything at `path`, above or below.
+    fn waits(&self, path: &TreePath, ticket: Ticket) -> bool {
+        let has = |path: &TreePath| {
+            self.paths.contains(path) || self.large.get(path).is_some_and(|large| *large < ticket)
+        };
+        has(path)
+            || path.is_above_any(&self.paths)
+            || path.below(&self.large).any(|(_, large)| *large < ticket)
+            || path.above().any(|above| has(&above))
     }
 
     /// Whether the content of `path`, or `below` it, is on its way or waits.
     pub(super) fn has_content(&self, path: &TreePath, below: bool) -> bool {
-        self.contents.contains(path) || (below && path.is_above_any(&self.contents))
+        self.contents.contains(path)
+            || self.large.contains_key(path)
+            || (below && (path.is_above_any(&self.contents) || path.below(&self.large).next().is_some()))
     }
 
     pub(super) fn len(&self) -> usize {
-        self.steps.len()
+        self.steps.len() + self.turns.len()
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.steps.len() >= WAITING_MAX
+        self.len() >= WAITING_MAX
     }
 
     pub(super) fn steps_mut(&mut self) -> impl Iterator<Item = &mut Step> {
-        self.steps.iter_mut().map(|queued| &mut queued.step)
+        self.steps.iter_mut().chain(&mut self.turns).map(|queued| &mut queued.step)
     }
 
-    /// The large file has gone: takes out all steps, in their order.
-    pub(super) fn end(&mut self) -> VecDeque<Queued> {
-        std::mem::take(self).steps
+    /// The target has answered for the content of `path`, or it was never `begun`. Takes out the steps
+    /// that had to wait, in their order: some may go now.
+    pub(super) fn end(&mut self, path: &TreePath, ticket: Ticket, begun: bool) -> VecDeque<Queued> {
+        self.open -= usize::from(begun);
+        if self.large.get(path) == Some(&ticket) {
+            self.large.remove(path);
+        }
+        self.contents.clear();
+        self.paths.clear();
+        self.directories.clear();
+        std::mem::take(&mut self.steps)
     }
 }
 
@@ -149,27 +200,53 @@ mod tests {
         Queued { ticket: Ticket(number as u64), step, old_files: Vec::new(), twins: Vec::new() }
     }
 
-    /// The order in which steps go while the content of `large` is on its way: those that overtake,
-    /// then the rest.
-    fn order(large: &str, steps: &[Step]) -> Vec<usize> {
-        let (mut waiting, mut order) = (Waiting::default(), Vec::new());
-        waiting.begin(&path(large));
-        for (number, step) in steps.iter().enumerate() {
-            if waiting.holds_back(step) {
-                waiting.push(queued(number, step.clone()));
-            } else {
-                order.push(number);
+    /// What waits while the content of `large` is on its way, before step 0 was submitted.
+    fn behind(large: &str) -> Waiting {
+        let mut waiting = Waiting::default();
+        waiting.begin(&path(large), Ticket(0));
+        waiting
+    }
+
+    /// The order in which steps are done, numbered from 1, when the content of each large file takes
+    /// longer than all that may overtake it: `is_large` says which are.
+    fn order(large: &str, steps: &[Step], is_large: impl Fn(&Step) -> bool) -> Vec<usize> {
+        let (mut waiting, mut order) = (behind(large), Vec::new());
+        let mut open = VecDeque::from([(path(large), Ticket(0))]);
+        let mut queue: VecDeque<Queued> =
+            (1..).zip(steps).map(|(number, step)| queued(number, step.clone())).collect();
+        loop {
+            while let Some(queued) = queue.pop_front() {
+                if waiting.holds_back(&queued) {
+                    waiting.push(queued);
+                } else if is_large(&queued.step) {
+                    waiting.push_large(queued);
+                } else {
+                    order.push(queued.ticket.0 as usize);
+                }
             }
+            // The next one begins before the last one is answered.
+            if let Some(queued) = waiting.next_turn() {
+                waiting.begin(queued.step.path(), queued.ticket);
+                open.push_back((queued.step.path().clone(), queued.ticket));
+            }
+            let Some((path, ticket)) = open.pop_front() else { break };
+            if ticket > Ticket(0) {
+                order.push(ticket.0 as usize);
+            }
+            queue = waiting.end(&path, ticket, true);
         }
-        order.extend(waiting.end().into_iter().map(|queued| queued.ticket.0 as usize));
         order
+    }
+
+    fn order_of_small(large: &str, steps: &[Step]) -> Vec<usize> {
+        order(large, steps, |_| false)
     }
 
     #[test]
     fn what_has_nothing_to_do_with_a_large_file_overtakes_it() {
         let steps = [put("d/page"), time("d"), put("d/other"), time("d"), put("page"), time("")];
         // Times of directories come after all that is put into them.
-        assert_eq!(order("d/large", &steps), [0, 2, 4, 1, 3, 5]);
+        assert_eq!(order_of_small("d/large", &steps), [1, 3, 5, 2, 4, 6]);
     }
 
     #[test]
@@ -182,11 +259,44 @@ mod tests {
         };
         let remove = Step::RemoveFile { path: path("d/large"), expects: Expected::Anything };
         for step in [link, remove, rename("d", "e"), rename("a", "d/large"), put("d/large"), put("d")] {
-            assert_eq!(order("d/large", &[step.clone(), put("page")]), [1, 0], "{step:?}");
+            assert_eq!(order_of_small("d/large", &[step.clone(), put("page")]), [2, 1], "{step:?}");
         }
         // What waits is not overtaken in its turn by what builds on it.
-        assert_eq!(order("d/large", &[rename("d", "e"), put("e/page"), put("f")]), [2, 0, 1]);
-        assert_eq!(order("d/large", &[time("d"), rename("d/sub", "e"), put("page")]), [1, 2, 0]);
+        assert_eq!(order_of_small("d/large", &[rename("d", "e"), put("e/page"), put("f")]), [3, 1, 2]);
+        assert_eq!(order_of_small("d/large", &[time("d"), rename("d/sub", "e"), put("page")]), [2, 3, 1]);
+    }
+
+    #[test]
+    fn what_has_nothing_to_do_with_a_waiting_file_does_not_wait_for_its_turn() {
+        let is_large = |step: &Step| matches!(step, Step::PutFile { path: at, .. } if at.as_bytes().ends_with(b"large"));
+        let steps = [put("b/large"), time("b"), put("c/large"), time("b"), rename("b", "e"), put("page")];
+        assert_eq!(order("a/large", &steps, is_large), [6, 1, 2, 4, 5, 3]);
+    }
+
+    #[test]
+    fn later_files_do_not_keep_a_step_waiting() {
+        let attributes = Step::SetAttributes {
+            path: path("page"),
+            version: version(FileKind::File),
+            expects: Expected::Anything,
+        };
+        let mut waiting = behind("d/large");
+        waiting.push_large(queued(3, put("d/later")));
+        assert!(waiting.holds_back(&queued(2, time("d"))), "the first large file is below");
+        waiting.end(&path("d/large"), Ticket(0), true);
+        assert!(!waiting.holds_back(&queued(2, time("d"))));
+        assert!(!waiting.holds_back(&queued(2, attributes.clone())));
+        assert!(waiting.holds_back(&queued(4, time("d"))) && waiting.holds_back(&queued(4, attributes)));
+    }
+
+    #[test]
+    fn a_file_waits_for_what_it_is_to_be_built_from() {
+        let content = crate::model::Content::of(b"x");
+        let old_file = |at: &str| OldFile { path: path(at), version: version(FileKind::File), content };
+        let waiting = behind("d/large");
+        let from = |at: &str| Queued { old_files: vec![old_file(at)], ..queued(1, put("copy")) };
+        assert!(waiting.holds_back(&from("d/large")) && !waiting.holds_back(&from("d/other")));
+        assert!(!waiting.holds_back(&from("copy")), "what it replaces it waits for anyway");
     }
 
     #[test]
@@ -196,29 +306,27 @@ mod tests {
             Step::SetAttributes { path: path(at), version, expects: Expected::Anything }
         };
         let remove = |at: &str| Step::RemoveFile { path: path(at), expects: Expected::Anything };
-        let mut waiting = Waiting::default();
-        waiting.begin(&path("d/large"));
-        waiting.push(queued(0, rename("d", "e")));
-        assert!(!waiting.holds_back(&remove("z")));
+        let mut waiting = behind("d/large");
+        waiting.push(queued(1, rename("d", "e")));
+        assert!(!waiting.holds_back(&queued(2, remove("z"))));
         // A name that is to be removed may be another of the file.
-        assert!(waiting.holds_back(&attributes("z")));
-        waiting.push(Queued { twins: vec![path("z")], ..queued(1, attributes("e/b")) });
-        assert!(waiting.holds_back(&remove("z")) && !waiting.holds_back(&remove("y")));
+        assert!(waiting.holds_back(&queued(2, attributes("z"))));
+        waiting.push(Queued { twins: vec![path("z")], ..queued(2, attributes("e/b")) });
+        assert!(waiting.holds_back(&queued(3, remove("z"))) && !waiting.holds_back(&queued(3, remove("y"))));
     }
 
     #[test]
     fn content_on_its_way_is_known_by_the_names_that_it_will_have() {
-        let mut waiting = Waiting::default();
-        waiting.begin(&path("d/large"));
+        let mut waiting = behind("d/large");
         let (expects, replaces) = (version(FileKind::File), Expected::Absent);
         let link = Step::Link { path: path("link"), to: path("d/large"), expects, replaces };
-        for (number, step) in [link, rename("d", "e"), rename("a", "f")].into_iter().enumerate() {
+        for (number, step) in (1..).zip([link, rename("d", "e"), rename("a", "f")]) {
             waiting.push(queued(number, step));
         }
         let known = ["d/large", "link", "e/large", "f"].map(|at| waiting.has_content(&path(at), false));
         assert_eq!(known, [true, true, true, false]);
         assert!(waiting.has_content(&path("e"), true) && !waiting.has_content(&path("e"), false));
-        waiting.end();
+        waiting.end(&path("d/large"), Ticket(0), true);
         assert!(!waiting.has_content(&path("d/large"), false));
     }
 
@@ -235,12 +343,13 @@ mod tests {
         /// I1: two steps that name the same path, or one above the other, keep their order; but a
         /// directory may get its time after what was put into it.
         #[test]
-        fn steps_that_depend_on_each_other_keep_their_order(steps in steps()) {
-            let order = order("a/x", &steps);
+        fn steps_that_depend_on_each_other_keep_their_order(steps in steps(), has_large: bool) {
+            let is_large = |step: &Step| matches!(step, Step::PutFile { .. });
+            let order = order("a/x", &steps, |step| has_large && is_large(step));
             prop_assert_eq!(order.len(), steps.len());
             for (place, &late) in order.iter().enumerate() {
                 for &early in order[place + 1..].iter().filter(|early| **early < late) {
-                    let (early, late) = (&steps[early], &steps[late]);
+                    let (early, late) = (&steps[early - 1], &steps[late - 1]);
                     for one in early.paths() {
                         for other in late.paths() {
                             let into = is_about_directory(early) && other.is_below(one);

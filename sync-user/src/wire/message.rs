@@ -19,6 +19,8 @@ use crate::model::{
 pub enum ToReceiver {
     /// The first message, once.
     Hello(SourceHello),
+    /// The first message instead, on a connection that only brings pieces to another one's receiver.
+    Lane(Lane),
     /// Names users and groups, before anything speaks of them by their numbers.
     Named { users: Vec<Named>, groups: Vec<Named> },
     /// Asks for the listing of the whole tree.
@@ -27,17 +29,10 @@ pub enum ToReceiver {
     Examine(Question),
     /// One step; steps are numbered from 1 and applied in order.
     Step { sequence: Sequence, step: Step },
-    /// More content of the step whose body is [`Body::Streamed`] or [`Body::Built`].
-    Content { sequence: Sequence, bytes: Vec<u8> },
-    /// So many zeros follow in that content, which the source does not store.
-    Hole { sequence: Sequence, length: u64 },
-    /// So many bytes of the old file that [`Body::Built`] names follow in that content, from this
-    /// place on.
-    Copy { sequence: Sequence, from: u64, length: u64 },
-    /// All content of that step was sent, and this is its hash.
-    ContentEnd { sequence: Sequence, content: Content },
-    /// The source takes that step back: nothing of it may become visible.
-    ContentAbort { sequence: Sequence },
+    /// The next piece of the content of a step whose body is [`Body::Streamed`] or [`Body::Built`].
+    /// All pieces that a source sends are counted from 0, whatever file they belong to, so that
+    /// their order is known whichever lanes they have taken.
+    Piece { place: u64, sequence: Sequence, piece: Piece },
     /// A batch is complete: its steps are to become visible.
     Publish,
     /// What the source holds, where it is in doubt what was agreed on: the daemon of this root is to
@@ -68,6 +63,38 @@ pub struct SourceHello {
     pub two_way: Option<[u8; 16]>,
     /// For how long what steps remove is kept in the trash; `None` removes it for good.
     pub trash: Option<Duration>,
+    /// How many lanes may bring pieces besides this connection.
+    pub lanes: u8,
+}
+
+/// What a connection says that becomes a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    pub version: u16,
+    /// The source, and the process that its steps go to: see [`SourceHello`] and [`ReceiverHello`].
+    pub source: [u8; 16],
+    pub process: u32,
+    /// Which of the lanes it is, from 0.
+    pub number: u8,
+}
+
+/// A part of a file's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Piece {
+    Bytes(Vec<u8>),
+    /// So many zeros, which the source does not store.
+    Hole {
+        length: u64,
+    },
+    /// So many bytes of the old file that [`Body::Built`] names, from this place on.
+    Copy {
+        from: u64,
+        length: u64,
+    },
+    /// All was sent, and this is the hash of the content.
+    End(Content),
+    /// The source takes the step back: nothing of it may become visible.
+    Abort,
 }
 
 /// What an entry shall be besides its content. What is not preserved is not looked at.
@@ -171,7 +198,7 @@ impl Step {
 pub enum Body {
     /// Here, with its hash.
     Inline { bytes: Vec<u8>, content: Content },
-    /// In `Content` messages that follow, with no other step between them.
+    /// In pieces that follow.
     Streamed,
     /// The same, but some of it is in a file that the target has, if that is what the source
     /// believes: the one that is replaced, or another.
@@ -194,11 +221,13 @@ pub enum ToSource {
     },
     /// Answers to questions, in order.
     Examined(Answer),
-    /// Answers to steps, in order.
+    /// Answers to steps, in order; but those whose content comes in pieces may take longer than others.
     Receipts(Vec<Receipt>),
     Pong {
         token: u64,
     },
+    /// Whatever comes on this connection goes to the receiver that was named.
+    Joined,
     /// The receiver cannot go on, and ends.
     Fatal {
         what: String,

@@ -30,7 +30,7 @@ const COMPRESSED: u32 = 1 << 31;
 
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     /// The source and the receiver lose each other.
     Cut,
     /// The receiver dies.
@@ -38,20 +38,33 @@ enum End {
 }
 
 /// What a proxy is told, and whether it was done.
-struct Control {
+pub(crate) struct Control {
     directory: PathBuf,
 }
 
 /// "In order number `number`, end after `frames` more frames."
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Order {
-    number: u32,
-    frames: u32,
-    end: End,
+pub(crate) struct Order {
+    pub(crate) number: u32,
+    pub(crate) frames: u32,
+    pub(crate) end: End,
 }
 
 impl Control {
-    fn give(&self, order: Order) {
+    /// A host whose SSH server runs proxies, and what these are told by.
+    pub(crate) fn new() -> (Self, Host) {
+        let host = Host::with_sshd_in(|directory| {
+            let program = std::env::current_exe().unwrap();
+            format!(
+                "ForceCommand /usr/bin/env {CONTROL}={} {} --ignored --exact cuts::proxy --nocapture",
+                directory.display(),
+                program.display()
+            )
+        });
+        (Self { directory: host.path().to_owned() }, host)
+    }
+
+    pub(crate) fn give(&self, order: Order) {
         let Order { number, frames, end } = order;
         let new = self.directory.join("new");
         fs::write(&new, format!("{number} {frames} {end:?}")).unwrap();
@@ -71,7 +84,7 @@ impl Control {
         fs::write(self.directory.join(format!("done-{number}")), "").unwrap();
     }
 
-    fn is_done(&self, number: u32) -> bool {
+    pub(crate) fn is_done(&self, number: u32) -> bool {
         self.directory.join(format!("done-{number}")).exists()
     }
 }
@@ -208,14 +221,7 @@ fn read(target: &Path, done: &AtomicBool) -> usize {
 }
 
 fn after_every_frame(end: End) {
-    let control = tempfile::tempdir().unwrap();
-    let program = std::env::current_exe().unwrap();
-    let host = Host::with_sshd(&format!(
-        "ForceCommand /usr/bin/env {CONTROL}={} {} --ignored --exact cuts::proxy --nocapture",
-        control.path().display(),
-        program.display()
-    ));
-    let control = Control { directory: control.path().to_owned() };
+    let (control, host) = Control::new();
     let (source, target) = (host.source(), host.target());
     script(&source, 0);
     let mut daemon = host.start();

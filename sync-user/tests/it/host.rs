@@ -41,9 +41,14 @@ impl Host {
 
     /// `extra` is added to the configuration of the SSH server.
     pub(crate) fn with_sshd(extra: &str) -> Self {
+        Self::with_sshd_in(|_| extra.to_owned())
+    }
+
+    /// The same, where it depends on the folder of this machine.
+    pub(crate) fn with_sshd_in(extra: impl FnOnce(&Path) -> String) -> Self {
         let directory = tempfile::Builder::new().prefix("ksyncd-it-").tempdir().unwrap();
         fs::create_dir(directory.path().join("source")).unwrap();
-        let sshd = Sshd::start(directory.path(), extra).unwrap();
+        let sshd = Sshd::start(directory.path(), &extra(directory.path())).unwrap();
         Self { directory, sshd, shared: false }
     }
 

@@ -14,7 +14,7 @@ use sync_user::model::{
 };
 use sync_user::receiver::{self, Config};
 use sync_user::wire::{
-    Attributes, Body, COPY_BYTES_MAX, Decoder, PREAMBLE, SourceHello, Step, ToReceiver, ToSource,
+    Attributes, Body, COPY_BYTES_MAX, Decoder, PREAMBLE, Piece, SourceHello, Step, ToReceiver, ToSource,
     UNPUBLISHED_BYTES_MAX, UNPUBLISHED_MAX, VERSION, encode,
 };
 
@@ -46,6 +46,7 @@ fn source_hello(source: u8) -> SourceHello {
         publishes: false,
         two_way: None,
         trash: None,
+        lanes: 0,
     }
 }
 
@@ -269,7 +270,7 @@ fn steps_through_a_link(number: usize) -> Vec<Step> {
 
 /// One that comes in pieces.
 fn a_large_file(path: &str) -> Vec<ToReceiver> {
-    let (sequence, bytes) = (Sequence(1), vec![7; 100_000]);
+    let bytes = vec![7; 100_000];
     let step = Step::PutFile {
         path: path.into(),
         expects: Expected::Anything,
@@ -279,11 +280,14 @@ fn a_large_file(path: &str) -> Vec<ToReceiver> {
         body: Body::Streamed,
     };
     let content = Content::of(&bytes);
-    vec![
-        ToReceiver::Step { sequence, step },
-        ToReceiver::Content { sequence, bytes },
-        ToReceiver::ContentEnd { sequence, content },
-    ]
+    in_pieces(step, vec![Piece::Bytes(bytes), Piece::End(content)])
+}
+
+/// The first step of a connection, and its content.
+fn in_pieces(step: Step, pieces: Vec<Piece>) -> Vec<ToReceiver> {
+    let sequence = Sequence(1);
+    let pieces = (0..).zip(pieces).map(|(place, piece)| ToReceiver::Piece { place, sequence, piece });
+    std::iter::once(ToReceiver::Step { sequence, step }).chain(pieces).collect()
 }
 
 #[test]
@@ -622,12 +626,8 @@ fn content_that_is_not_what_was_promised_never_becomes_visible() {
         attributes: attributes(),
         body: Body::Streamed,
     };
-    let sequence = Sequence(1);
-    let messages = [
-        ToReceiver::Step { sequence, step: streamed(5) },
-        ToReceiver::Hole { sequence, length: 1 << 20 },
-        ToReceiver::ContentEnd { sequence, content: Content::of(b"after") },
-    ];
+    let pieces = vec![Piece::Hole { length: 1 << 20 }, Piece::End(Content::of(b"after"))];
+    let messages = in_pieces(streamed(5), pieces);
     let refused = answers(&root, &messages).remove(0).outcome;
     assert!(matches!(refused, Outcome::Refused { refusal: Refusal::Damaged, .. }), "{refused:?}");
     // The stream ends in the middle of a large file.
@@ -639,10 +639,7 @@ fn content_that_is_not_what_was_promised_never_becomes_visible() {
         attributes: attributes(),
         body: Body::Streamed,
     };
-    let messages = [
-        ToReceiver::Step { sequence: Sequence(1), step },
-        ToReceiver::Content { sequence: Sequence(1), bytes: vec![1; 1000] },
-    ];
+    let messages = in_pieces(step, vec![Piece::Bytes(vec![1; 1000])]);
     assert_eq!(answers(&root, &messages), []);
     assert_eq!(fs::read_to_string(root.join("page")).unwrap(), "before", "I2");
     assert_eq!(stages(&root), 0, "nothing is left behind");
@@ -650,7 +647,6 @@ fn content_that_is_not_what_was_promised_never_becomes_visible() {
 
 /// What a receiver makes of `path` that is to be built from `old`, by these ranges.
 fn built(root: &Path, old: &str, expects: Version, size: u64, ranges: &[(u64, u64)]) -> Vec<Outcome> {
-    let sequence = Sequence(1);
     let body = Body::Built { old: old.into(), expects };
     let step = Step::PutFile {
         path: b"page".into(),
@@ -660,11 +656,9 @@ fn built(root: &Path, old: &str, expects: Version, size: u64, ranges: &[(u64, u6
         attributes: attributes(),
         body,
     };
-    let copies = ranges.iter().map(|&(from, length)| ToReceiver::Copy { sequence, from, length });
-    let mut messages = vec![ToReceiver::Step { sequence, step }];
-    messages.extend(copies);
-    messages.push(ToReceiver::ContentEnd { sequence, content: Content::of(b"5678567856785678") });
-    answers(root, &messages).into_iter().map(|receipt| receipt.outcome).collect()
+    let copies = ranges.iter().map(|&(from, length)| Piece::Copy { from, length });
+    let pieces = copies.chain([Piece::End(Content::of(b"5678567856785678"))]).collect();
+    answers(root, &in_pieces(step, pieces)).into_iter().map(|receipt| receipt.outcome).collect()
 }
 
 #[test]
@@ -732,7 +726,6 @@ fn nothing_is_built_from_what_is_not_as_it_was_told() {
 #[test]
 fn ranges_of_no_file_are_refused() {
     let place = Place::new();
-    let sequence = Sequence(1);
     let step = Step::PutFile {
         path: b"page".into(),
         expects: Expected::Anything,
@@ -741,12 +734,8 @@ fn ranges_of_no_file_are_refused() {
         attributes: attributes(),
         body: Body::Streamed,
     };
-    let messages = [
-        ToReceiver::Step { sequence, step },
-        ToReceiver::Copy { sequence, from: 0, length: 4 },
-        ToReceiver::ContentEnd { sequence, content: Content::of(b"1234") },
-    ];
-    let outcome = answers(&place.root(), &messages).remove(0).outcome;
+    let pieces = vec![Piece::Copy { from: 0, length: 4 }, Piece::End(Content::of(b"1234"))];
+    let outcome = answers(&place.root(), &in_pieces(step, pieces)).remove(0).outcome;
     assert!(matches!(outcome, Outcome::Refused { refusal: Refusal::NoOldFile, .. }), "{outcome:?}");
     assert!(!place.root().join("page").exists());
 }

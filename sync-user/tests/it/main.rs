@@ -20,6 +20,7 @@ mod host;
 mod hostile;
 mod http;
 mod import;
+mod lanes;
 mod latency;
 mod ledger;
 mod messages;

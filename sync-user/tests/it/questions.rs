@@ -2,10 +2,11 @@
 //! more questions than it must.
 
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use sync_user::model::{Durability, Preserve, Sight};
-use sync_user::receiver::{self, Config, Error};
+use sync_user::receiver::{self, Config, Error, Patient};
 use sync_user::wire::{
     Answer, Decoder, PREAMBLE, QUESTIONS_MAX, Question, SourceHello, Stretch, ToReceiver, ToSource, VERSION,
     encode,
@@ -35,6 +36,7 @@ fn ask(root: &Path, questions: &[Question]) -> (Vec<Answer>, Result<(), Error>) 
         publishes: false,
         two_way: None,
         trash: None,
+        lanes: 0,
     };
     encode(&ToReceiver::Hello(hello), &mut input);
     for question in questions {
@@ -67,7 +69,7 @@ fn ask(root: &Path, questions: &[Question]) -> (Vec<Answer>, Result<(), Error>) 
             }
         }
     });
-    let result = receiver::serve(Config { root, lock_in: false }, reader, answers);
+    let result = receiver::serve(Config { root, lock_in: false }, Patient::new(reader.as_fd()), answers);
     (collecting.join().unwrap(), result)
 }
 

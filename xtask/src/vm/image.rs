@@ -38,8 +38,8 @@ pub(super) const FILE_SYSTEMS: [FileSystem; 3] = [
 /// Room for what is replicated; the file is sparse.
 const DISK: &str = "2G";
 
-/// Makes both for a machine that is to run `command`, with `programs` besides ksyncd in its
-/// `/bin`, and a disk for each of `file_systems`.
+/// Makes both for a machine that is to run `command`, with `programs` in its `/bin`, and a disk for
+/// each of `file_systems`.
 pub(super) fn make(
     kernel: &Kernel,
     command: &str,
@@ -70,7 +70,6 @@ pub(super) fn make(
             copy(module, &root, &format!("/{folder}/{number}-{name}"))?;
         }
     }
-    program(&workspace().join("target/release/ksyncd"), &root, "/bin/ksyncd")?;
     for (from, name) in programs {
         program(from, &root, &format!("/bin/{name}"))?;
     }

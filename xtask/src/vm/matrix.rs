@@ -11,7 +11,7 @@ use super::image;
 use super::kernel::{self, Series};
 use super::machine::{self, Clock};
 use super::place::Place;
-use super::{DIFFERENTIAL, SEEDS, differential};
+use super::{DAEMON, DIFFERENTIAL, SEEDS, differential};
 use crate::{build, packages, workspace};
 
 const CAPTURES: [&str; 2] = ["ebpf", "fanotify"];
@@ -28,8 +28,7 @@ type Outcomes = BTreeMap<(String, String, String), Result<(), String>>;
 pub(crate) fn matrix() -> Result<()> {
     super::install()?;
     packages::install(packages::MATRIX)?;
-    build::build()?;
-    let programs = [(build::differential()?, DIFFERENTIAL)];
+    let programs = [(build::build()?, DAEMON), (build::differential()?, DIFFERENTIAL)];
     let (mut outcomes, mut versions) = (Outcomes::new(), Vec::new());
     for series in Series::value_variants() {
         let kernel = kernel::fetch(*series)?;

@@ -41,8 +41,7 @@ pub(crate) struct Arguments {
 /// Runs one command in one machine; its failure is ours.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     install()?;
-    build::build()?;
-    let mut programs = Vec::new();
+    let mut programs = vec![(build::build()?, DAEMON)];
     if arguments.command.iter().any(|word| word.contains(DIFFERENTIAL)) {
         programs.push((build::differential()?, DIFFERENTIAL));
     }
@@ -53,6 +52,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     boot(arguments.kernel, &arguments.append, &command, &programs, arguments.place.is_some())
 }
 
+/// The name that the program has in a machine.
+const DAEMON: &str = "ksyncd";
+
 /// The name that the differential test has in a machine.
 const DIFFERENTIAL: &str = "differential";
 
@@ -61,11 +63,11 @@ const DIFFERENTIAL: &str = "differential";
 /// storm overruns the smallest ring.
 pub(crate) fn test() -> Result<()> {
     install()?;
-    build::build()?;
+    let daemon = build::for_tests()?;
     if !build::has_bpf() {
         bail!("the eBPF programs could not be built, so there is nothing to try on other kernels");
     }
-    let programs = [(build::differential()?, DIFFERENTIAL)];
+    let programs = [(daemon, DAEMON), (build::differential()?, DIFFERENTIAL)];
     // Preemptible kernels skip eBPF trampolines silently, so both ways count.
     for (series, append, mutate) in
         [(Series::Bookworm, "", false), (Series::Trixie, "", true), (Series::Trixie, "preempt=full", false)]
@@ -118,9 +120,9 @@ fn boot(
 /// its instructions, on the kernel that Debian's stable release has; gives what it printed.
 pub(crate) fn count(name: &str, program: PathBuf, command: &str) -> Result<String> {
     install()?;
-    build::build()?;
+    let programs = [(build::build()?, DAEMON), (program, name)];
     let kernel = kernel::fetch(Series::Trixie)?;
-    let image = image::make(&kernel, command, &[(program, name)], Place::disks(false))?;
+    let image = image::make(&kernel, command, &programs, Place::disks(false))?;
     let mut printed = String::new();
     let mut show = |line: &str| {
         eprintln!("{line}");

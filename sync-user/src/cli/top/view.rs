@@ -286,20 +286,11 @@ mod tests {
             state_seconds: 95.0,
             lag_seconds: 0.25,
             lag_changes: 12,
-            put_off: 0,
-            catching_up: None,
-            held_removals: 0,
-            held_seconds: 0.0,
             changes_shipped: shipped,
             bytes_shipped: shipped * 4096,
             bytes_written: shipped * 4200,
             rescans: 1,
-            error: None,
-            problems_total: 0,
-            unexpected_replaced: 0,
-            unexpected_kept: 0,
-            conflicts_yielded: 0,
-            problems: Vec::new(),
+            ..TargetStatus::default()
         }
     }
 

@@ -48,7 +48,7 @@ use crate::ledger::{About, Doubts, Ledger, Links};
 use crate::metrics::Connection;
 use crate::model::{Aspect, Depth, Look, Stamp, TreePath};
 use crate::ship::{
-    Access, Backoff, ConnectError, Event, Reached, Session, SessionError, TargetAddress, Terms, connect,
+    Access, Backoff, ConnectError, Event, Open, Reached, Session, SessionError, TargetAddress, Terms, connect,
 };
 use crate::shutdown::Stop;
 use crate::tree::{Excludes, Tree};
@@ -201,8 +201,8 @@ impl Replica {
             match connect(&self.setup.target, &self.setup.access, &self.setup.receiver) {
                 Ok(Reached { link, is_prescribed }) => {
                     self.is_prescribed = is_prescribed;
-                    let session =
-                        Session::new(link, Arc::clone(&self.setup.tree), self.setup.terms, clock::now());
+                    let tree = Arc::clone(&self.setup.tree);
+                    let session = Session::new(link, self.opens(), tree, self.setup.terms, clock::now());
                     match self.serve(session) {
                         Parting::Done => return Ok(0),
                         Parting::Abandoned => break,
@@ -241,6 +241,16 @@ impl Replica {
         Ok((self.flights.len() + self.retries.len()).max(1))
     }
 
+    /// How to get to the target once more.
+    fn opens(&self) -> Open {
+        let (target, access) = (self.setup.target.clone(), self.setup.access.clone());
+        let receiver = Arc::clone(&self.setup.receiver);
+        Arc::new(move || match connect(&target, &access, &receiver) {
+            Ok(Reached { link, .. }) => Ok(link),
+            Err(cause) => Err(cause.to_string()),
+        })
+    }
+
     /// Sleeps before the next attempt, unless the run is to end.
     fn pause(&mut self) {
         let end = clock::now().plus(self.backoff.next(fastrand::f64()));
@@ -253,10 +263,12 @@ impl Replica {
     }
 
     fn serve(&mut self, mut session: Session) -> Parting {
-        match self.serve_until_lost(&mut session) {
+        let parting = match self.serve_until_lost(&mut session) {
             Ok(parting) => parting,
             Err(cause) => Parting::Lost(cause),
-        }
+        };
+        self.target().connections.set(0);
+        parting
     }
 
     fn serve_until_lost(&mut self, session: &mut Session) -> Result<Parting, SessionError> {
@@ -349,6 +361,7 @@ impl Replica {
         let mut events = Vec::new();
         let result = session.pump(clock::now(), &mut events, &|content| self.memory.recall(content));
         self.target().bytes_written.add(session.take_written());
+        self.target().connections.set(session.connections());
         // Before what came to pass after them: only so at least one end sees what crosses.
         if self.is_two_way() && events.iter().any(|event| matches!(event, Event::Answered { .. })) {
             self.take_arrivals();
