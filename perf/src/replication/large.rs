@@ -21,10 +21,29 @@ const NEW_BYTES: usize = 1 << 30;
 pub(crate) const NAME: &str = "large";
 
 /// Puts a new file into the source, at once.
-pub(crate) fn write_new(place: &Place) -> Result<()> {
+pub(crate) fn write_new(place: &Place, name: &str) -> Result<()> {
     let prepared = place.path().join("prepared");
-    fs::write(&prepared, noise(7, NEW_BYTES))?;
-    Ok(fs::rename(&prepared, place.source().join(NAME))?)
+    fs::write(&prepared, noise(name.len() as u64, NEW_BYTES))?;
+    Ok(fs::rename(&prepared, place.source().join(name))?)
+}
+
+/// Puts new files into the source, one after the other. The first one is for everybody to get going.
+pub(crate) fn bulk(contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec<Sample>> {
+    let place = Place::new(far)?;
+    let running = contender::begin(contender, ksyncd, &place)?;
+    let samples = ["a", "ab", "abc"].map(|name| {
+        write_new(&place, name)?;
+        let (began, before) = (Instant::now(), wire::bytes()?);
+        if running.is_none() {
+            contender::copy(contender, &place)?;
+        }
+        place::wait("the file is at the target", Duration::from_millis(1), || place.target().join(name).exists())?;
+        let time = began.elapsed();
+        // The disk is to have room for the next.
+        fs::remove_file(place.source().join(name))?;
+        Ok(Sample { time, bytes: wire::bytes()? - before })
+    });
+    samples.into_iter().skip(1).collect()
 }
 
 /// Changes the file again and again, and waits for each change to arrive.
@@ -94,7 +113,7 @@ fn change(bench: Bench, number: u64, content: &mut Vec<u8>) -> Vec<u8> {
             return tail;
         }
         Bench::Whole => *content = noise(number, FILE_BYTES),
-        Bench::Copy | Bench::Latency | Bench::Behind | Bench::Burst | Bench::Rename => {}
+        Bench::Copy | Bench::Latency | Bench::Behind | Bench::Burst | Bench::Bulk | Bench::Rename => {}
     }
     Vec::new()
 }

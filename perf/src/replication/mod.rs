@@ -25,6 +25,8 @@ pub(crate) enum Bench {
     Behind,
     /// 5,000 new files of 4 KiB: from the first write until the trees are equal
     Burst,
+    /// A new file of 1 GiB, not the first one
+    Bulk,
     /// A directory of 5,000 files is renamed: until the trees are equal
     Rename,
     /// 1 KiB is inserted into the middle of a file of 128 MiB
@@ -83,6 +85,7 @@ fn run(ksyncd: &Path, only: &[Bench], far: bool) -> Result<Vec<Figures>> {
                 Contender::RsyncWhole,
                 Contender::Tar,
             ],
+            Bench::Bulk => &[Contender::Ksyncd, Contender::Rsync, Contender::Tar],
             Bench::Rename => &[Contender::Ksyncd, Contender::Lsyncd, Contender::Rsync],
             Bench::Whole => &[Contender::Ksyncd, Contender::Rsync, Contender::RsyncWhole],
             // lsyncd starts rsync for these, a second later.
@@ -96,6 +99,7 @@ fn run(ksyncd: &Path, only: &[Bench], far: bool) -> Result<Vec<Figures>> {
                 Bench::Latency => latency(*contender, ksyncd, far),
                 Bench::Behind => behind(*contender, ksyncd, far),
                 Bench::Burst => thrice(|| burst(*contender, ksyncd, far)),
+                Bench::Bulk => large::bulk(*contender, ksyncd, far),
                 Bench::Rename => thrice(|| rename(*contender, ksyncd, far)),
                 Bench::Insert | Bench::Scatter | Bench::Append | Bench::Copy | Bench::Whole => {
                     large::measure(*bench, *contender, ksyncd, far)
@@ -127,7 +131,7 @@ fn behind(contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec<Sample>>
     let place = Place::new(far)?;
     let _running = contender::start(contender, ksyncd, &place)?;
     let before = wire::bytes()?;
-    large::write_new(&place)?;
+    large::write_new(&place, large::NAME)?;
     place::wait("the large file is on its way", Duration::from_millis(1), || {
         wire::bytes().is_ok_and(|bytes| bytes > before + (16 << 20))
     })?;

@@ -81,7 +81,8 @@ pub struct Lane {
 /// A part of a file's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Piece {
-    Bytes(Vec<u8>),
+    /// At once and not byte by byte, which would take longer than to encrypt them.
+    Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
     /// So many zeros, which the source does not store.
     Hole {
         length: u64,
@@ -197,7 +198,11 @@ impl Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
     /// Here, with its hash.
-    Inline { bytes: Vec<u8>, content: Content },
+    Inline {
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+        content: Content,
+    },
     /// In pieces that follow.
     Streamed,
     /// The same, but some of it is in a file that the target has, if that is what the source

@@ -38,15 +38,16 @@ pub(super) const FILE_SYSTEMS: [FileSystem; 3] = [
 /// Room for what is replicated; the file is sparse.
 const DISK: &str = "2G";
 
-/// Makes both for a machine that is to run `command`, with `programs` in its `/bin`, and a disk for
-/// each of `file_systems`.
+/// Makes both, below `target/vm` in a folder of this name, for a machine that is to run `command`, with
+/// `programs` in its `/bin`, and a disk for each of `file_systems`.
 pub(super) fn make(
+    folder: &str,
     kernel: &Kernel,
     command: &str,
     programs: &[(PathBuf, &str)],
     file_systems: &[FileSystem],
 ) -> Result<Image> {
-    let folder = workspace().join("target/vm/image");
+    let folder = workspace().join("target/vm").join(folder);
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
     }

@@ -11,7 +11,7 @@ use super::image;
 use super::kernel::{self, Series};
 use super::machine::{self, Clock};
 use super::place::Place;
-use super::{DAEMON, DIFFERENTIAL, SEEDS, differential};
+use super::{DAEMON, DIFFERENTIAL, IMAGE, SEEDS, differential};
 use crate::{build, packages, workspace};
 
 const CAPTURES: [&str; 2] = ["ebpf", "fanotify"];
@@ -34,7 +34,7 @@ pub(crate) fn matrix() -> Result<()> {
         let kernel = kernel::fetch(*series)?;
         let version = &kernel.version;
         eprintln!("xtask: Linux {version}");
-        let image = image::make(&kernel, &script(), &programs, Place::disks(true))?;
+        let image = image::make(IMAGE, &kernel, &script(), &programs, Place::disks(true))?;
         let mut read = |line: &str| {
             if let Some((place, capture, words)) = outcome(line) {
                 println!(

@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::process::quote;
 use crate::{build, packages};
+use image::FileSystem;
 use kernel::Series;
 use machine::Clock;
 pub(crate) use matrix::matrix;
@@ -49,7 +50,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(place) = arguments.place {
         command = format!("{} && {} && {command}", Place::load(), place.mount());
     }
-    boot(arguments.kernel, &arguments.append, &command, &programs, arguments.place.is_some())
+    let disks = Place::disks(arguments.place.is_some());
+    // Nobody reads it when standard output is closed.
+    let show = |line: &str| drop(writeln!(std::io::stdout().lock(), "{line}"));
+    boot(IMAGE, arguments.kernel, &arguments.append, &command, &programs, disks, &mut { show })
 }
 
 /// The name that the program has in a machine.
@@ -68,25 +72,58 @@ pub(crate) fn test() -> Result<()> {
         bail!("the eBPF programs could not be built, so there is nothing to try on other kernels");
     }
     let programs = [(daemon, DAEMON), (build::differential()?, DIFFERENTIAL)];
+    let attempt = |series, append, mutates| Attempt { series, append, mutates };
     // Preemptible kernels skip eBPF trampolines silently, so both ways count.
-    for (series, append, mutate) in
-        [(Series::Bookworm, "", false), (Series::Trixie, "", true), (Series::Trixie, "preempt=full", false)]
-    {
-        let name = format!("Linux {}{}{append}", series.name(), if append.is_empty() { "" } else { " " });
-        eprintln!("xtask: {name}");
+    let rows = [
+        vec![attempt(Series::Trixie, "", true)],
+        vec![attempt(Series::Bookworm, "", false), attempt(Series::Trixie, "preempt=full", false)],
+    ];
+    for attempt in rows.iter().flatten() {
+        kernel::fetch(attempt.series)?;
+    }
+    // Two at a time, since most of what a machine does one processor does.
+    let results = std::thread::scope(|scope| {
+        let row = |attempts: Vec<Attempt>| {
+            let programs = &programs;
+            scope.spawn(move || attempts.iter().try_for_each(|attempt| attempt.make(programs)))
+        };
+        rows.map(row).map(std::thread::ScopedJoinHandle::join)
+    });
+    for result in results {
+        result.map_err(|_panic| anyhow::anyhow!("a thread that ran a machine has panicked"))??;
+    }
+    Ok(())
+}
+
+/// What one machine is to try.
+struct Attempt {
+    series: Series,
+    /// For the kernel's command line.
+    append: &'static str,
+    /// Whether hooks are left out, and the smallest ring is overrun.
+    mutates: bool,
+}
+
+impl Attempt {
+    fn make(&self, programs: &[(PathBuf, &str)]) -> Result<()> {
+        let Self { series, append, mutates } = self;
+        let name = [series.name(), append].join(" ").trim().to_owned();
+        eprintln!("xtask: Linux {name}");
         let demonstration = |backend: &str| format!("ksyncd demo --capture {backend} --writers 10s");
         let mut commands = vec![
             demonstration("ebpf"),
             demonstration("fanotify"),
             differential("ebpf", &format!("--seeds {SEEDS}")),
         ];
-        if mutate {
+        if *mutates {
             commands.push(differential("ebpf", "--mutate"));
             commands.push(differential("ebpf", "--storm 200000"));
         }
-        boot(series, append, &commands.join(" && "), &programs, false).context(name)?;
+        let show = |line: &str| drop(writeln!(std::io::stdout().lock(), "Linux {name}: {line}"));
+        let folder = format!("{IMAGE} {name}").replace(' ', "-");
+        boot(&folder, *series, append, &commands.join(" && "), programs, Place::disks(false), &mut { show })
+            .with_context(|| format!("Linux {name}"))
     }
-    Ok(())
 }
 
 /// Seeds that a machine tries: it takes ten times as long as the host.
@@ -101,19 +138,22 @@ fn install() -> Result<()> {
     [packages::BUILD, packages::RUN, packages::VM].into_iter().try_for_each(packages::install)
 }
 
-/// Boots once; with `disks` for every place, or for `/data` alone.
+/// The folder of a machine's image.
+const IMAGE: &str = "image";
+
+/// Boots once.
 fn boot(
+    folder: &str,
     series: Series,
     append: &str,
     command: &str,
     programs: &[(PathBuf, &str)],
-    disks: bool,
+    disks: &[FileSystem],
+    console: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let kernel = kernel::fetch(series)?;
-    let image = image::make(&kernel, command, programs, Place::disks(disks))?;
-    // Nobody reads it when standard output is closed.
-    let show = |line: &str| drop(writeln!(std::io::stdout().lock(), "{line}"));
-    machine::run(&kernel, &image, Clock::Real, append, &mut { show })
+    let image = image::make(folder, &kernel, command, programs, disks)?;
+    machine::run(&kernel, &image, Clock::Real, append, console)
 }
 
 /// Runs `command` with a program of ours called `name`, in a machine whose time is the number of
@@ -122,7 +162,7 @@ pub(crate) fn count(name: &str, program: PathBuf, command: &str) -> Result<Strin
     install()?;
     let programs = [(build::build()?, DAEMON), (program, name)];
     let kernel = kernel::fetch(Series::Trixie)?;
-    let image = image::make(&kernel, command, &programs, Place::disks(false))?;
+    let image = image::make(IMAGE, &kernel, command, &programs, Place::disks(false))?;
     let mut printed = String::new();
     let mut show = |line: &str| {
         eprintln!("{line}");
