@@ -16,8 +16,8 @@ use crate::clock;
 use crate::model::{Outcome, Receipt, Sequence, Stamp};
 use crate::receive::{self, Disk, Done, Failure, OpenError, Progress, Root, Whole};
 use crate::wire::{
-    self, Decoder, FrameError, LANES_MAX, Lane, OPEN_FILES_MAX, PREAMBLE, Piece, ReceiverHello, Step, ToReceiver,
-    ToSource, VERSION,
+    self, Decoder, FrameError, LANES_MAX, Lane, OPEN_FILES_MAX, PREAMBLE, Piece, ReceiverHello, Step,
+    ToReceiver, ToSource, VERSION,
 };
 
 mod arriving;
@@ -156,8 +156,12 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
                 self.say(&ToSource::Claimed(claimed))?;
             }
             Some(ToReceiver::Lane(lane)) if lane.version == VERSION => return self.pour(&root, &lane),
-            Some(ToReceiver::Hello(wire::SourceHello { version, .. }) | ToReceiver::Lane(Lane { version, .. })) => {
-                return Err(Error::Protocol(format!("it speaks version {version}, this is version {VERSION}")));
+            Some(
+                ToReceiver::Hello(wire::SourceHello { version, .. }) | ToReceiver::Lane(Lane { version, .. }),
+            ) => {
+                return Err(Error::Protocol(format!(
+                    "it speaks version {version}, this is version {VERSION}"
+                )));
             }
             Some(_) => return Err(Error::Protocol("it did not begin with a hello".to_owned())),
             None => return Ok(()),
@@ -337,8 +341,7 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
             }
             self.flush()?;
             if !self.lanes.is_empty() {
-                let is_here =
-                    self.reader.wait(takes_more, &self.lanes.awaited()).map_err(Error::Read)?;
+                let is_here = self.reader.wait(takes_more, &self.lanes.awaited()).map_err(Error::Read)?;
                 self.lanes.read(&mut self.buffer)?;
                 if !is_here {
                     continue;

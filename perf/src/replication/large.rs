@@ -37,7 +37,9 @@ pub(crate) fn bulk(contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec
         if running.is_none() {
             contender::copy(contender, &place)?;
         }
-        place::wait("the file is at the target", Duration::from_millis(1), || place.target().join(name).exists())?;
+        place::wait("the file is at the target", Duration::from_millis(1), || {
+            place.target().join(name).exists()
+        })?;
         let time = began.elapsed();
         // The disk is to have room for the next.
         fs::remove_file(place.source().join(name))?;

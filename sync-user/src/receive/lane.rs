@@ -48,7 +48,10 @@ impl Root {
             Ok(pipe)
         };
         open().map_err(|error| OpenError {
-            what: format!("the receiver that this is to be a lane of, process {}, is not there: {error}", lane.process),
+            what: format!(
+                "the receiver that this is to be a lane of, process {}, is not there: {error}",
+                lane.process
+            ),
             remedy: "nothing: the source connects again".to_owned(),
         })
     }

@@ -60,7 +60,11 @@ struct Cargo {
 
 impl Lane {
     /// Begins to open a lane. `session_bell` is rung whenever its state changes, or it has room again.
-    pub(super) fn open(open: Open, introduction: wire::Lane, session_bell: Arc<EventFd>) -> nix::Result<Self> {
+    pub(super) fn open(
+        open: Open,
+        introduction: wire::Lane,
+        session_bell: Arc<EventFd>,
+    ) -> nix::Result<Self> {
         let cargo = Cargo { state: State::Opening, frames: VecDeque::new(), bytes: 0, is_closed: false };
         let shared = Arc::new(Shared { cargo: Mutex::new(cargo), bell: bell()? });
         let carrier = Carrier { shared: Arc::clone(&shared), session_bell };
@@ -138,7 +142,10 @@ impl Carrier {
         self.turns(State::Ready);
         if let Err(error) = self.carry(link.as_mut()) {
             let complaints = link.complaints();
-            self.turns(State::Lost(format!("{error}{}{complaints}", if complaints.is_empty() { "" } else { ": " })));
+            self.turns(State::Lost(format!(
+                "{error}{}{complaints}",
+                if complaints.is_empty() { "" } else { ": " }
+            )));
         }
     }
 

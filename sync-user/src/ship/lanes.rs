@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::eventfd::EventFd;
 use tracing::{debug, warn};
@@ -9,11 +10,15 @@ use tracing::{debug, warn};
 use super::event::SessionError;
 use super::lane::{Lane, Open, State, bell, hush};
 use super::link::LinkError;
+use crate::model::Stamp;
 use crate::wire;
 
 /// Content of large files that one connection carries before lanes are worth while: twice what SSH
 /// lets be on its way at once.
 const WORTH_BYTES: u64 = 4 << 20;
+
+/// Lanes that have had nothing to carry for so long are closed: a target may have many sources.
+const IDLE_MAX: Duration = Duration::from_mins(1);
 
 /// The lanes of one connection.
 pub(super) struct Lanes {
@@ -27,12 +32,15 @@ pub(super) struct Lanes {
     begun: u64,
     /// Pieces that were sent by whatever way.
     pieces: u64,
+    /// When a large file was on its way last.
+    used: Stamp,
 }
 
 impl Lanes {
-    pub(super) fn new(open: Open, max: u8) -> Self {
+    pub(super) fn new(open: Open, max: u8, now: Stamp) -> Self {
         let bell = if max == 0 { None } else { bell().map(Arc::new).ok() };
-        Self { open, max: if bell.is_some() { max } else { 0 }, lanes: Vec::new(), bell, begun: 0, pieces: 0 }
+        let max = if bell.is_some() { max } else { 0 };
+        Self { open, max, lanes: Vec::new(), bell, begun: 0, pieces: 0, used: now }
     }
 
     /// A large file is begun, of which so many bytes are stored.
@@ -46,10 +54,24 @@ impl Lanes {
         self.pieces - 1
     }
 
-    /// Opens one lane more, if that is worth while and the last one is open; fails if one was lost.
-    pub(super) fn look_after(&mut self, introduction: impl FnOnce(u8) -> Option<wire::Lane>) -> Result<(), SessionError> {
+    /// Opens one lane more, if that is worth while and the last one is open; closes all if they have
+    /// not been used for long, which they are while they are `busy`; fails if one was lost.
+    pub(super) fn look_after(
+        &mut self,
+        now: Stamp,
+        busy: bool,
+        introduction: impl FnOnce(u8) -> Option<wire::Lane>,
+    ) -> Result<(), SessionError> {
         let Some(bell) = &self.bell else { return Ok(()) };
         hush(bell);
+        if busy {
+            self.used = now;
+        } else if now.since(self.used) >= IDLE_MAX {
+            // What they carried was answered for.
+            self.lanes.clear();
+            self.begun = 0;
+            return Ok(());
+        }
         for lane in &self.lanes {
             if let State::Lost(cause) = lane.state() {
                 return Err(LinkError(cause).into());
@@ -67,6 +89,7 @@ impl Lanes {
         }
         let number = self.lanes.len() as u8;
         if number < self.max
+            && busy
             && self.begun >= WORTH_BYTES
             && let Some(introduction) = introduction(number)
         {
@@ -101,5 +124,168 @@ impl Lanes {
     /// What rings when a lane has room again.
     pub(super) fn bell(&self) -> Option<BorrowedFd<'_>> {
         self.bell.as_ref().map(|bell| bell.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    use super::super::link::{Link, Received};
+    use super::*;
+    use crate::wire::{Decoder, ToReceiver, ToSource, encode};
+
+    /// What came to the far ends, in their order.
+    type Heard = Arc<Mutex<Vec<Vec<u8>>>>;
+
+    /// A connection to a receiver that lets us in, and takes whatever comes until it is `broken`.
+    struct Fake {
+        number: usize,
+        heard: Heard,
+        says: Vec<u8>,
+        broken: Arc<Mutex<bool>>,
+    }
+
+    impl Link for Fake {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize, LinkError> {
+            self.heard.lock().unwrap()[self.number].extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn read(&mut self, buffer: &mut [u8]) -> Result<Received, LinkError> {
+            if *self.broken.lock().unwrap() {
+                return Ok(Received::Ended);
+            }
+            let count = self.says.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&self.says[..count]);
+            self.says.drain(..count);
+            Ok(if count == 0 { Received::Nothing } else { Received::Bytes(count) })
+        }
+
+        fn wait(
+            &mut self,
+            _writing: bool,
+            bells: &[BorrowedFd<'_>],
+            _timeout: Option<Duration>,
+        ) -> Result<(), LinkError> {
+            let mut bells: Vec<_> = bells.iter().map(|bell| PollFd::new(*bell, PollFlags::POLLIN)).collect();
+            poll(&mut bells, PollTimeout::from(10_u8)).map(drop).map_err(|error| LinkError(error.to_string()))
+        }
+
+        fn complaints(&mut self) -> String {
+            String::new()
+        }
+    }
+
+    struct Far {
+        heard: Heard,
+        broken: Arc<Mutex<bool>>,
+    }
+
+    /// A target that takes no more than `allowed` lanes.
+    fn far(allowed: usize) -> (Far, Open) {
+        let far = Far { heard: Heard::default(), broken: Arc::default() };
+        let (heard, broken) = (Arc::clone(&far.heard), Arc::clone(&far.broken));
+        let open: Open = Arc::new(move || {
+            let mut all = heard.lock().unwrap();
+            if all.len() == allowed {
+                return Err("too many".to_owned());
+            }
+            all.push(Vec::new());
+            let mut says = Vec::new();
+            encode(&ToSource::Joined, &mut says);
+            let (heard, broken) = (Arc::clone(&heard), Arc::clone(&broken));
+            Ok(Box::new(Fake { number: all.len() - 1, heard, says, broken }))
+        });
+        (far, open)
+    }
+
+    fn introduction(number: u8) -> Option<wire::Lane> {
+        Some(wire::Lane { version: wire::VERSION, source: [1; 16], process: 1, number })
+    }
+
+    const START: Stamp = Stamp(1);
+
+    /// Looks after the lanes until `condition` holds.
+    fn until(lanes: &mut Lanes, condition: impl Fn(&Lanes) -> bool) -> Result<(), SessionError> {
+        for _ in 0..10_000 {
+            lanes.look_after(START, true, introduction)?;
+            if condition(lanes) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        panic!("waited in vain");
+    }
+
+    #[test]
+    fn lanes_are_opened_once_they_are_worth_while_and_share_what_is_carried() {
+        let (far, open) = far(9);
+        let mut lanes = Lanes::new(open, 3, START);
+        lanes.begin(WORTH_BYTES - 1);
+        lanes.look_after(START, true, introduction).unwrap();
+        assert!(lanes.lanes.is_empty());
+        lanes.begin(1);
+        until(&mut lanes, |lanes| lanes.open() == 3).unwrap();
+        for place in 0..300 {
+            until(&mut lanes, |lanes| lanes.best().is_some()).unwrap();
+            let mut frame = Vec::new();
+            encode(&ToReceiver::Ping { token: place }, &mut frame);
+            lanes.best().unwrap().carry(frame);
+        }
+        let tokens = || -> Vec<Vec<u64>> {
+            let all = far.heard.lock().unwrap();
+            all.iter()
+                .map(|heard| {
+                    let mut decoder = Decoder::default();
+                    decoder.extend(heard);
+                    let messages = std::iter::from_fn(|| decoder.take::<ToReceiver>().unwrap());
+                    messages
+                        .filter_map(|message| match message {
+                            ToReceiver::Ping { token } => Some(token),
+                            _ => None,
+                        })
+                        .collect()
+                })
+                .collect()
+        };
+        until(&mut lanes, |_| tokens().concat().len() == 300).unwrap();
+        let tokens = tokens();
+        assert!(tokens.iter().all(|lane| lane.is_sorted() && !lane.is_empty()), "{tokens:?}");
+    }
+
+    #[test]
+    fn a_target_that_takes_few_lanes_is_not_asked_again() {
+        let (_far, open) = far(1);
+        let mut lanes = Lanes::new(open, 3, START);
+        lanes.begin(WORTH_BYTES);
+        until(&mut lanes, |lanes| lanes.max == 1).unwrap();
+        assert_eq!((lanes.open(), lanes.are_open()), (1, true));
+    }
+
+    #[test]
+    fn a_lost_lane_is_a_lost_connection() {
+        let (far, open) = far(2);
+        let mut lanes = Lanes::new(open, 2, START);
+        lanes.begin(WORTH_BYTES);
+        until(&mut lanes, |lanes| lanes.open() == 2).unwrap();
+        *far.broken.lock().unwrap() = true;
+        assert!(matches!(until(&mut lanes, |_| false), Err(SessionError::Link(_))));
+    }
+
+    #[test]
+    fn lanes_that_carry_nothing_for_long_are_closed_and_opened_again() {
+        let (_far, open) = far(9);
+        let mut lanes = Lanes::new(open, 2, START);
+        lanes.begin(WORTH_BYTES);
+        until(&mut lanes, |lanes| lanes.open() == 2).unwrap();
+        lanes.look_after(START.plus(IDLE_MAX / 2), false, introduction).unwrap();
+        assert_eq!(lanes.open(), 2);
+        lanes.look_after(START.plus(IDLE_MAX), false, introduction).unwrap();
+        assert_eq!(lanes.open(), 0);
+        lanes.begin(WORTH_BYTES);
+        until(&mut lanes, |lanes| lanes.open() == 2).unwrap();
     }
 }

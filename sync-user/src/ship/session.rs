@@ -26,7 +26,9 @@ use crate::model::{
     Compression, Durability, OldFile, Owner, Receipt, Sequence, Stamp, Step, TreePath, Xattr,
 };
 use crate::tree::Tree;
-use crate::wire::{self, Claimed, FrameError, LANES_MAX, Piece, Question, ReceiverHello, SourceHello, ToReceiver, ToSource};
+use crate::wire::{
+    self, Claimed, FrameError, LANES_MAX, Piece, Question, ReceiverHello, SourceHello, ToReceiver, ToSource,
+};
 
 /// Bytes that are encoded ahead of the link. Enough to keep SSH busy, little enough that the
 /// next step waits a few milliseconds at most behind them.
@@ -144,7 +146,7 @@ impl Session {
             queue: VecDeque::new(),
             stream: None,
             waiting: Waiting::default(),
-            lanes: Lanes::new(open, lanes),
+            lanes: Lanes::new(open, lanes, now),
             source,
             unpublished: publishes.then(Unpublished::default),
             overtaken: 0,
@@ -255,7 +257,7 @@ impl Session {
         events: &mut Vec<Event>,
         recall: &Recall<'_>,
     ) -> Result<(), SessionError> {
-        self.look_after_lanes()?;
+        self.look_after_lanes(now)?;
         loop {
             self.fill(events, recall);
             if self.write(now)? > 0 {
@@ -301,9 +303,10 @@ impl Session {
         self.stream.is_none() && self.waiting.has_turn() && self.waiting.may_begin()
     }
 
-    fn look_after_lanes(&mut self) -> Result<(), SessionError> {
+    fn look_after_lanes(&mut self, now: Stamp) -> Result<(), SessionError> {
         let (hello, claimed, source) = (&self.hello, &self.claimed, self.source);
-        self.lanes.look_after(|number| {
+        let busy = self.stream.is_some() || self.waiting.is_open();
+        self.lanes.look_after(now, busy, |number| {
             // Its pipes are there once it has claimed its root.
             let process = hello.as_ref().filter(|_| claimed.is_some())?.process;
             Some(wire::Lane { version: wire::VERSION, source, process, number })

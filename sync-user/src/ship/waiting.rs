@@ -51,6 +51,11 @@ impl Waiting {
         self.open += 1;
     }
 
+    /// Whether the content of any file is on its way.
+    pub(super) fn is_open(&self) -> bool {
+        self.open > 0
+    }
+
     /// Whether the content of another file may be on its way.
     pub(super) fn may_begin(&self) -> bool {
         self.open < OPEN_FILES_MAX
@@ -108,7 +113,9 @@ impl Waiting {
         // What a file is built from has to be there.
         let old_paths = old_files.iter().map(|old_file| &old_file.path).filter(|path| *path != step.path());
         step.paths().any(|path| {
-            self.waits(path, *ticket) || self.directories.contains(path) || path.is_above_any(&self.directories)
+            self.waits(path, *ticket)
+                || self.directories.contains(path)
+                || path.is_above_any(&self.directories)
         }) || old_paths.into_iter().any(|path| self.waits(path, *ticket))
     }
 
@@ -268,7 +275,8 @@ mod tests {
 
     #[test]
     fn what_has_nothing_to_do_with_a_waiting_file_does_not_wait_for_its_turn() {
-        let is_large = |step: &Step| matches!(step, Step::PutFile { path: at, .. } if at.as_bytes().ends_with(b"large"));
+        let is_large =
+            |step: &Step| matches!(step, Step::PutFile { path: at, .. } if at.as_bytes().ends_with(b"large"));
         let steps = [put("b/large"), time("b"), put("c/large"), time("b"), rename("b", "e"), put("page")];
         assert_eq!(order("a/large", &steps, is_large), [6, 1, 2, 4, 5, 3]);
     }

@@ -84,14 +84,9 @@ pub enum Piece {
     /// At once and not byte by byte, which would take longer than to encrypt them.
     Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
     /// So many zeros, which the source does not store.
-    Hole {
-        length: u64,
-    },
+    Hole { length: u64 },
     /// So many bytes of the old file that [`Body::Built`] names, from this place on.
-    Copy {
-        from: u64,
-        length: u64,
-    },
+    Copy { from: u64, length: u64 },
     /// All was sent, and this is the hash of the content.
     End(Content),
     /// The source takes the step back: nothing of it may become visible.

@@ -19,11 +19,12 @@ pub use codec::{Decoder, FrameError, encode};
 pub use examination::{Answer, Examined, Question, Stretch};
 pub use limits::{
     CONTENT_BYTES_MAX, COPY_BYTES_MAX, EXAMINED_MAX, FRAME_BYTES_MAX, HOLE_BYTES_MAX, INLINE_BYTES_MAX,
-    LANES_MAX, NAME_BYTES_MAX, NAMED_MAX, NOISE_BYTES_MAX, OPEN_FILES_MAX, QUESTIONS_MAX, UNPUBLISHED_BYTES_MAX, UNPUBLISHED_MAX,
-    VERSION,
+    LANES_MAX, NAME_BYTES_MAX, NAMED_MAX, NOISE_BYTES_MAX, OPEN_FILES_MAX, QUESTIONS_MAX,
+    UNPUBLISHED_BYTES_MAX, UNPUBLISHED_MAX, VERSION,
 };
 pub use message::{
-    Attributes, Body, Claimed, Lane, Listed, Piece, ReceiverHello, SourceHello, Step, ToReceiver, ToSource, Unreadable,
+    Attributes, Body, Claimed, Lane, Listed, Piece, ReceiverHello, SourceHello, Step, ToReceiver, ToSource,
+    Unreadable,
 };
 
 /// The first bytes that a receiver writes. The NULs keep it apart from anything a shell prints.

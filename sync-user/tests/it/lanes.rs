@@ -90,7 +90,8 @@ fn what_is_published_as_a_whole_waits_for_all_lanes() {
             fs::write(source.join(format!("asset-{number}")), asset).unwrap();
         }
         fs::write(source.join("page.html"), release.to_string()).unwrap();
-        let is_shown = || fs::read_to_string(target.join("page.html")).is_ok_and(|page| page == release.to_string());
+        let is_shown =
+            || fs::read_to_string(target.join("page.html")).is_ok_and(|page| page == release.to_string());
         daemon.wait_until("the release is shown", is_shown);
         for number in 0..4 {
             let asset = fs::read(target.join(format!("asset-{number}"))).unwrap();
