@@ -14,7 +14,7 @@ use std::thread;
 
 use crate::clock;
 use crate::model::{Outcome, Receipt, Sequence, Stamp};
-use crate::receive::{self, Disk, Done, Failure, OpenError, Progress, Root, Whole};
+use crate::receive::{self, Done, Failure, OpenError, Progress, Root, Whole};
 use crate::wire::{
     self, Decoder, FrameError, LANES_MAX, Lane, OPEN_FILES_MAX, PREAMBLE, Piece, ReceiverHello, Step,
     ToReceiver, ToSource, VERSION,
@@ -25,12 +25,14 @@ mod examination;
 mod input;
 mod lanes;
 mod publication;
+mod settling;
 
 use arriving::Arriving;
 use examination::Examination;
 pub use input::{Input, Patient};
 use lanes::Lanes;
 use publication::Publication;
+use settling::Settling;
 
 /// What is read at once: two full frames of content and more.
 const READ_BYTES: usize = 1 << 20;
@@ -76,35 +78,39 @@ pub fn serve(config: Config<'_>, reader: impl Input, writer: impl Write + Send) 
     // Here, so that who examines can never outlive the connection.
     thread::scope(|scope| {
         let examination = Examination::new(scope, &writer, &over);
-        let result = serve_with(config, reader, &writer, examination);
+        let settling = Settling::new(scope, &writer);
+        let result = serve_with(config, reader, &writer, (examination, settling));
         over.store(true, Ordering::Relaxed);
         result
     })
 }
 
-fn serve_with<'env, W: Write + Send>(
+fn serve_with<'scope, 'env, W: Write + Send>(
     config: Config<'_>,
     reader: impl Input,
     writer: &'env Mutex<W>,
-    examination: Examination<'_, 'env, W>,
+    (examination, settling): (Examination<'scope, 'env, W>, Settling<'scope, 'env, W>),
 ) -> Result<(), Error> {
     let mut receiver = Receiver {
         reader,
         writer,
         examination,
+        settling,
         decoder: Decoder::default(),
         lanes: Lanes::new(Vec::new()),
         arriving: BTreeMap::new(),
         deferred: None,
         receipts: Vec::new(),
-        disk: None,
+        disturbed: false,
         buffer: vec![0; READ_BYTES],
         next: 1,
         unpublished: None,
     };
     lock(writer).write_all(PREAMBLE).map_err(Error::Write)?;
-    let result = receiver.run(config);
+    let result = receiver.run(config).and_then(|()| receiver.settle());
     if let Err(error) = &result {
+        // What was applied is told all the same, if that is possible.
+        let _also = receiver.settling.finish();
         let remedy = match error {
             Error::Open(OpenError { remedy, .. }) => remedy.clone(),
             _ => "see the log of the source".to_owned(),
@@ -119,6 +125,7 @@ struct Receiver<'scope, 'env, R, W> {
     reader: R,
     writer: &'env Mutex<W>,
     examination: Examination<'scope, 'env, W>,
+    settling: Settling<'scope, 'env, W>,
     decoder: Decoder,
     lanes: Lanes,
     /// Files whose content comes in pieces, by their steps.
@@ -126,7 +133,8 @@ struct Receiver<'scope, 'env, R, W> {
     /// What has to wait for all of them.
     deferred: Option<ToReceiver>,
     receipts: Vec<Receipt>,
-    disk: Option<Disk>,
+    /// Whether one of them is about something that was applied.
+    disturbed: bool,
     buffer: Vec<u8>,
     /// The number that the next step has.
     next: u64,
@@ -152,7 +160,7 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
                 let claimed = root.claim(&hello)?;
                 self.lanes = Lanes::new(root.lanes(hello.lanes.min(LANES_MAX))?);
                 self.unpublished = hello.publishes.then(Publication::default);
-                self.disk = Some(root.disk().map_err(Error::Disk)?);
+                self.settling.wait_for(root.disk().map_err(Error::Disk)?);
                 self.say(&ToSource::Claimed(claimed))?;
             }
             Some(ToReceiver::Lane(lane)) if lane.version == VERSION => return self.pour(&root, &lane),
@@ -183,7 +191,7 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
                 ToReceiver::Examine(question) => self.examination.examine(question, &root)?,
                 ToReceiver::Publish => self.publish(&mut root)?,
                 ToReceiver::List => self.list(&root)?,
-                ToReceiver::Goodbye => return self.flush(),
+                ToReceiver::Goodbye => return Ok(()),
                 ToReceiver::Hello(_) | ToReceiver::Lane(_) => {
                     return Err(Error::Protocol("it said hello twice".to_owned()));
                 }
@@ -296,7 +304,7 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
     }
 
     fn list(&mut self, root: &Root) -> Result<(), Error> {
-        self.flush()?;
+        self.settle()?;
         let unreadable = receive::list(root, |part| self.say(&ToSource::Listing(part)))?;
         self.say(&ToSource::ListingEnd { unreadable: bounded(unreadable) })
     }
@@ -307,9 +315,7 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
         since: Stamp,
         result: Result<Done, Failure>,
     ) -> Result<(), Error> {
-        if let (Ok(_), Some(disk)) = (&result, &mut self.disk) {
-            disk.disturb();
-        }
+        self.disturbed |= result.is_ok();
         let outcome = match result {
             Ok(Done { lacks, met }) => Outcome::Applied { lacks, met },
             Err(Failure { refusal, detail, found }) => Outcome::Refused { refusal, detail, found },
@@ -376,11 +382,14 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
         if self.receipts.is_empty() {
             return Ok(());
         }
-        if let Some(disk) = &mut self.disk {
-            disk.settle().map_err(Error::Disk)?;
-        }
         let receipts = std::mem::take(&mut self.receipts);
-        self.say(&ToSource::Receipts(receipts))
+        self.settling.answer(receipts, std::mem::take(&mut self.disturbed))
+    }
+
+    /// Waits until all receipts have left.
+    fn settle(&mut self) -> Result<(), Error> {
+        self.flush()?;
+        self.settling.finish()
     }
 
     fn say(&mut self, message: &ToSource) -> Result<(), Error> {

@@ -2,34 +2,28 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use crate::model::Durability;
 
-/// The file system of a root, and whether it may be behind.
-#[derive(Debug)]
+/// The file system of a root.
+#[derive(Debug, Clone)]
 pub struct Disk {
-    root: OwnedFd,
+    root: Arc<OwnedFd>,
     durability: Durability,
-    is_behind: bool,
 }
 
 impl Disk {
     pub(super) fn new(root: OwnedFd, durability: Durability) -> Self {
-        Self { root, durability, is_behind: false }
-    }
-
-    /// Something was applied.
-    pub fn disturb(&mut self) {
-        self.is_behind = true;
+        Self { root: Arc::new(root), durability }
     }
 
     /// Returns once all that was applied is on the disk, if that was asked for. What is mounted
     /// below the root is on other file systems, and written when their kernel likes.
-    pub fn settle(&mut self) -> io::Result<()> {
-        if self.is_behind && self.durability != Durability::None {
-            rustix::fs::syncfs(&self.root)?;
+    pub fn settle(&self) -> io::Result<()> {
+        if self.durability != Durability::None {
+            rustix::fs::syncfs(&*self.root)?;
         }
-        self.is_behind = false;
         Ok(())
     }
 }

@@ -223,6 +223,12 @@ impl Session {
         self.waiting.has_content(path, below)
     }
 
+    /// Whether all that was submitted was answered, but for large files and what waits for them: these
+    /// others overtake, so that they are no reason to gather company.
+    pub fn is_free(&self) -> bool {
+        self.queue.is_empty() && self.flying.iter().all(|flight| flight.large.is_some())
+    }
+
     /// Whether all that was submitted was answered.
     pub fn idle(&self) -> bool {
         self.unsent() == 0 && self.flying.is_empty() && self.outbox.is_empty()

@@ -339,7 +339,7 @@ impl Replica {
                 let _gone = self.pump(session);
                 return Ok(Parting::Done);
             }
-            self.setup.post.offer(match (session.takes_more(), session.idle()) {
+            self.setup.post.offer(match (session.takes_more(), session.is_free()) {
                 (true, true) => Room::Idle,
                 (true, false) => Room::Busy,
                 (false, _) => Room::Full,
