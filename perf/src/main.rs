@@ -31,6 +31,9 @@ enum Command {
         /// Only this benchmark; may be given several times
         #[arg(long, value_enum)]
         only: Vec<replication::Bench>,
+        /// Only this program; may be given several times
+        #[arg(long, value_enum)]
+        program: Vec<replication::Contender>,
         /// Put a line of 1 Gbit/s with a round trip of 45 ms before the target
         #[arg(long)]
         far: bool,
@@ -63,8 +66,8 @@ fn main() -> ExitCode {
 
 fn measure(command: Command) -> anyhow::Result<()> {
     let (name, report, keep) = match command {
-        Command::Replication { ksyncd, only, far, keep, name } => {
-            (name, replication::measure(&ksyncd, &only, far)?, keep)
+        Command::Replication { ksyncd, only, program, far, keep, name } => {
+            (name, replication::measure(&ksyncd, (&only, &program), far)?, keep)
         }
         Command::Capture(arguments) => ("capture".to_owned(), capture::measure(&arguments)?, arguments.keep),
         Command::Inotify { root } => return capture::watch_by_inotify(&root),

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use super::place::Place;
 
 /// A program that keeps the target equal, or makes it so when it is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Contender {
     Ksyncd,
     /// `default.rsyncssh` with `delay = 1`, the shortest that its users set; it repeats renames

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use contender::Contender;
+pub(crate) use contender::Contender;
 use place::Place;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -66,14 +66,17 @@ pub(crate) struct Figures {
     pub(crate) bytes: Vec<u64>,
 }
 
-/// Runs the benchmarks in `only`, or all, and gives the report. The target is on this machine, or `far`.
-pub(crate) fn measure(ksyncd: &Path, only: &[Bench], far: bool) -> Result<String> {
+/// What is measured, and whom: nothing stands for all.
+type Only<'a> = (&'a [Bench], &'a [Contender]);
+
+/// Runs the benchmarks in `only`, and gives the report. The target is on this machine, or `far`.
+pub(crate) fn measure(ksyncd: &Path, only: Only<'_>, far: bool) -> Result<String> {
     wire::isolate()?;
     Ok(report::render(&run(ksyncd, only, far)?, far))
 }
 
-fn run(ksyncd: &Path, only: &[Bench], far: bool) -> Result<Vec<Figures>> {
-    let benches = if only.is_empty() { Bench::value_variants() } else { only };
+fn run(ksyncd: &Path, (benches, programs): Only<'_>, far: bool) -> Result<Vec<Figures>> {
+    let benches = if benches.is_empty() { Bench::value_variants() } else { benches };
     let mut results = Vec::new();
     for bench in benches {
         let contenders: &[Contender] = match bench {
@@ -93,7 +96,7 @@ fn run(ksyncd: &Path, only: &[Bench], far: bool) -> Result<Vec<Figures>> {
                 &[Contender::Ksyncd, Contender::Rsync]
             }
         };
-        for contender in contenders {
+        for contender in contenders.iter().filter(|one| programs.is_empty() || programs.contains(one)) {
             eprintln!("perf: {bench:?}: {}", contender.name());
             let samples = match bench {
                 Bench::Latency => latency(*contender, ksyncd, far),
