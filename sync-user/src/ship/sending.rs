@@ -153,7 +153,7 @@ impl Session {
                 events.push(Event::Sent { ticket, version, content, settled, torn, shipped });
             }
             // It has grown since it was planned, and there is one on its way.
-            Ok(Opened::Large(_)) if self.stream.is_some() || !self.waiting.may_begin() => {
+            Ok(Opened::Large(_)) if !self.may_begin() => {
                 let step = Step::PutFile { path, entry, expects };
                 self.waiting.push_large(Queued { ticket, step, old_files, twins: Vec::new() });
             }

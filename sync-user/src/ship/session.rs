@@ -271,11 +271,15 @@ impl Session {
             }
             // A full link takes no more, an empty outbox has no more. What the target has already
             // fills no link, but reading it takes time in which others wait.
+            if self.outbox.is_empty() && self.can_fill() && !self.is_reading {
+                continue;
+            }
+            self.read(now, events)?;
+            // What had to wait for an answer may go now, and nothing else might wake us for it.
             if !self.outbox.is_empty() || !self.can_fill() || self.is_reading {
                 break;
             }
         }
-        self.read(now, events)?;
         self.keep_alive(now)
     }
 
@@ -296,7 +300,13 @@ impl Session {
     }
 
     fn can_fill(&self) -> bool {
-        self.can_stream() || (self.has_room() && (!self.queue.is_empty() || self.has_turn()))
+        self.can_stream() || (self.has_room() && (self.can_take() || self.has_turn()))
+    }
+
+    /// Whether a step can be taken out of the queue: to be sent, or to wait.
+    fn can_take(&self) -> bool {
+        let takes = if self.unpublished.is_some() { self.stream.is_none() } else { !self.waiting.is_full() };
+        takes && !self.queue.is_empty()
     }
 
     /// Whether a piece of the stream may be sent.
@@ -306,7 +316,13 @@ impl Session {
 
     /// Whether a large file that waits may be begun.
     fn has_turn(&self) -> bool {
-        self.stream.is_none() && self.waiting.has_turn() && self.waiting.may_begin()
+        self.waiting.has_turn() && self.may_begin()
+    }
+
+    /// Whether the content of another large file may be on its way. Of what is to become visible together
+    /// nothing is answered before all of it is there.
+    pub(super) fn may_begin(&self) -> bool {
+        self.stream.is_none() && (self.unpublished.is_some() || self.waiting.may_begin())
     }
 
     fn look_after_lanes(&mut self, now: Stamp) -> Result<(), SessionError> {

@@ -16,6 +16,9 @@ const CONNECTIONS: u64 = 3;
 /// Bytes of a large file. One is enough for lanes to be worth while.
 const LARGE: usize = 5 << 20;
 
+/// Large files of a release: more than may be on their way at once where each is shown by itself.
+const ASSETS: u64 = 40;
+
 /// Content that looks like none other.
 fn content(seed: u64, size: usize) -> Vec<u8> {
     let mut content = vec![0; size];
@@ -84,18 +87,18 @@ fn what_is_published_as_a_whole_waits_for_all_lanes() {
     host.wait_until_equal(&mut daemon);
     open_lanes(&host, &mut daemon);
     let (source, target) = (host.source(), host.target());
+    let asset = |release: u64, number: u64| content(release * 1000 + number, 300 << 10);
     for release in 1..=3_u64 {
-        for number in 0..4 {
-            let asset = content(release * 10 + number, 2 << 20);
-            fs::write(source.join(format!("asset-{number}")), asset).unwrap();
+        for number in 0..ASSETS {
+            fs::write(source.join(format!("asset-{number}")), asset(release, number)).unwrap();
         }
         fs::write(source.join("page.html"), release.to_string()).unwrap();
         let is_shown =
             || fs::read_to_string(target.join("page.html")).is_ok_and(|page| page == release.to_string());
         daemon.wait_until("the release is shown", is_shown);
-        for number in 0..4 {
-            let asset = fs::read(target.join(format!("asset-{number}"))).unwrap();
-            assert!(asset == content(release * 10 + number, 2 << 20), "I2: the page names asset {number}");
+        for number in 0..ASSETS {
+            let there = fs::read(target.join(format!("asset-{number}"))).unwrap();
+            assert!(there == asset(release, number), "I2: the page names asset {number}");
         }
     }
     host.wait_until_equal(&mut daemon);

@@ -80,6 +80,21 @@ fn what_builds_on_a_large_file_waits_for_it() {
     assert_eq!(inode("link"), inode("moved/renamed"));
 }
 
+/// When its turn comes it has another name, and the rename was planned as if it were there.
+#[test]
+fn a_large_file_that_is_renamed_while_it_waits_for_its_turn_arrives() {
+    let mut slow = Slow::new(SECONDS);
+    let source = slow.host.source();
+    fs::write(source.join("large/second"), content(2, SECONDS / 8)).unwrap();
+    fs::create_dir(source.join("large/below")).unwrap();
+    fs::write(source.join("large/below/third"), content(3, SECONDS / 8)).unwrap();
+    let target = slow.host.target();
+    slow.daemon.wait_until("what overtakes is there", || target.join("large/below").is_dir());
+    fs::rename(source.join("large/second"), source.join("large/renamed")).unwrap();
+    fs::rename(source.join("large"), source.join("moved")).unwrap();
+    slow.end();
+}
+
 #[test]
 fn a_large_file_that_changes_on_its_way_arrives_as_it_is_in_the_end() {
     let mut slow = Slow::new(SECONDS);

@@ -63,7 +63,7 @@ impl Replica {
     /// of; or it could not be read.
     pub(super) fn unsent(&mut self, ticket: Ticket, failure: Option<String>) {
         self.retries.owe_since(self.debts.since(ticket));
-        let Some(flight) = self.flights.withdraw(ticket, &mut self.ledger, |_, _| ()) else {
+        let Some(flight) = self.withdraw(ticket, |_, _| ()) else {
             return;
         };
         self.check_crossed(&flight, false);
@@ -72,6 +72,22 @@ impl Replica {
             None => self.look_again(path, Depth::Entry, Duration::ZERO),
             Some(what) => self.problem(&path, &what),
         }
+    }
+
+    /// Takes a step out that was not applied. Where it was to be renamed after that, its new name is looked
+    /// at as well: the rename was planned as if it took along what is not there.
+    pub(super) fn withdraw(
+        &mut self,
+        ticket: Ticket,
+        learned: impl FnOnce(&Step, &mut Ledger),
+    ) -> Option<Flight> {
+        let flight = self.flights.withdraw(ticket, &mut self.ledger, learned)?;
+        for path in flight.step().paths() {
+            for name in self.flights.later_names(ticket, path) {
+                self.look_again(name, Depth::Below, Duration::ZERO);
+            }
+        }
+        Some(flight)
     }
 
     pub(super) fn answered(&mut self, ticket: Ticket, receipt: Receipt) {
@@ -110,7 +126,7 @@ impl Replica {
                         doubt(path, ledger);
                     }
                 };
-                if let Some(flight) = self.flights.withdraw(ticket, &mut self.ledger, learned) {
+                if let Some(flight) = self.withdraw(ticket, learned) {
                     self.check_crossed(&flight, false);
                     let step = flight.step();
                     match changed {

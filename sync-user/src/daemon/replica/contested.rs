@@ -21,7 +21,7 @@ impl Replica {
 
     /// A step was refused because of what it has found.
     pub(super) fn contested(&mut self, ticket: Ticket, refusal: Refusal, detail: &str, found: Option<Found>) {
-        let Some(flight) = self.flights.withdraw(ticket, &mut self.ledger, |_, _| ()) else { return };
+        let Some(flight) = self.withdraw(ticket, |_, _| ()) else { return };
         self.check_crossed(&flight, false);
         let (step, path) = (flight.step(), flight.step().path().clone());
         debug!(target = %self.setup.target, %path, ?refusal, "contested: {detail}");

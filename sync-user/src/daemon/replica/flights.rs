@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::catching_up::CatchingUp;
 use super::crossed::Crossed;
@@ -235,6 +236,24 @@ impl Flights {
         Some(flight)
     }
 
+    /// What `path` is called by the renames that were planned after this step, one after the other.
+    pub(super) fn later_names(&self, ticket: Ticket, path: &TreePath) -> Vec<TreePath> {
+        let later = self.renames.range((Bound::Excluded(ticket), Bound::Unbounded));
+        let mut names: Vec<TreePath> = Vec::new();
+        for step in later.filter_map(|later| self.by_ticket.get(later)).map(Flight::step) {
+            let name = names.last().unwrap_or(path);
+            let next = match step {
+                Step::Rename { from, to, .. } => name.moved(from, to),
+                Step::Exchange { one, other, .. } => {
+                    name.moved(one, other).or_else(|| name.moved(other, one))
+                }
+                _ => None,
+            };
+            names.extend(next);
+        }
+        names
+    }
+
     /// Takes out all steps where the target may change by itself. What was agreed on before them
     /// stays known, and what each may have made of its paths is told. What the target has sent
     /// here is certain, and stays.
@@ -440,6 +459,23 @@ mod tests {
             let all = TreePath::root();
             prop_assert_eq!(ledger.at_or_below(&all), expected.at_or_below(&all));
         }
+    }
+
+    #[test]
+    fn a_path_is_known_by_the_names_that_later_renames_give_it() {
+        let (mut ledger, mut flights) = (ledger(), Flights::default());
+        let remove = Step::RemoveFile { path: path("e"), expects: Expected::Anything };
+        let first = flights.add(flight(rename("a", "c"), None, &mut ledger));
+        let second = flights.add(flight(remove, None, &mut ledger));
+        flights.add(flight(rename("c/x", "e"), None, &mut ledger));
+        flights.add(flight(rename("b", "a"), None, &mut ledger));
+        let (one, other) = (path("e"), path("d"));
+        let (expects_one, expects_other) = (held(1).version, held(1).version);
+        let exchange = Step::Exchange { one, other, expects_one, expects_other };
+        flights.add(flight(exchange, None, &mut ledger));
+        assert_eq!(flights.later_names(second, &path("c/x")), [path("e"), path("d")]);
+        assert_eq!(flights.later_names(first, &path("c/y")), []);
+        assert_eq!(flights.later_names(first, &path("b/x")), [path("a/x")]);
     }
 
     fn flight(step: Step, becomes: Option<Held>, ledger: &mut Ledger) -> Flight {
