@@ -132,14 +132,12 @@ impl Future for Answer {
     fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Reply> {
         let mut core = self.core.borrow_mut();
         let task = core.task;
-        match core.slots.remove(&self.id) {
-            Some(Slot::Here(reply)) => Poll::Ready(reply),
-            // It may have been asked for by another task than the one that waits.
-            _ => {
-                core.slots.insert(self.id, Slot::Awaited { task });
-                Poll::Pending
-            }
+        if let Some(Slot::Here(reply)) = core.slots.remove(&self.id) {
+            return Poll::Ready(reply);
         }
+        // It may have been asked for by another task than the one that waits.
+        core.slots.insert(self.id, Slot::Awaited { task });
+        Poll::Pending
     }
 }
 

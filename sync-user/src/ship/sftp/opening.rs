@@ -21,6 +21,10 @@ const NAMES_MAX: usize = 100_000;
 /// Requests for what an earlier connection has left that are on their way at once.
 const CLEANING_MAX: usize = 256;
 
+/// What a person can do about a root that cannot be used.
+const REMEDY: &str = "let the user of the SFTP server write there; in a chroot, name the directory as it is \
+                      seen from inside";
+
 /// Stands for the start of the target's machine, which SFTP does not tell. A new run does not believe
 /// a ledger without the target's listing; within one run, all connections list it anyway.
 static RUN: LazyLock<String> =
@@ -49,32 +53,15 @@ pub(super) async fn open(
     source: SourceHello,
 ) -> Result<Opened, Fatal> {
     let shown = String::from_utf8_lossy(&root).into_owned();
-    let unwritable = |status: &Status| Fatal {
-        what: format!("the target {shown} cannot be written by SFTP: {}", cause(status)),
-        remedy: "let the user of the SFTP server write there; in a chroot, name the directory as it is seen \
-                 from inside"
-            .to_owned(),
+    let unwritable = |status: Status| Fatal {
+        what: format!("the target {shown} cannot be written by SFTP: {}", cause(&status)),
+        remedy: REMEDY.to_owned(),
     };
-    let made = client.send(&Request::MakeDirectory { path: &root, attributes: Attributes::of_mode(0o755) });
-    let whole = client.send(&Request::WholeName(&root));
-    let made = made.done().await;
-    let place = whole.names().await.ok().and_then(|names| names.into_iter().next()).map(|name| name.name);
-    let place = place.unwrap_or_else(|| root.clone());
-    let is_there = client.send(&Request::LookAt(&place)).attributes().await;
-    if !is_there.is_ok_and(|attributes| attributes.is_directory()) {
-        let cause = made.map_err(|status| cause(&status)).err().unwrap_or_default();
-        return Err(Fatal {
-            what: format!("the target {shown} cannot be opened by SFTP: {cause}"),
-            remedy: "make it on the target, and let the user of the SFTP server write there; in a chroot, \
-                     name the directory as it is seen from inside"
-                .to_owned(),
-        });
-    }
+    let place = find(&client, &root, &shown).await?;
     let home = below(&place, home::NAME.as_bytes());
     // It may be there already.
     client.forget(&Request::MakeDirectory { path: &home, attributes: Attributes::of_mode(0o700) });
-    let look =
-        client.send(&Request::LookAt(&home)).attributes().await.map_err(|status| unwritable(&status))?;
+    let look = client.send(&Request::LookAt(&home)).attributes().await.map_err(unwritable)?;
     if !look.is_directory() {
         return Err(Fatal {
             what: format!("{} in the target {shown} is not a directory", home::NAME),
@@ -83,13 +70,12 @@ pub(super) async fn open(
     }
 
     let note = below(&home, sources::NAME.as_bytes());
-    let mut known =
-        sources::Sources::of_note(&read(&client, &note).await.map_err(|status| unwritable(&status))?);
+    let mut known = sources::Sources::of_note(&read(&client, &note).await.map_err(unwritable)?);
     let is_new = known
         .admit(&source.source, &source.name, source.shares)
         .map_err(|what| Fatal { what, remedy: sources::REMEDY.to_owned() })?;
     let id_note = below(&home, id::NAME.as_bytes());
-    let before = id::Id::of_bytes(&read(&client, &id_note).await.map_err(|status| unwritable(&status))?);
+    let before = id::Id::of_bytes(&read(&client, &id_note).await.map_err(unwritable)?);
     let now = id::next(before).map_err(|error| Fatal {
         what: format!("no name can be given to the root: {error}"),
         remedy: "let this user read /dev/urandom".to_owned(),
@@ -98,35 +84,22 @@ pub(super) async fn open(
     let prefix = stage_prefix(&source.source);
     clean(&client, &home, &prefix).await;
     let stage = below(&home, format!("{prefix}{}", hex(&now.visit)).as_bytes());
-    let mode = Attributes::of_mode(0o700);
-    let made = client.send(&Request::MakeDirectory { path: &stage, attributes: mode });
+    let own = Attributes::of_mode(0o700);
+    let made = client.send(&Request::MakeDirectory { path: &stage, attributes: own });
     let look = client.send(&Request::LookAt(&stage));
     // Without `/proc` the C library of the far end cannot.
-    let probe = client.send(&Request::SetHere { path: &stage, attributes: mode });
-    made.done().await.map_err(|status| unwritable(&status))?;
-    let (user, group) = look
-        .attributes()
-        .await
-        .ok()
-        .filter(Attributes::is_directory)
-        .and_then(|attributes| attributes.owner)
-        .ok_or_else(|| Fatal {
-            what: "the SFTP server does not tell owners and kinds of files".to_owned(),
-            remedy: "use the SFTP server of OpenSSH on the target, or let the receiver run there".to_owned(),
-        })?;
+    let probe = client.send(&Request::SetHere { path: &stage, attributes: own });
+    made.done().await.map_err(unwritable)?;
+    let look = look.attributes().await.ok().filter(Attributes::is_directory);
+    let (user, group) = look.and_then(|look| look.owner).ok_or_else(|| Fatal {
+        what: "the SFTP server does not tell owners and kinds of files".to_owned(),
+        remedy: "use the SFTP server of OpenSSH on the target, or let the receiver run there".to_owned(),
+    })?;
     let sets_here = probe.done().await.is_ok() && can.sets_links;
-    let site = Site {
-        client,
-        root: place.clone(),
-        stage,
-        preserve: source.preserve,
-        durability: source.durability,
-        user,
-        group,
-        can,
-        sets_here,
-        count: Cell::new(0),
-    };
+    let SourceHello { preserve, durability, .. } = source;
+    let (root_name, count) = (place.clone(), Cell::new(0));
+    let site =
+        Site { client, root: root_name, stage, preserve, durability, user, group, can, sets_here, count };
     if is_new {
         // What cannot be written down has to be said again.
         let _unwritten = write(&site, &note, &known.note()).await;
@@ -151,6 +124,22 @@ pub(super) async fn open(
         unlocked: Some("nothing of ours runs there".to_owned()),
     };
     Ok(Opened { site, hello, claimed })
+}
+
+/// The whole name of the root, which is made if it is missing.
+async fn find(client: &Client, root: &[u8], shown: &str) -> Result<Vec<u8>, Fatal> {
+    let made = client.send(&Request::MakeDirectory { path: root, attributes: Attributes::of_mode(0o755) });
+    let whole = client.send(&Request::WholeName(root));
+    let made = made.done().await;
+    let place = whole.names().await.ok().and_then(|names| names.into_iter().next()).map(|name| name.name);
+    let place = place.unwrap_or_else(|| root.to_vec());
+    let is_there = client.send(&Request::LookAt(&place)).attributes().await;
+    if is_there.is_ok_and(|attributes| attributes.is_directory()) {
+        return Ok(place);
+    }
+    let cause = made.map_err(|status| cause(&status)).err().unwrap_or_default();
+    let what = format!("the target {shown} cannot be opened by SFTP: {cause}");
+    Err(Fatal { what, remedy: format!("make it on the target, and {REMEDY}") })
 }
 
 /// Stages of a source are named so, and those of others are left alone.

@@ -94,16 +94,12 @@ impl Receipts {
             if is_kept_back {
                 return true;
             }
-            match receipt.take() {
-                Some(receipt) => {
-                    leaving.push(receipt);
-                    false
-                }
-                None => {
-                    is_kept_back = !*is_large;
-                    true
-                }
+            if let Some(receipt) = receipt.take() {
+                leaving.push(receipt);
+                return false;
             }
+            is_kept_back = !*is_large;
+            true
         });
         leaving
     }
