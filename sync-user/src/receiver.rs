@@ -16,8 +16,8 @@ use crate::clock;
 use crate::model::{Outcome, Receipt, Sequence, Stamp};
 use crate::receive::{self, Done, Failure, OpenError, Progress, Root, Whole};
 use crate::wire::{
-    self, Decoder, FrameError, LANES_MAX, Lane, OPEN_FILES_MAX, PREAMBLE, Piece, ReceiverHello, Step,
-    ToReceiver, ToSource, VERSION,
+    self, CONTENT_BYTES_MAX, Decoder, FrameError, LANES_MAX, Lane, OPEN_FILES_MAX, PREAMBLE, Piece,
+    ReceiverHello, Step, ToReceiver, ToSource, VERSION,
 };
 
 mod arriving;
@@ -36,6 +36,9 @@ use settling::Settling;
 
 /// What is read at once: two full frames of content and more.
 const READ_BYTES: usize = 1 << 20;
+
+/// What is read at once of a lane: about one piece, so that steps are soon looked for again.
+const LANE_READ_BYTES: usize = CONTENT_BYTES_MAX;
 
 /// Receipts that are gathered while more steps wait; about 4 KiB.
 const RECEIPTS_MAX: usize = 256;
@@ -98,6 +101,7 @@ fn serve_with<'scope, 'env, W: Write + Send>(
         settling,
         decoder: Decoder::default(),
         lanes: Lanes::new(Vec::new()),
+        is_turn_of_lanes: false,
         arriving: BTreeMap::new(),
         deferred: None,
         receipts: Vec::new(),
@@ -128,6 +132,7 @@ struct Receiver<'scope, 'env, R, W> {
     settling: Settling<'scope, 'env, W>,
     decoder: Decoder,
     lanes: Lanes,
+    is_turn_of_lanes: bool,
     /// Files whose content comes in pieces, by their steps.
     arriving: BTreeMap<Sequence, Arriving>,
     /// What has to wait for all of them.
@@ -158,7 +163,7 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
         match self.listen()? {
             Some(ToReceiver::Hello(hello)) if hello.version == VERSION => {
                 let claimed = root.claim(&hello)?;
-                self.lanes = Lanes::new(root.lanes(hello.lanes.min(LANES_MAX))?);
+                self.lanes = Lanes::new(root.lanes(hello.lanes.min(LANES_MAX)));
                 self.unpublished = hello.publishes.then(Publication::default);
                 self.settling.wait_for(root.disk().map_err(Error::Disk)?);
                 self.say(&ToSource::Claimed(claimed))?;
@@ -332,23 +337,30 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
             {
                 return Ok(Some(message));
             }
-            if let Some(piece) = self.lanes.take(self.next - 1)? {
+            // In turn with pieces, so that neither has to wait for many of the other.
+            if std::mem::take(&mut self.is_turn_of_lanes)
+                && let Some(piece) = self.lanes.take(self.next - 1)?
+            {
                 return Ok(Some(piece));
             }
             let takes_more = self.deferred.is_none() && self.arriving.len() < OPEN_FILES_MAX;
             if (takes_more || self.lanes.is_empty())
                 && let Some(message) = self.decoder.take()?
             {
+                self.is_turn_of_lanes = true;
                 if self.may_come(&message)? {
                     return Ok(Some(message));
                 }
                 self.deferred = Some(message);
                 continue;
             }
+            if let Some(piece) = self.lanes.take(self.next - 1)? {
+                return Ok(Some(piece));
+            }
             self.flush()?;
             if !self.lanes.is_empty() {
                 let is_here = self.reader.wait(takes_more, &self.lanes.awaited()).map_err(Error::Read)?;
-                self.lanes.read(&mut self.buffer)?;
+                self.lanes.read(&mut self.buffer[..LANE_READ_BYTES])?;
                 if !is_here {
                     continue;
                 }

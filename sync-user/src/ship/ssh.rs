@@ -185,9 +185,11 @@ impl Link for SshLink {
         timeout: Option<Duration>,
     ) -> Result<(), LinkError> {
         let mut interest = PollFlags::POLLIN;
-        // libssh2 may want to write for itself, or be out of window, where only reading helps.
-        let inbound_only = matches!(self.session.block_directions(), BlockDirections::Inbound);
-        if (writing || self.begun) && !inbound_only {
+        // Out of window only reading helps. Whether we are is asked for, and not concluded from what blocked
+        // last: that may have been a read, which has met the new window on its way.
+        let has_window = self.channel()?.write_window().remaining > 0;
+        let is_blocked = !matches!(self.session.block_directions(), BlockDirections::Inbound);
+        if (writing || self.begun) && (has_window || is_blocked) {
             interest |= PollFlags::POLLOUT;
         }
         let mut descriptors = vec![PollFd::new(self.socket.as_fd(), interest)];

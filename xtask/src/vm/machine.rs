@@ -28,6 +28,20 @@ pub(super) enum Clock {
     Instructions,
 }
 
+/// What a machine has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hardware {
+    pub(super) clock: Clock,
+    /// In MiB. The archive that is its root takes some of it.
+    pub(super) memory: u32,
+}
+
+/// Memory that is enough for most, in MiB.
+pub(super) const MEMORY: u32 = 2048;
+
+/// What the tests run on.
+pub(super) const USUAL: Hardware = Hardware { clock: Clock::Real, memory: MEMORY };
+
 /// How a boot went.
 enum Ended {
     /// The command has run, and ended with this status.
@@ -40,12 +54,12 @@ enum Ended {
 pub(super) fn run(
     kernel: &Kernel,
     image: &Image,
-    clock: Clock,
+    hardware: Hardware,
     append: &str,
     console: &mut dyn FnMut(&str),
 ) -> Result<()> {
     for _ in 0..BOOTS_MAX {
-        match boot(kernel, image, clock, append, console)? {
+        match boot(kernel, image, hardware, append, console)? {
             Ended::Command(0) => return Ok(()),
             Ended::Command(status) => bail!("the command in the machine ended with {status}"),
             Ended::Early => eprintln!("xtask: the machine did not come up"),
@@ -57,18 +71,18 @@ pub(super) fn run(
 fn boot(
     kernel: &Kernel,
     image: &Image,
-    clock: Clock,
+    hardware: Hardware,
     append: &str,
     console: &mut dyn FnMut(&str),
 ) -> Result<Ended> {
     let mut qemu = Command::new("qemu-system-x86_64");
-    match clock {
+    match hardware.clock {
         Clock::Real => qemu.args(["-accel", "tcg,thread=multi", "-smp", "2"]),
         Clock::Instructions => {
             qemu.args(["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off"])
         }
     };
-    qemu.args(["-m", "2048", "-M", "q35", "-nic", "none"])
+    qemu.args(["-m", &hardware.memory.to_string(), "-M", "q35", "-nic", "none"])
         // With cmpxchg16b, QEMU 7.2 makes Linux 6.12 fault in one boot of five.
         .args([
             "-cpu",

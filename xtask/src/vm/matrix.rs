@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum as _;
 
 use super::image;
-use super::kernel::{self, Series};
-use super::machine::{self, Clock};
+use super::kernel::{self, Kernel, Series};
+use super::machine;
 use super::place::Place;
-use super::{DAEMON, DIFFERENTIAL, IMAGE, SEEDS, differential};
+use super::{DAEMON, DIFFERENTIAL, IMAGE, SEEDS, differential, in_rows};
 use crate::{build, packages, workspace};
 
 const CAPTURES: [&str; 2] = ["ebpf", "fanotify"];
@@ -29,28 +31,16 @@ pub(crate) fn matrix() -> Result<()> {
     super::install()?;
     packages::install(packages::MATRIX)?;
     let programs = [(build::build()?, DAEMON), (build::differential()?, DIFFERENTIAL)];
-    let (mut outcomes, mut versions) = (Outcomes::new(), Vec::new());
-    for series in Series::value_variants() {
-        let kernel = kernel::fetch(*series)?;
-        let version = &kernel.version;
-        eprintln!("xtask: Linux {version}");
-        let image = image::make(IMAGE, &kernel, &script(), &programs, Place::disks(true))?;
-        let mut read = |line: &str| {
-            if let Some((place, capture, words)) = outcome(line) {
-                println!(
-                    "Linux {version:<5} {place:<8} {capture:<9} {}",
-                    words.as_ref().err().map_or("works", |words| words)
-                );
-                outcomes.insert((version.clone(), place, capture), words);
-            } else if !line.starts_with('[') {
-                // What a failure has to say, and not the kernel's own messages.
-                println!("{line}");
-            }
-        };
-        machine::run(&kernel, &image, Clock::Real, "", &mut read)
-            .with_context(|| format!("Linux {version}"))?;
-        versions.push(kernel.version);
+    let kernels: Vec<Kernel> =
+        Series::value_variants().iter().map(|series| kernel::fetch(*series)).collect::<Result<_>>()?;
+    let versions: Vec<String> = kernels.iter().map(|kernel| kernel.version.clone()).collect();
+    let mut rows = [Vec::new(), Vec::new()];
+    for (number, kernel) in kernels.into_iter().enumerate() {
+        rows[number % 2].push(kernel);
     }
+    let outcomes = Mutex::new(Outcomes::new());
+    in_rows(&rows, |kernel| attempt(kernel, &programs, &outcomes))?;
+    let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
     let document = workspace().join("docs/support.md");
     fs::create_dir_all(workspace().join("docs")).context("make docs")?;
     fs::write(&document, render(&versions, &outcomes))
@@ -68,6 +58,28 @@ pub(crate) fn matrix() -> Result<()> {
         bail!("trees differed in {} attempts", wrong.len());
     }
     Ok(())
+}
+
+/// Makes all attempts on one kernel.
+fn attempt(kernel: &Kernel, programs: &[(PathBuf, &str)], outcomes: &Mutex<Outcomes>) -> Result<()> {
+    let version = &kernel.version;
+    eprintln!("xtask: Linux {version}");
+    let folder = format!("{IMAGE}-{version}");
+    let image = image::make(&folder, kernel, &script(), programs, Place::disks(true))?;
+    let mut read = |line: &str| {
+        if let Some((place, capture, words)) = outcome(line) {
+            println!(
+                "Linux {version:<5} {place:<8} {capture:<9} {}",
+                words.as_ref().err().map_or("works", |words| words)
+            );
+            let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+            outcomes.insert((version.clone(), place, capture), words);
+        } else if !line.starts_with('[') {
+            // What a failure has to say, and not the kernel's own messages.
+            println!("Linux {version}: {line}");
+        }
+    };
+    machine::run(kernel, &image, machine::USUAL, "", &mut read).with_context(|| format!("Linux {version}"))
 }
 
 /// What the machine runs: mounts each file system and tries each capture there.

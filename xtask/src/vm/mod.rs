@@ -16,9 +16,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::process::quote;
 use crate::{build, packages};
-use image::FileSystem;
 use kernel::Series;
-use machine::Clock;
+use machine::{Clock, Hardware};
 pub(crate) use matrix::matrix;
 use place::Place;
 
@@ -30,6 +29,9 @@ pub(crate) struct Arguments {
     /// More for the kernel's command line, such as `preempt=full`
     #[arg(long, value_name = "WORDS", default_value = "")]
     append: String,
+    /// How much memory it has, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = machine::MEMORY)]
+    memory: u32,
     /// What is mounted at /place besides
     #[arg(long, value_enum)]
     place: Option<Place>,
@@ -50,11 +52,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(place) = arguments.place {
         command = format!("{} && {} && {command}", Place::load(), place.mount());
     }
-    let disks = Place::disks(arguments.place.is_some());
+    let kernel = kernel::fetch(arguments.kernel)?;
+    let image = image::make(IMAGE, &kernel, &command, &programs, Place::disks(arguments.place.is_some()))?;
     // Nobody reads it when standard output is closed.
     let show = |line: &str| drop(writeln!(std::io::stdout().lock(), "{line}"));
-    boot(IMAGE, arguments.kernel, &arguments.append, &command, &programs, disks, &mut { show })
+    let hardware = Hardware { memory: arguments.memory, ..machine::USUAL };
+    machine::run(&kernel, &image, hardware, &arguments.append, &mut { show })
 }
+
+/// The folder of a machine's image.
+const IMAGE: &str = "image";
 
 /// The name that the program has in a machine.
 const DAEMON: &str = "ksyncd";
@@ -81,16 +88,19 @@ pub(crate) fn test() -> Result<()> {
     for attempt in rows.iter().flatten() {
         kernel::fetch(attempt.series)?;
     }
-    // Two at a time, since most of what a machine does one processor does.
-    let results = std::thread::scope(|scope| {
-        let row = |attempts: Vec<Attempt>| {
-            let programs = &programs;
-            scope.spawn(move || attempts.iter().try_for_each(|attempt| attempt.make(programs)))
-        };
-        rows.map(row).map(std::thread::ScopedJoinHandle::join)
+    in_rows(&rows, |attempt| attempt.make(&programs))
+}
+
+/// Does what is in each row in its order, and all rows at the same time: two are about right, since most of
+/// what a machine does one processor does.
+fn in_rows<T: Sync>(rows: &[Vec<T>], make: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    let row = |row: &Vec<T>| row.iter().try_for_each(&make);
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = rows.iter().map(|each| scope.spawn(|| row(each))).collect();
+        threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });
     for result in results {
-        result.map_err(|_panic| anyhow::anyhow!("a thread that ran a machine has panicked"))??;
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     }
     Ok(())
 }
@@ -121,7 +131,9 @@ impl Attempt {
         }
         let show = |line: &str| drop(writeln!(std::io::stdout().lock(), "Linux {name}: {line}"));
         let folder = format!("{IMAGE} {name}").replace(' ', "-");
-        boot(&folder, *series, append, &commands.join(" && "), programs, Place::disks(false), &mut { show })
+        let kernel = kernel::fetch(*series)?;
+        let image = image::make(&folder, &kernel, &commands.join(" && "), programs, Place::disks(false))?;
+        machine::run(&kernel, &image, machine::USUAL, append, &mut { show })
             .with_context(|| format!("Linux {name}"))
     }
 }
@@ -138,23 +150,8 @@ fn install() -> Result<()> {
     [packages::BUILD, packages::RUN, packages::VM].into_iter().try_for_each(packages::install)
 }
 
-/// The folder of a machine's image.
-const IMAGE: &str = "image";
-
-/// Boots once.
-fn boot(
-    folder: &str,
-    series: Series,
-    append: &str,
-    command: &str,
-    programs: &[(PathBuf, &str)],
-    disks: &[FileSystem],
-    console: &mut dyn FnMut(&str),
-) -> Result<()> {
-    let kernel = kernel::fetch(series)?;
-    let image = image::make(folder, &kernel, command, programs, disks)?;
-    machine::run(&kernel, &image, Clock::Real, append, console)
-}
+/// Whose time is the same in every run.
+const COUNTING: Hardware = Hardware { clock: Clock::Instructions, ..machine::USUAL };
 
 /// Runs `command` with a program of ours called `name`, in a machine whose time is the number of
 /// its instructions, on the kernel that Debian's stable release has; gives what it printed.
@@ -169,6 +166,6 @@ pub(crate) fn count(name: &str, program: PathBuf, command: &str) -> Result<Strin
         printed.push_str(line);
         printed.push('\n');
     };
-    machine::run(&kernel, &image, Clock::Instructions, "", &mut show)?;
+    machine::run(&kernel, &image, COUNTING, "", &mut show)?;
     Ok(printed)
 }
