@@ -26,9 +26,13 @@ use rustix::io::Errno;
 /// The folder's name.
 pub const NAME: &str = ".ksyncd";
 
-/// What the names of stages begin with that are worked on by SFTP; the source's number follows, and a
-/// dash. Receivers have others.
+/// What the names of stages begin with that are worked on by SFTP. Receivers have others.
 pub const SFTP_STAGE: &str = "sftp-";
+
+/// The same for the stages of one source; what follows is the connection's own.
+pub fn sftp_stage(source: &[u8; 16]) -> String {
+    format!("{SFTP_STAGE}{:032x}-", u128::from_be_bytes(*source))
+}
 
 /// Opens the folder of the root, and makes it if it is missing.
 pub fn open(root: impl AsFd) -> Result<OwnedFd, Errno> {

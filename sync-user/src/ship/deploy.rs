@@ -97,6 +97,8 @@ fn find(connection: &Connection, hash: &str) -> Result<Found, String> {
         Ok(Found::Nothing)
     } else if said.contains(GREETING) {
         Ok(Found::Prescribed)
+    } else if said.trim().is_empty() {
+        Err("it runs no commands".to_owned())
     } else {
         Err(format!("it printed instead of an answer: {}", printable(&said)))
     }

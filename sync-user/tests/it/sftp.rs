@@ -144,9 +144,7 @@ fn many_small_files_cross_a_long_distance_together() {
             fs::write(directory.join(file.to_string()), "small").unwrap();
         }
     }
-    let began = std::time::Instant::now();
     let mut daemon = start(&host);
-    println!("{:?}", began.elapsed());
     fs::remove_dir_all(host.source().join("7")).unwrap();
     wait_until_equal(&host, &mut daemon);
     assert_eq!(daemon.stop().status.code(), Some(0));
@@ -194,7 +192,11 @@ fn where_no_program_runs_it_falls_back_and_says_so() {
     let log = daemon.log();
     assert_eq!(log.matches("replicating by SFTP instead").count(), 1, "{log}");
     assert!(log.contains("times are whole seconds"), "{log}");
+    assert!(log.contains("did not start"), "{log}");
     assert_eq!(host.target_status().connections, 1, "no lanes");
+    let verified = host.ask("verify").output().unwrap();
+    let said = String::from_utf8_lossy(&verified.stdout) + String::from_utf8_lossy(&verified.stderr);
+    assert!(!verified.status.success() && said.contains("no content can be hashed"), "{said}");
 }
 
 #[test]
@@ -267,6 +269,7 @@ fn a_restart_sends_the_differences() {
     let before = inode("d/1");
     fs::remove_file(source.join("d/0")).unwrap();
     fs::write(source.join("d/2"), "other content").unwrap();
+    fs::write(host.target().join("d/3"), "somebody else's").unwrap();
     let mut daemon = start(&host);
     assert_eq!(inode("d/1"), before, "it was not written again");
     fs::remove_dir_all(source.join("d")).unwrap();
@@ -329,4 +332,27 @@ fn a_directory_of_another_source_is_refused() {
     command.args(["--capture", "fanotify", "--transport", "sftp"]);
     let ended = Daemon::start(command).wait();
     assert!(ended.stderr.contains("the replica of another source"), "{}", ended.stderr);
+}
+
+/// A machine that lets programs run again, or not any more, is the same target, and nothing is removed
+/// because of the change.
+#[test]
+fn each_way_finds_what_the_other_has_left() {
+    let host = Host::new();
+    let source = host.source();
+    fs::write(source.join("page"), "page").unwrap();
+    let mut daemon = start(&host);
+    daemon.end();
+    let stage = host.target().join(home::NAME);
+    let has_stage = || {
+        let names = fs::read_dir(&stage).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with(home::SFTP_STAGE)).count()
+    };
+    assert_eq!(has_stage(), 1, "it was killed");
+    fs::write(source.join("more"), "more").unwrap();
+    let daemon = host.start();
+    assert_eq!(has_stage(), 0);
+    assert_eq!(daemon.stop().status.code(), Some(0));
+    fs::write(source.join("even more"), "even more").unwrap();
+    drop(start(&host));
 }

@@ -1,7 +1,6 @@
 //! Opens the target's root: what a receiver does when it starts, by SFTP.
 
 use std::cell::Cell;
-use std::sync::LazyLock;
 
 use super::attributes::Attributes;
 use super::client::Client;
@@ -25,10 +24,9 @@ const CLEANING_MAX: usize = 256;
 const REMEDY: &str = "let the user of the SFTP server write there; in a chroot, name the directory as it is \
                       seen from inside";
 
-/// Stands for the start of the target's machine, which SFTP does not tell. A new run does not believe
-/// a ledger without the target's listing; within one run, all connections list it anyway.
-static RUN: LazyLock<String> =
-    LazyLock::new(|| id::next(None).map(|id| format!("sftp-{}", hex(&id.visit))).unwrap_or_default());
+/// Stands for the start of the target's machine, which SFTP does not tell: the target is listed at the
+/// beginning of each connection, so nothing depends on it.
+const BOOT: &str = "sftp";
 
 /// A root that cannot be replicated into.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +79,7 @@ pub(super) async fn open(
         remedy: "let this user read /dev/urandom".to_owned(),
     })?;
 
-    let prefix = stage_prefix(&source.source);
+    let prefix = home::sftp_stage(&source.source);
     clean(&client, &home, &prefix).await;
     let stage = below(&home, format!("{prefix}{}", hex(&now.visit)).as_bytes());
     let own = Attributes::of_mode(0o700);
@@ -111,7 +109,7 @@ pub(super) async fn open(
         id: now.root,
         last_visit: before.map(|id| id.visit),
         visit: now.visit,
-        boot: RUN.clone(),
+        boot: BOOT.to_owned(),
         is_shared: known.len() > 1,
     };
     let hello = ReceiverHello {
@@ -140,11 +138,6 @@ async fn find(client: &Client, root: &[u8], shown: &str) -> Result<Vec<u8>, Fata
     let cause = made.map_err(|status| cause(&status)).err().unwrap_or_default();
     let what = format!("the target {shown} cannot be opened by SFTP: {cause}");
     Err(Fatal { what, remedy: format!("make it on the target, and {REMEDY}") })
-}
-
-/// Stages of a source are named so, and those of others are left alone.
-fn stage_prefix(source: &[u8; 16]) -> String {
-    format!("{}{}-", home::SFTP_STAGE, hex(source))
 }
 
 fn hex(number: &[u8; 16]) -> String {
