@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sync_user::demo::workload;
 use sync_user::home;
 
-use crate::host::{Daemon, Host};
+use crate::host::{Daemon, Host, Memory};
 use crate::pump::Pump;
 
 /// All that the SSH server does for anybody.
@@ -355,4 +355,59 @@ fn each_way_finds_what_the_other_has_left() {
     assert_eq!(daemon.stop().status.code(), Some(0));
     fs::write(source.join("even more"), "even more").unwrap();
     drop(start(&host));
+}
+
+#[test]
+fn where_programs_may_not_run_it_falls_back() {
+    let host = Host::with_sshd_in(|directory| {
+        format!(
+            "ForceCommand export XDG_CACHE_HOME={}/cache; if [ \"$SSH_ORIGINAL_COMMAND\" = internal-sftp ]; \
+             then exec /usr/lib/openssh/sftp-server; else exec sh -c \"$SSH_ORIGINAL_COMMAND\"; fi",
+            directory.display()
+        )
+    });
+    let _cache = Memory::mount(&host.path().join("cache"), "noexec,size=64m");
+    fs::write(host.source().join("page"), "page").unwrap();
+    let mut daemon = Daemon::start(host.run());
+    wait_until_equal(&host, &mut daemon);
+    let log = daemon.log();
+    assert!(log.contains("could not be installed") && log.contains("replicating by SFTP instead"), "{log}");
+}
+
+/// As somebody without a shell, who owns nothing but the target.
+#[test]
+fn an_unprivileged_user_without_a_shell_gets_all_but_owners() {
+    let host = host();
+    let (source, target) = (host.source(), host.target());
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("every system has nobody");
+    // Where the server reads the user's key, as that user.
+    for directory in [host.path().to_owned(), host.path().join("sshd")] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::create_dir(&target).unwrap();
+    std::os::unix::fs::chown(&target, Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw())).unwrap();
+    fs::create_dir(source.join("d")).unwrap();
+    fs::write(source.join("d/page"), "page").unwrap();
+    fs::set_permissions(source.join("d/page"), fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("d", source.join("link")).unwrap();
+    let mut command = Command::new(crate::host::KSYNCD);
+    command.args(["run", "--transport", "sftp", "--capture", "fanotify", "--ssh-config", "none"]);
+    command.args(["--preserve", "links,directory-times", "--port", &host.sshd.port().to_string()]);
+    command.arg("--source").arg(&source).arg("--state-dir").arg(host.path().join("state"));
+    command.arg("--target").arg(format!("nobody@127.0.0.1:{}", target.display()));
+    command.arg("--identity").arg(host.sshd.identity()).arg("--known-hosts").arg(host.sshd.known_hosts());
+    let mut daemon = Daemon::start(command);
+    let without_owners = |root: &Path| {
+        let entries = tree(root).ok()?.into_iter();
+        Some(
+            entries.map(|(path, (mode, _, mtime, content))| (path, mode, mtime, content)).collect::<Vec<_>>(),
+        )
+    };
+    let is_equal = || without_owners(&source).is_some_and(|source| Some(source) == without_owners(&target));
+    daemon.wait_until("the trees are equal but for owners", is_equal);
+    fs::write(source.join("d/page"), "another").unwrap();
+    fs::remove_file(source.join("link")).unwrap();
+    fs::rename(source.join("d"), source.join("e")).unwrap();
+    daemon.wait_until("they are equal again", is_equal);
+    assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
 }

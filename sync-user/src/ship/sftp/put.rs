@@ -17,8 +17,8 @@ use crate::wire::{self, Piece};
 /// Content of one request: every server takes it (draft-ietf-secsh-filexfer-02, section 3).
 const WRITE_BYTES: usize = 32 << 10;
 
-/// Content of one file that is on its way: more than SSH's window of 2 MiB holds.
-const WRITES_MAX: usize = 128;
+/// Requests for content of one file that are on their way: as much as SSH's window of 2 MiB holds.
+const WRITES_MAX: usize = 64;
 
 /// A file to put.
 #[derive(Debug)]

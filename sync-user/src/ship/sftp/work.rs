@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::client::{Client, Tasks};
 use super::content::Pieces;
@@ -28,6 +29,10 @@ const STAGED_BYTES_MAX: usize = 1 << 20;
 
 /// Content that is here and not with the server yet.
 const CONTENT_BYTES_MAX: usize = 8 << 20;
+
+/// How often the session hears that the server answers, where nothing else is to be told: what it asks for
+/// waits behind content on a slow line.
+const SIGN_EVERY: Duration = Duration::from_secs(10);
 
 /// What the session's receipts have room for in one message.
 const RECEIPTS_MAX: usize = 256;
@@ -73,6 +78,8 @@ pub(super) struct Work {
     /// The number that the next step has.
     next: u64,
     others: u64,
+    /// When the session was last told that the server lives.
+    told: Stamp,
     /// What has to wait until all steps are done.
     deferred: Option<ToReceiver>,
     is_over: bool,
@@ -94,6 +101,7 @@ impl Work {
             waiting_bytes: 0,
             next: 1,
             others: OTHERS,
+            told: clock::now(),
             deferred: None,
             is_over: false,
         }
@@ -169,7 +177,7 @@ impl Work {
         if is_last && !self.waiting.contains_key(&sequence.0) {
             self.pieces.remove(&sequence);
         }
-        self.go_on(sequence.0)
+        self.proceed(sequence.0)
     }
 
     fn ping(&mut self, token: u64) -> Result<(), String> {
@@ -224,8 +232,17 @@ impl Work {
         Ok(())
     }
 
-    /// Goes on with a task for which something has come.
+    /// Goes on with a task for which the server has answered.
     pub(super) fn go_on(&mut self, task: u64) -> Result<(), String> {
+        let now = clock::now();
+        if now.since(self.told) >= SIGN_EVERY {
+            self.told = now;
+            self.voice.say(&ToSource::Pong { token: 0 });
+        }
+        self.proceed(task)
+    }
+
+    fn proceed(&mut self, task: u64) -> Result<(), String> {
         match self.tasks.go_on(task) {
             Some(ended) => self.ended(ended),
             None => Ok(()),
