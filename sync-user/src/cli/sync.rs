@@ -14,7 +14,8 @@ use crate::control::{self, Place, Reload, Watched};
 use crate::daemon::{self, Ended, Error, Extraneous, Gauges, Started};
 use crate::exit::Exit;
 use crate::metrics::LatencyLog;
-use crate::settings::{PublishFlag, Sync, SyncSettings};
+use crate::model::Preserve;
+use crate::settings::{PublishFlag, Sync, SyncSettings, TransportFlag};
 use crate::ship::{Access, Terms};
 use crate::shutdown::Stop;
 use crate::state::{Claim, State};
@@ -52,6 +53,19 @@ pub(super) fn contradiction(settings: &SyncSettings) -> Result<(), Failure> {
     if !settings.publish_last.is_empty() && settings.publish != PublishFlag::Batch {
         let what = "--publish-last is about batches that become visible as a whole".to_owned();
         let remedy = Some("add --publish batch, or leave it out".to_owned());
+        return Err(Failure { exit: Exit::Usage, what, remedy });
+    }
+    let wishes = [
+        (settings.two_way, "--two-way"),
+        (settings.publish == PublishFlag::Batch, "--publish batch"),
+        (settings.trash.is_some(), "--trash"),
+    ];
+    if settings.transport == TransportFlag::Sftp
+        && let Some((_, wish)) = wishes.into_iter().find(|(is_given, _)| *is_given)
+    {
+        let what =
+            format!("--transport sftp and {wish} exclude each other: that needs a receiver at the target");
+        let remedy = Some(format!("leave out {wish}, or let the receiver run there: --transport agent"));
         return Err(Failure { exit: Exit::Usage, what, remedy });
     }
     Ok(())
@@ -175,10 +189,13 @@ impl Drop for Over {
 
 fn config(sync: &Sync, claims: &[Claim], common: &Common) -> daemon::Config {
     let settings = &sync.settings;
+    // By SFTP nothing could be done with them.
+    let has_xattrs = settings.transport != TransportFlag::Sftp;
+    let Preserve { xattrs, acls, .. } = settings.preserve;
     daemon::Config {
         source: settings.source.clone(),
         excludes: sync.excludes.clone(),
-        preserve: settings.preserve,
+        preserve: Preserve { xattrs: xattrs && has_xattrs, acls: acls && has_xattrs, ..settings.preserve },
         publish_last: Arc::new(sync.publish_last.clone()),
         two_way: settings.two_way,
         terms: Terms {
@@ -191,6 +208,7 @@ fn config(sync: &Sync, claims: &[Claim], common: &Common) -> daemon::Config {
             compression: settings.compress.into(),
             rate: settings.bwlimit.0,
             lanes: settings.lanes,
+            builds: true,
         },
         extraneous: Extraneous { remove: settings.delete_extraneous, percent_max: settings.max_delete },
         targets: settings.targets.iter().cloned().zip(claims.iter().map(Claim::ledger)).collect(),
@@ -201,6 +219,7 @@ fn config(sync: &Sync, claims: &[Claim], common: &Common) -> daemon::Config {
             ssh_config: settings.ssh_config.clone(),
             patience: PATIENCE,
         },
+        transport: settings.transport.into(),
         receiver: Arc::clone(&common.receiver),
         backend: settings.capture.into(),
         ring_bytes: settings.ring_size.0,

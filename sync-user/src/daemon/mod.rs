@@ -33,7 +33,7 @@ use crate::barrier::Barrier;
 use crate::history::History;
 use crate::metrics::{Busiest, Counters, Latency, Target};
 use crate::model::{Preserve, Stamp, TreePath};
-use crate::ship::{Access, ConnectError, TargetAddress, Terms};
+use crate::ship::{Access, ConnectError, TargetAddress, Terms, Transport};
 use crate::shutdown::Stop;
 use crate::tree::{Excludes, OpenError, Tree};
 use crate::{batch, capture, clock, queue};
@@ -61,6 +61,8 @@ pub struct Config {
     /// Each with the file in which its ledger is kept.
     pub targets: Vec<(TargetAddress, PathBuf)>,
     pub access: Access,
+    /// How to get to the targets.
+    pub transport: Transport,
     /// The program to bring to targets that have not this build.
     pub receiver: Arc<[u8]>,
     pub backend: capture::Backend,
@@ -162,6 +164,7 @@ pub fn run(
         extraneous,
         targets,
         access,
+        transport,
         receiver,
         backend,
         ring_bytes,
@@ -195,6 +198,7 @@ pub fn run(
             index,
             target: target.clone(),
             access: access.clone(),
+            transport,
             alone,
             receiver: Arc::clone(&receiver),
             tree: Arc::clone(&tree),

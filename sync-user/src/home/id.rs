@@ -9,7 +9,8 @@ use rustix::io::Errno;
 
 use super::note;
 
-const NAME: &str = "id";
+/// The file's name in the folder.
+pub const NAME: &str = "id";
 
 /// Both numbers of a root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,13 +19,22 @@ pub struct Id {
     pub visit: [u8; 16],
 }
 
+impl Id {
+    /// As it was noted; `None` if that is anything else.
+    pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let (root, visit) = bytes.split_first_chunk()?;
+        Some(Self { root: *root, visit: visit.try_into().ok()? })
+    }
+
+    /// What is noted of it.
+    pub fn bytes(self) -> Vec<u8> {
+        [self.root, self.visit].concat()
+    }
+}
+
 /// What was noted last, if anything was.
 pub fn read(home: &OwnedFd) -> Option<Id> {
-    let bytes: [u8; 32] = note::read(home, NAME, 32).ok()?.try_into().ok()?;
-    let mut id = Id { root: [0; 16], visit: [0; 16] };
-    id.root.copy_from_slice(&bytes[..16]);
-    id.visit.copy_from_slice(&bytes[16..]);
-    Some(id)
+    Id::of_bytes(&note::read(home, NAME, 33).ok()?)
 }
 
 /// The same root with a new connection; a root that has no name yet gets one.
@@ -35,7 +45,7 @@ pub fn next(before: Option<Id>) -> Result<Id, Errno> {
 
 /// Notes it, so that it is on the disk.
 pub fn write(home: &OwnedFd, id: Id) -> std::io::Result<()> {
-    note::write(home, NAME, &[id.root, id.visit].concat())
+    note::write(home, NAME, &id.bytes())
 }
 
 /// The name that the root keeps; it gets one if it has none.

@@ -11,6 +11,7 @@ pub mod arrivals;
 pub mod conflicts;
 pub mod id;
 pub mod note;
+pub mod sources;
 pub mod spool;
 pub mod trash;
 
@@ -24,6 +25,14 @@ use rustix::io::Errno;
 
 /// The folder's name.
 pub const NAME: &str = ".ksyncd";
+
+/// What the names of stages begin with that are worked on by SFTP. Receivers have others.
+pub const SFTP_STAGE: &str = "sftp-";
+
+/// The same for the stages of one source; what follows is the connection's own.
+pub fn sftp_stage(source: &[u8; 16]) -> String {
+    format!("{SFTP_STAGE}{:032x}-", u128::from_be_bytes(*source))
+}
 
 /// Opens the folder of the root, and makes it if it is missing.
 pub fn open(root: impl AsFd) -> Result<OwnedFd, Errno> {

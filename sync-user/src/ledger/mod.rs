@@ -295,6 +295,13 @@ impl Ledger {
             if listed_owner.group == Owner::LEFT {
                 listed_owner.group = owner.group;
             }
+            // What was put there is shown with a coarser time by some file systems, and by SFTP.
+            if let Some(Known::Holds(held)) = known
+                && held.version.is_kept_as(&listed.version)
+                && held.version.mtime.is_kept_as(listed.version.mtime)
+            {
+                listed.version.mtime = held.version.mtime;
+            }
             if let Some(Known::Holds(held)) = known
                 && held.version == listed.version
             {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{Held, Known, Ledger, Listed};
-use crate::model::{Expected, FileKind, Mode, Owner, Step, Time, TreePath, Version, XattrHash};
+use crate::model::{Content, Expected, FileKind, Mode, Owner, Step, Time, TreePath, Version, XattrHash};
 
 fn path(text: &str) -> TreePath {
     TreePath::new(text.as_bytes()).unwrap()
@@ -132,4 +132,30 @@ fn what_is_listed_otherwise_than_it_was_known_for_sure_is_not_ours_any_more() {
     });
     assert_eq!(ledger.relist(listing, true, |_| None), [path("changed")]);
     assert_eq!(names(&ledger), ["d", "kept", "unsure"]);
+}
+
+/// A target that shows whole seconds still holds what was put there, by the time that the source knows.
+#[test]
+fn a_coarser_time_of_what_is_known_is_no_difference() {
+    let fine = |seconds, nanoseconds| {
+        let before = held(File, 3);
+        let mtime = Time { seconds, nanoseconds };
+        let content = Some(Content::of(b"abc"));
+        Held { version: Version { mtime, ..before.version }, content, ..before }
+    };
+    let coarse = |seconds| Held { content: None, ..fine(seconds, 0) };
+    for is_exact in [false, true] {
+        let mut ledger = Ledger::default();
+        ledger.set(path("same"), Known::Holds(fine(9, 123_456_789)));
+        ledger.set(path("other"), Known::Holds(fine(9, 123_456_789)));
+        let listing = [("same", coarse(9)), ("other", coarse(12))].map(|(at, held)| Listed {
+            path: path(at),
+            held,
+            inode: None,
+        });
+        let changed = ledger.relist(listing, is_exact, |_| None);
+        assert_eq!(ledger.held(&path("same")), Some(fine(9, 123_456_789)));
+        assert_eq!(ledger.held(&path("other")), (!is_exact).then(|| coarse(12)));
+        assert_eq!(changed.len(), usize::from(is_exact));
+    }
 }

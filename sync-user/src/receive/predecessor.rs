@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use rustix::fs::FlockOperation;
 
 use super::failure::OpenError;
+use crate::home;
 
 /// How long a killed process may take to end, in naps.
 const NAPS_MAX: u32 = 2_000;
@@ -27,6 +28,11 @@ pub(super) fn is_stage(name: &Path) -> bool {
 /// The name of a stage whose source is known.
 pub(super) fn stage_name(process: u32, source: &[u8; 16]) -> String {
     format!("stage-{process}-{:032x}", u128::from_be_bytes(*source))
+}
+
+/// Whether a name is that of a stage that `source` has worked on by SFTP.
+pub(super) fn is_stage_by_sftp(name: &Path, source: &[u8; 16]) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(&home::sftp_stage(source)))
 }
 
 /// The process that works in the stage of this name, if it is one of `source`.
@@ -69,5 +75,8 @@ mod tests {
         for other in ["stage-42-0", "stage-x-y", "stage-", "other"] {
             assert_eq!(process_of(Path::new(other), &[0xab; 16]), None, "{other}");
         }
+        let by_sftp = home::sftp_stage(&[0xab; 16]) + "1";
+        assert!(is_stage_by_sftp(Path::new(&by_sftp), &[0xab; 16]));
+        assert!(!is_stage_by_sftp(Path::new(&by_sftp), &[0xac; 16]) && !is_stage(Path::new(&by_sftp)));
     }
 }

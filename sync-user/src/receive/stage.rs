@@ -109,6 +109,10 @@ impl Stage {
         rustix::fs::renameat(&self.home, &self.own_name, &self.home, &name).map_err(failed)?;
         self.own_name = name;
         for name in names(&self.home) {
+            if predecessor::is_stage_by_sftp(&name, source) {
+                self.take_over(&name);
+                continue;
+            }
             let Some(process) = predecessor::process_of(&name, source) else { continue };
             if name.as_os_str() == self.own_name.as_str() {
                 continue;
@@ -121,6 +125,18 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// Removes what a connection by SFTP has left. Under another name it is found by nothing that is still
+    /// on its way there.
+    fn take_over(&self, name: &Path) {
+        let own = Path::new(&self.own_name).join(name);
+        if rustix::fs::renameat(&self.home, name, &self.home, &own).is_ok()
+            && let Ok(stage) = open_directory(&self.home, &own)
+        {
+            empty(&stage);
+            let _gone = rustix::fs::unlinkat(&self.home, &own, AtFlags::REMOVEDIR);
+        }
     }
 
     /// Where something for `leaf` is built: in the stage, or beside the leaf when that is on

@@ -15,7 +15,7 @@ use super::bandwidth::{Bandwidth, bandwidth};
 use super::preserve::preserve;
 use crate::capture::{Backend, RING_BYTES};
 use crate::model::{Compression, Durability, Preserve};
-use crate::ship::{CONNECTIONS_MAX, TargetAddress};
+use crate::ship::{CONNECTIONS_MAX, TargetAddress, Transport};
 use crate::tree::{Excludes, Rules, Verdict};
 
 /// Settings of the whole daemon.
@@ -72,6 +72,11 @@ pub struct SyncSettings {
     /// `/etc/ssh/ssh_known_hosts`]
     #[arg(long, value_name = "FILE")]
     pub known_hosts: Option<PathBuf>,
+
+    /// How to replicate to targets: by a receiver that is brought along, or by nothing but their SFTP
+    /// server, which keeps less (docs/security.md)
+    #[arg(long, value_name = "WAY", value_enum, default_value_t = TransportFlag::Auto)]
+    pub transport: TransportFlag,
 
     /// How to see changes
     #[arg(long, value_name = "BACKEND", value_enum, default_value_t = CaptureFlag::Auto)]
@@ -185,6 +190,26 @@ pub struct SyncSettings {
     /// Append the latencies of each 10 s to this file, as an interval log of `HdrHistogram`
     #[arg(long, value_name = "FILE")]
     pub latency_log: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TransportFlag {
+    /// By a receiver where that can run, else by SFTP
+    Auto,
+    /// By a receiver, which the source brings along
+    Agent,
+    /// By the target's SFTP server: nothing of ours runs there
+    Sftp,
+}
+
+impl From<TransportFlag> for Transport {
+    fn from(flag: TransportFlag) -> Self {
+        match flag {
+            TransportFlag::Auto => Self::Auto,
+            TransportFlag::Agent => Self::Agent,
+            TransportFlag::Sftp => Self::Sftp,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -25,7 +25,9 @@ mod typed;
 #[cfg(test)]
 mod tests;
 
-pub use definitions::{CaptureFlag, DaemonSettings, DurabilityFlag, PublishFlag, SyncSettings, ring_size};
+pub use definitions::{
+    CaptureFlag, DaemonSettings, DurabilityFlag, PublishFlag, SyncSettings, TransportFlag, ring_size,
+};
 pub use layers::{Daemon, Loaded, Sync, Trouble, load};
 pub use lines::{assignment, comment};
 pub use manual::man_page;

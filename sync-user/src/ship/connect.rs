@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing::warn;
+
 use super::address::TargetAddress;
 use super::deploy;
 use super::link::Link;
+use super::sftp;
 use super::ssh::Connection;
 
 /// How to get into the targets of a run.
@@ -50,6 +53,11 @@ pub enum ConnectError {
     Deploy { name: String, cause: String, remedy: String },
     #[error("the receiver on {name} did not start: {cause}")]
     Start { name: String, cause: String },
+    #[error("SFTP with {name} failed: {cause}")]
+    Sftp { name: String, cause: String, is_lasting: bool },
+    /// The receiver cannot run there, and something was asked for that only it can do.
+    #[error("{name} cannot run the receiver, which {wish} needs: {cause}")]
+    Incapable { name: String, wish: &'static str, cause: String },
     /// The receiver started, and said that it cannot work.
     #[error("{what}")]
     Receiver { what: String, remedy: String },
@@ -62,7 +70,8 @@ impl ConnectError {
             Self::Unresolved { .. }
             | Self::Unreachable { .. }
             | Self::Handshake { .. }
-            | Self::Start { .. } => true,
+            | Self::Start { .. }
+            | Self::Sftp { is_lasting: false, .. } => true,
             Self::UnknownKey { .. }
             | Self::ChangedKey { .. }
             | Self::RevokedKey { .. }
@@ -71,6 +80,8 @@ impl ConnectError {
             | Self::Refused { .. }
             | Self::Identity { .. }
             | Self::Deploy { .. }
+            | Self::Sftp { is_lasting: true, .. }
+            | Self::Incapable { .. }
             | Self::Receiver { .. } => false,
         }
     }
@@ -116,20 +127,71 @@ impl ConnectError {
             Self::Start { .. } => {
                 "log in by ssh with the same user and key, and see what it prints".to_owned()
             }
+            Self::Sftp { is_lasting: false, .. } => {
+                "log in by sftp with the same user and key, and see what it prints".to_owned()
+            }
+            Self::Sftp { .. } => {
+                "use OpenSSH's SFTP server on the target, or let the receiver run there: --transport agent"
+                    .to_owned()
+            }
+            Self::Incapable { wish, .. } => {
+                format!("let the user run programs on the target, or leave out {wish}")
+            }
         }
     }
 }
 
-/// A target whose receiver speaks.
+/// How to replicate to a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// By a receiver where that can run, else by SFTP.
+    Auto,
+    /// By a receiver, which is brought along.
+    Agent,
+    /// By the target's SFTP server: nothing else runs there.
+    Sftp,
+}
+
+/// A target whose receiver speaks, or what stands in for one.
 pub struct Reached {
     /// It stands behind the receiver's preamble.
     pub link: Box<dyn Link>,
     /// The target prescribes which receiver is started, and for which directory.
     pub is_prescribed: bool,
+    /// The way that was taken: not `Auto`.
+    pub transport: Transport,
 }
 
-/// Connects, and brings the receiver along if the target has not this one.
-pub fn connect(target: &TargetAddress, access: &Access, receiver: &[u8]) -> Result<Reached, ConnectError> {
+/// Connects, and brings the receiver along if the target has not this one. `wish` is what was asked
+/// for that only a receiver can do.
+pub fn connect(
+    target: &TargetAddress,
+    access: &Access,
+    receiver: &[u8],
+    (transport, wish): (Transport, Option<&'static str>),
+) -> Result<Reached, ConnectError> {
     let connection = Connection::open(target, access)?;
-    deploy::start(connection, target, receiver)
+    match (transport, wish) {
+        (Transport::Agent, _) => deploy::start(connection, target, receiver),
+        (Transport::Sftp, None) => sftp::start(connection, target),
+        (Transport::Sftp, Some(wish)) => {
+            let (name, cause) = (connection.name().to_owned(), "--transport sftp was given".to_owned());
+            Err(ConnectError::Incapable { name, wish, cause })
+        }
+        (Transport::Auto, wish) => {
+            let cause = match deploy::start(connection, target, receiver) {
+                Err(cause @ (ConnectError::Start { .. } | ConnectError::Deploy { .. })) => cause,
+                other => return other,
+            };
+            // Over a connection of its own. If that fails, too, the first failure tells more.
+            let Ok(connection) = Connection::open(target, access) else { return Err(cause) };
+            let name = connection.name().to_owned();
+            let Ok(reached) = sftp::start(connection, target) else { return Err(cause) };
+            if let Some(wish) = wish {
+                return Err(ConnectError::Incapable { name, wish, cause: cause.to_string() });
+            }
+            warn!(target = %target, "{cause}; replicating by SFTP instead: {} (--transport)", sftp::WEAKER);
+            Ok(reached)
+        }
+    }
 }

@@ -11,7 +11,7 @@ use sha2::Digest as _;
 use tracing::{debug, info};
 
 use super::address::TargetAddress;
-use super::connect::{ConnectError, Reached};
+use super::connect::{ConnectError, Reached, Transport};
 use super::link::{Link, LinkError, Received};
 use super::ssh::{Connection, SshLink, printable};
 use crate::clock;
@@ -50,7 +50,7 @@ pub(super) fn start(
     let mut link = connection.start(&command).map_err(failed)?;
     let rest = await_preamble(&mut link).map_err(failed)?;
     let link = Box::new(Greeted { link, rest });
-    Ok(Reached { link, is_prescribed: found == Found::Prescribed })
+    Ok(Reached { link, is_prescribed: found == Found::Prescribed, transport: Transport::Agent })
 }
 
 fn hash(program: &[u8]) -> String {
@@ -97,6 +97,8 @@ fn find(connection: &Connection, hash: &str) -> Result<Found, String> {
         Ok(Found::Nothing)
     } else if said.contains(GREETING) {
         Ok(Found::Prescribed)
+    } else if said.trim().is_empty() {
+        Err("it runs no commands".to_owned())
     } else {
         Err(format!("it printed instead of an answer: {}", printable(&said)))
     }

@@ -2,6 +2,7 @@
 //!
 //! [`connect`] gets from an address to a [`Link`] with a receiver at its other end, which it
 //! brings along if need be. One connection is one thread, one SSH session and one channel.
+//! Where no receiver can run, the target's SFTP server stands in for one (`sftp`).
 //! [`Session`] speaks the protocol over it: many steps are on their way at once, content is
 //! read from the source as late as its step is sent, and receipts come back in order.
 
@@ -27,6 +28,7 @@ mod outbox;
 mod questions;
 mod sending;
 mod session;
+mod sftp;
 mod ssh;
 mod stream;
 mod throttle;
@@ -35,7 +37,7 @@ mod waiting;
 
 pub use address::{AddressError, TargetAddress};
 pub use backoff::Backoff;
-pub use connect::{Access, ConnectError, Reached, connect};
+pub use connect::{Access, ConnectError, Reached, Transport, connect};
 pub use embedded::{has_static_receiver, receiver};
 pub use event::{Event, SessionError, Ticket};
 pub use lane::Open;

@@ -162,6 +162,7 @@ impl Session {
                 self.lanes.begin(reading.stored);
                 self.expect(&path, planned, reading.version);
                 let attributes = self.named(reading.version, std::mem::take(&mut reading.xattrs));
+                let old_files = if self.builds { old_files } else { Vec::new() };
                 let (body, outline) = match stream::choose(&path, &reading, old_files, recall) {
                     Some((OldFile { path, version, content: _ }, outline)) => {
                         let old = path.as_bytes().to_vec();

@@ -68,6 +68,27 @@ pub struct Terms {
     pub rate: Option<NonZeroU64>,
     /// How many connections there may be, at least one. With a limit there is one.
     pub lanes: u8,
+    /// Whether the target may be told to build files from what it has.
+    pub builds: bool,
+}
+
+impl Terms {
+    /// What of these only a receiver can do.
+    pub fn wish(&self) -> Option<&'static str> {
+        match self {
+            Self { two_way: Some(_), .. } => Some("--two-way"),
+            Self { publishes: true, .. } => Some("--publish batch"),
+            Self { trash: Some(_), .. } => Some("--trash"),
+            _ => None,
+        }
+    }
+
+    /// The same for a target that is reached by SFTP: one connection, which tells a thread of this
+    /// process all that there is.
+    #[must_use]
+    pub fn by_sftp(self) -> Self {
+        Self { lanes: 1, builds: false, compression: Compression::Never, ..self }
+    }
 }
 
 /// One connection, from the receiver's hello on.
@@ -83,6 +104,8 @@ pub struct Session {
     pub(super) stream: Option<Stream>,
     /// What must not overtake large files.
     pub(super) waiting: Waiting,
+    /// Whether files are built from what the target has.
+    pub(super) builds: bool,
     pub(super) lanes: Lanes,
     source: [u8; 16],
     /// What waits to become visible, where batches do so as a whole.
@@ -146,6 +169,7 @@ impl Session {
             queue: VecDeque::new(),
             stream: None,
             waiting: Waiting::default(),
+            builds: terms.builds,
             lanes: Lanes::new(open, lanes, now),
             source,
             unpublished: publishes.then(Unpublished::default),

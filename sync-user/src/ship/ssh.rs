@@ -102,15 +102,24 @@ impl Connection {
 
     /// Starts a command that is talked with from now on, without blocking.
     pub(super) fn start(self, command: &str) -> Result<SshLink, String> {
+        self.talk(|channel| channel.exec(command))
+    }
+
+    /// Starts a service of the far end, such as `sftp`, that is talked with in the same way.
+    pub(super) fn start_subsystem(self, name: &str) -> Result<SshLink, String> {
+        self.talk(|channel| channel.subsystem(name))
+    }
+
+    fn talk(self, start: impl FnOnce(&mut Channel) -> Result<(), ssh2::Error>) -> Result<SshLink, String> {
         let mut channel = self.session.channel_session().map_err(|error| error.to_string())?;
-        channel.exec(command).map_err(|error| error.to_string())?;
+        start(&mut channel).map_err(|error| error.to_string())?;
         self.session.set_blocking(false);
         let Self { session, socket, name: _ } = self;
         Ok(SshLink { channel: Some(channel), session, socket, begun: false, complaints: Vec::new() })
     }
 }
 
-/// A command on the far end, talked with over one channel.
+/// A command or service on the far end, talked with over one channel.
 pub(super) struct SshLink {
     /// Always there, until it is dropped before its session.
     channel: Option<Channel>,

@@ -38,6 +38,7 @@ mod questions;
 mod rate;
 mod recovery;
 mod service;
+mod sftp;
 mod status;
 mod surprises;
 mod tail;

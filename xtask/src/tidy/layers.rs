@@ -26,7 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("capture", &["model", "clock", "shutdown", "aliases", "barrier"]),
     ("batch", &["model"]),
     ("plan", &["model", "ledger"]),
-    ("ship", &["model", "clock", "wire", "metadata", "tree", "delta"]),
+    ("ship", &["model", "clock", "home", "wire", "metadata", "tree", "delta"]),
     ("settings", &["model", "capture", "ship", "tree"]),
     ("import_lsyncd", &["settings"]),
     ("receive", &["model", "clock", "home", "wire", "metadata"]),

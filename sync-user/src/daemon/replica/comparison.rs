@@ -15,7 +15,7 @@ use crate::daemon::observe::present;
 use crate::ledger::{About, Doubts, Held, Listed};
 use crate::metadata;
 use crate::model::{Batch, Content, Depth, FileKind, Look, Owner, Stamp, TreePath, Version};
-use crate::ship::{Event, Session, SessionError};
+use crate::ship::{Event, Session, SessionError, Transport};
 use crate::wire::{self, Claimed};
 
 /// What the target says that it holds, and what the source does.
@@ -44,8 +44,9 @@ impl Replica {
             complete: false,
         };
         let mut trust = trust(self.about.as_ref(), &about, last_visit);
-        if trust == Trust::All && self.acquainted {
-            // What was on its way when the connection was cut need not be sent again if it arrived.
+        // What was on its way when the connection was cut need not be sent again if it arrived. And by
+        // SFTP nobody tells whether the target's machine has crashed since.
+        if trust == Trust::All && (self.acquainted || self.setup.transport == Transport::Sftp) {
             trust = Trust::Until;
         }
         if trust == Trust::All && !self.doubts.is_empty() {

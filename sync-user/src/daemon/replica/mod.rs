@@ -48,7 +48,8 @@ use crate::ledger::{About, Doubts, Ledger, Links};
 use crate::metrics::Connection;
 use crate::model::{Aspect, Depth, Look, Stamp, TreePath};
 use crate::ship::{
-    Access, Backoff, ConnectError, Event, Open, Reached, Session, SessionError, TargetAddress, Terms, connect,
+    Access, Backoff, ConnectError, Event, Open, Reached, Session, SessionError, TargetAddress, Terms,
+    Transport, connect,
 };
 use crate::shutdown::Stop;
 use crate::tree::{Excludes, Tree};
@@ -76,6 +77,8 @@ pub(super) struct Setup {
     pub(super) index: usize,
     pub(super) target: TargetAddress,
     pub(super) access: Access,
+    /// How to get there.
+    pub(super) transport: Transport,
     /// Whether this is the only target: the run ends with it, and whoever started it tells why.
     pub(super) alone: bool,
     pub(super) receiver: Arc<[u8]>,
@@ -198,11 +201,15 @@ impl Replica {
         loop {
             self.report();
             self.answer_nobody();
-            match connect(&self.setup.target, &self.setup.access, &self.setup.receiver) {
-                Ok(Reached { link, is_prescribed }) => {
+            let Setup { target, access, receiver, transport, terms, .. } = &self.setup;
+            match connect(target, access, receiver, (*transport, terms.wish())) {
+                Ok(Reached { link, is_prescribed, transport }) => {
                     self.is_prescribed = is_prescribed;
+                    let terms = if transport == Transport::Sftp { terms.by_sftp() } else { *terms };
                     let tree = Arc::clone(&self.setup.tree);
-                    let session = Session::new(link, self.opens(), tree, self.setup.terms, clock::now());
+                    let session = Session::new(link, self.opens(), tree, terms, clock::now());
+                    // What works is kept to: each way has its own knowledge of the target.
+                    self.setup.transport = transport;
                     match self.serve(session) {
                         Parting::Done => return Ok(0),
                         Parting::Abandoned => break,
@@ -245,7 +252,8 @@ impl Replica {
     fn opens(&self) -> Open {
         let (target, access) = (self.setup.target.clone(), self.setup.access.clone());
         let receiver = Arc::clone(&self.setup.receiver);
-        Arc::new(move || match connect(&target, &access, &receiver) {
+        // By SFTP none is ever asked for.
+        Arc::new(move || match connect(&target, &access, &receiver, (Transport::Agent, None)) {
             Ok(Reached { link, .. }) => Ok(link),
             Err(cause) => Err(cause.to_string()),
         })
