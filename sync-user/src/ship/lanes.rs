@@ -25,7 +25,7 @@ pub(super) struct Lanes {
     open: Open,
     /// How many there may be.
     max: u8,
-    lanes: Vec<Lane>,
+    opened: Vec<Lane>,
     /// Rung by any of them.
     bell: Option<Arc<EventFd>>,
     /// Content of large files that was begun, in bytes.
@@ -40,7 +40,7 @@ impl Lanes {
     pub(super) fn new(open: Open, max: u8, now: Stamp) -> Self {
         let bell = if max == 0 { None } else { bell().map(Arc::new).ok() };
         let max = if bell.is_some() { max } else { 0 };
-        Self { open, max, lanes: Vec::new(), bell, begun: 0, pieces: 0, used: now }
+        Self { open, max, opened: Vec::new(), bell, begun: 0, pieces: 0, used: now }
     }
 
     /// A large file is begun, of which so many bytes are stored.
@@ -68,26 +68,26 @@ impl Lanes {
             self.used = now;
         } else if now.since(self.used) >= IDLE_MAX {
             // What they carried was answered for.
-            self.lanes.clear();
+            self.opened.clear();
             self.begun = 0;
             return Ok(());
         }
-        for lane in &self.lanes {
+        for lane in &self.opened {
             if let State::Lost(cause) = lane.state() {
                 return Err(LinkError(cause).into());
             }
         }
-        match self.lanes.last().map(Lane::state) {
+        match self.opened.last().map(Lane::state) {
             // Servers take amiss many that knock at once.
             Some(State::Opening) => return Ok(()),
             Some(State::Refused(cause)) => {
-                self.lanes.pop();
-                self.max = self.lanes.len() as u8;
+                self.opened.pop();
+                self.max = self.opened.len() as u8;
                 warn!(lanes = self.max, "no more lanes can be opened: {cause}");
             }
             Some(State::Lost(_) | State::Ready) | None => {}
         }
-        let number = self.lanes.len() as u8;
+        let number = self.opened.len() as u8;
         if number < self.max
             && busy
             && self.begun >= WORTH_BYTES
@@ -95,7 +95,7 @@ impl Lanes {
         {
             debug!(number, "opening a lane");
             match Lane::open(Arc::clone(&self.open), introduction, Arc::clone(bell)) {
-                Ok(lane) => self.lanes.push(lane),
+                Ok(lane) => self.opened.push(lane),
                 Err(error) => {
                     self.max = number;
                     warn!(lanes = number, "no more lanes can be opened: {error}");
@@ -107,17 +107,17 @@ impl Lanes {
 
     /// Whether pieces go by lanes.
     pub(super) fn are_open(&self) -> bool {
-        self.lanes.first().is_some_and(|lane| lane.state() == State::Ready)
+        self.opened.first().is_some_and(|lane| lane.state() == State::Ready)
     }
 
     /// How many are open.
     pub(super) fn open(&self) -> usize {
-        self.lanes.iter().filter(|lane| lane.state() == State::Ready).count()
+        self.opened.iter().filter(|lane| lane.state() == State::Ready).count()
     }
 
     /// The lane that has most room, if any has.
     pub(super) fn best(&self) -> Option<&Lane> {
-        let loads = self.lanes.iter().filter_map(|lane| Some((lane.load()?, lane)));
+        let loads = self.opened.iter().filter_map(|lane| Some((lane.load()?, lane)));
         loads.min_by_key(|(load, _)| *load).map(|(_, lane)| lane)
     }
 
@@ -202,8 +202,8 @@ mod tests {
         (far, open)
     }
 
-    fn introduction(number: u8) -> Option<wire::Lane> {
-        Some(wire::Lane { version: wire::VERSION, source: [1; 16], process: 1, number })
+    fn introduction(number: u8) -> wire::Lane {
+        wire::Lane { version: wire::VERSION, source: [1; 16], process: 1, number }
     }
 
     const START: Stamp = Stamp(1);
@@ -211,7 +211,7 @@ mod tests {
     /// Looks after the lanes until `condition` holds.
     fn until(lanes: &mut Lanes, condition: impl Fn(&Lanes) -> bool) -> Result<(), SessionError> {
         for _ in 0..10_000 {
-            lanes.look_after(START, true, introduction)?;
+            lanes.look_after(START, true, |number| Some(introduction(number)))?;
             if condition(lanes) {
                 return Ok(());
             }
@@ -225,8 +225,8 @@ mod tests {
         let (far, open) = far(9);
         let mut lanes = Lanes::new(open, 3, START);
         lanes.begin(WORTH_BYTES - 1);
-        lanes.look_after(START, true, introduction).unwrap();
-        assert!(lanes.lanes.is_empty());
+        lanes.look_after(START, true, |number| Some(introduction(number))).unwrap();
+        assert!(lanes.opened.is_empty());
         lanes.begin(1);
         until(&mut lanes, |lanes| lanes.open() == 3).unwrap();
         for place in 0..300 {
@@ -281,9 +281,9 @@ mod tests {
         let mut lanes = Lanes::new(open, 2, START);
         lanes.begin(WORTH_BYTES);
         until(&mut lanes, |lanes| lanes.open() == 2).unwrap();
-        lanes.look_after(START.plus(IDLE_MAX / 2), false, introduction).unwrap();
+        lanes.look_after(START.plus(IDLE_MAX / 2), false, |number| Some(introduction(number))).unwrap();
         assert_eq!(lanes.open(), 2);
-        lanes.look_after(START.plus(IDLE_MAX), false, introduction).unwrap();
+        lanes.look_after(START.plus(IDLE_MAX), false, |number| Some(introduction(number))).unwrap();
         assert_eq!(lanes.open(), 0);
         lanes.begin(WORTH_BYTES);
         until(&mut lanes, |lanes| lanes.open() == 2).unwrap();
