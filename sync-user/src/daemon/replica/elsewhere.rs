@@ -167,10 +167,20 @@ impl Replica {
             return;
         }
         match version {
-            Some(version) => self.target_holds(&path, Some(held(version, content))),
+            // Without the content a look would have it sent, as it might be another.
+            Some(version) => {
+                let content = content.or_else(|| self.content_here(&path, version));
+                self.target_holds(&path, Some(held(version, content)));
+            }
             None => self.target_holds_nothing(&path),
         }
         self.look_again(path, Depth::Entry, Duration::ZERO);
+    }
+
+    /// The content of what is here, if it is this version: a rename does not tell it.
+    fn content_here(&self, path: &TreePath, version: Version) -> Option<Content> {
+        let (here, content) = self.setup.tree.hash(path).ok()?;
+        is_same(Some(here), Some(version)).then_some(content)
     }
 
     /// Leaves out of a plan what the target is to have from elsewhere, as if it had not been seen: it is
