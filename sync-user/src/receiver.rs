@@ -193,6 +193,10 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
                     root.reach_resident();
                     root.source_holds(entries);
                 }
+                ToReceiver::HoldsToo { entries } => {
+                    root.reach_resident();
+                    root.source_holds_too(entries);
+                }
                 ToReceiver::Examine(question) => self.examination.examine(question, &root)?,
                 ToReceiver::Publish => self.publish(&mut root)?,
                 ToReceiver::List => self.list(&root)?,

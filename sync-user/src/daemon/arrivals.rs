@@ -32,11 +32,15 @@ const READ_BYTES: usize = 64 << 10;
 const LISTENER: u64 = 0;
 
 /// What a replica has to know of its target.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Notice {
     Arrived(Arrived),
     /// What the target says that it holds; `None` where it has nothing, or wants what is here.
     Holds(Vec<(TreePath, Option<Version>)>),
+    /// Another root has sent this here, and may have sent it to the target as well.
+    Elsewhere(Arrived),
+    /// What the target has got from another root than this.
+    HoldsToo(Vec<(TreePath, Option<Version>)>),
     /// A receiver is gone, and nobody knows what became of these.
     Interrupted(Vec<TreePath>),
 }
@@ -129,11 +133,13 @@ impl Arrivals {
         }
     }
 
-    /// Whether what is at `path`, or below if that counts, is being changed; as of the last time
-    /// that something was taken.
-    pub(super) fn is_changing(&self, path: &TreePath, below: bool) -> bool {
+    /// Whether what is at `path`, or below if that counts, is being changed, as far as who takes what is
+    /// about the root of this name knows: another replica may have heard meanwhile that it was done.
+    pub(super) fn is_changing(&self, root: [u8; 16], path: &TreePath, below: bool) -> bool {
         let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.changing.contains_key(path) || (below && path.below(&state.changing).next().is_some())
+        state.changing.contains_key(path)
+            || (below && path.below(&state.changing).next().is_some())
+            || state.waiting.get(&root).is_some_and(|waiting| !waiting.is_empty())
     }
 }
 
@@ -165,9 +171,12 @@ impl State {
         // What was cut short was not done, or is sent back and met.
         while let Ok(Some(arrival)) = decoder.take::<Arrival>() {
             match arrival {
-                Arrival::Done(arrived) => self.tell(Some(root), Notice::Arrived(arrived)),
+                Arrival::Done(arrived) => self.arrived(Some(root), arrived),
                 Arrival::Holds { entries } => self.tell(Some(root), Notice::Holds(holdings(entries))),
-                Arrival::From { .. } | Arrival::Begins { .. } | Arrival::Failed => {}
+                Arrival::From { .. }
+                | Arrival::Begins { .. }
+                | Arrival::Failed
+                | Arrival::HoldsToo { .. } => {}
             }
         }
     }
@@ -234,7 +243,7 @@ impl State {
             }
             Arrival::Done(arrived) => {
                 self.end(&std::mem::take(&mut receiver.begun));
-                self.tell(receiver.from, Notice::Arrived(arrived));
+                self.arrived(receiver.from, arrived);
             }
             Arrival::Failed => {
                 let begun = std::mem::take(&mut receiver.begun);
@@ -242,6 +251,7 @@ impl State {
                 self.tell(receiver.from, Notice::Interrupted(begun));
             }
             Arrival::Holds { entries } => self.tell(receiver.from, Notice::Holds(holdings(entries))),
+            Arrival::HoldsToo { entries } => self.tell(receiver.from, Notice::HoldsToo(holdings(entries))),
         }
     }
 
@@ -254,6 +264,16 @@ impl State {
                 }
             }
         }
+    }
+
+    /// It concerns the root that it came from, and in another way all others.
+    fn arrived(&mut self, from: Option<[u8; 16]>, arrived: Arrived) {
+        let others: Vec<[u8; 16]> =
+            self.waiting.keys().copied().filter(|root| from.is_some() && Some(*root) != from).collect();
+        for other in others {
+            self.tell(Some(other), Notice::Elsewhere(arrived.clone()));
+        }
+        self.tell(from, Notice::Arrived(arrived));
     }
 
     fn tell(&mut self, from: Option<[u8; 16]>, notice: Notice) {

@@ -18,12 +18,10 @@ use crate::wire::Claimed;
 /// recognised the next time, and that is all.
 pub(super) fn mark(root: impl AsFd, home: &OwnedFd) -> Result<Claimed, Errno> {
     let stat = rustix::fs::fstat(root)?;
-    let before = id::read(home);
-    let now = id::next(before)?;
     // On the disk before the first step of this connection: else a crash of this machine could bring
     // the old number back, though steps had followed. Where it cannot be, what is told now will not
     // be found again: the ledger is not believed.
-    let _unmarked = id::write(home, now);
+    let (before, now) = id::visit(home)?;
     let root = Inode { device: stat.st_dev, number: stat.st_ino };
     let last_visit = before.map(|id| id.visit);
     let boot = metadata::boot();

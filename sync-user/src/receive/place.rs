@@ -93,21 +93,29 @@ pub(super) fn place(
         if there.is_directory() {
             return Err(found(&leaf.path, there, "a directory is in the way"));
         }
+        let keep_as = |there: There| match there {
+            There::Version(version) => Some(version),
+            There::Nothing | There::Foreign => None,
+        };
+        if verdict == Verdict::Replace {
+            // While it is still there: this process may end at any time, and what is in the stage then is lost.
+            match keep(&leaf.directory, leaf.name(), leaf, keep_as(there), loft) {
+                Ok(()) => {}
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(unkept(error)),
+            }
+        }
         match staged.swap(leaf) {
             Ok(()) => {}
             Err(Errno::NOENT) => continue,
             Err(error) => return Err(Failure::of("put it into place", error)),
         }
         let out = see(staged.directory(), staged.name())?;
-        let is_it = out == Some(seen);
-        if verdict == Verdict::Replace || !is_it {
-            let version = match out.map_or(there, |seen| seen.there) {
-                There::Version(version) => Some(version),
-                There::Nothing | There::Foreign => None,
-            };
-            if let Err(failure) = keep(staged.directory(), staged.name(), leaf, version, loft) {
+        if out != Some(seen) {
+            let version = keep_as(out.map_or(there, |seen| seen.there));
+            if let Err(error) = keep(staged.directory(), staged.name(), leaf, version, loft) {
                 let _swapped_back = staged.swap(leaf);
-                return Err(failure);
+                return Err(unkept(error));
             }
         }
         return Ok(met);
@@ -145,7 +153,7 @@ pub(super) fn remove(
     }
     // Somebody was quicker: back with it, or out of the way if there is another one by now.
     if out.settle(leaf).is_err() {
-        keep(out.directory(), out.name(), leaf, None, Loft { home: stage.home(), by })?;
+        keep(out.directory(), out.name(), leaf, None, Loft { home: stage.home(), by }).map_err(unkept)?;
     }
     Err(contested(leaf, seen.there))
 }
@@ -156,13 +164,14 @@ fn keep(
     leaf: &Leaf,
     version: Option<Version>,
     loft: Loft<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), Errno> {
     let at = clock::since_1970().as_secs();
     let kept = Kept { path: leaf.path.as_bytes().to_vec(), version, at, by: loft.by.to_owned() };
-    match conflicts::keep(loft.home, directory, name, &kept) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::of("keep what is there", error)),
-    }
+    conflicts::keep(loft.home, directory, name, &kept).map(drop)
+}
+
+fn unkept(error: Errno) -> Failure {
+    Failure::of("keep what is there", error)
 }
 
 /// The hash of what is there: of a file's content, or of where a link leads.

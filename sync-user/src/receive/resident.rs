@@ -77,6 +77,12 @@ impl Resident {
         }
     }
 
+    /// A daemon that does not run needs not know: it is sent what it has.
+    pub(super) fn source_holds_too(&mut self, home: &OwnedFd, entries: Vec<Holding>) {
+        self.reach(home);
+        self.tell_whoever(home, &Arrival::HoldsToo { entries });
+    }
+
     /// Tells the daemon that runs now: that the one before has ended shows only when it is told.
     fn tell_whoever(&mut self, home: &OwnedFd, arrival: &Arrival) {
         self.tell(arrival);

@@ -48,6 +48,13 @@ impl Root {
         }
     }
 
+    /// Tells this root's own daemon what the source has from a third root.
+    pub fn source_holds_too(&mut self, entries: Vec<Holding>) {
+        if let Some(two_way) = &mut self.two_way {
+            two_way.resident.source_holds_too(self.stage.home(), entries);
+        }
+    }
+
     pub(super) fn begins(&mut self, paths: &[&[u8]]) {
         if let Some(two_way) = &mut self.two_way {
             two_way.resident.begins(self.stage.home(), paths);

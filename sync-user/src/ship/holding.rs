@@ -13,11 +13,19 @@ impl Session {
     /// target has.
     pub fn holds(&mut self, entries: &[(TreePath, Option<Version>)]) {
         for part in entries.chunks(ENTRIES_MAX) {
-            let entry = |(path, version): &(TreePath, _)| Holding {
-                path: path.as_bytes().to_vec(),
-                version: *version,
-            };
-            self.outbox.push(&ToReceiver::Holds { entries: part.iter().map(entry).collect() });
+            self.outbox.push(&ToReceiver::Holds { entries: part.iter().map(holding).collect() });
         }
     }
+
+    /// Says what the source has got from a third root; by nothing, that there is one.
+    pub fn holds_too(&mut self, entries: &[(TreePath, Option<Version>)]) {
+        let (first, rest) = entries.split_at(entries.len().min(ENTRIES_MAX));
+        for part in std::iter::once(first).chain(rest.chunks(ENTRIES_MAX)) {
+            self.outbox.push(&ToReceiver::HoldsToo { entries: part.iter().map(holding).collect() });
+        }
+    }
+}
+
+fn holding((path, version): &(TreePath, Option<Version>)) -> Holding {
+    Holding { path: path.as_bytes().to_vec(), version: *version }
 }

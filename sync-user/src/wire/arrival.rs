@@ -21,6 +21,8 @@ pub enum Arrival {
     Failed,
     /// What the source holds: what this end's ledger says of it may be wrong.
     Holds { entries: Vec<Holding> },
+    /// What the source has got from a third root: nothing is to be done about it.
+    HoldsToo { entries: Vec<Holding> },
 }
 
 /// What one end holds at a path, as it says itself.

@@ -38,6 +38,8 @@ pub enum ToReceiver {
     /// What the source holds, where it is in doubt what was agreed on: the daemon of this root is to
     /// compare anew (two-way).
     Holds { entries: Vec<Holding> },
+    /// What the source has got from a third root, which this one may have from there, too (two-way).
+    HoldsToo { entries: Vec<Holding> },
     /// Asks for a sign of life.
     Ping { token: u64 },
     /// Nothing follows: answer everything, then end.

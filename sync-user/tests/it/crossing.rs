@@ -12,7 +12,8 @@ use nix::unistd::Pid;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::host::{Daemon, PATIENCE};
-use super::pair::{End, Pair, age, receivers};
+use super::pair::{End, Pair};
+use super::site::{age, receivers};
 
 /// Two ends that are equal, and steps of `End::One` that do not arrive at `End::Other`.
 struct Crossing {

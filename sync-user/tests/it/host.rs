@@ -204,6 +204,22 @@ impl Daemon {
         nix::sys::signal::kill(process, signal).unwrap();
     }
 
+    /// Has it do nothing at all, and waits until that is so; `SIGCONT` has it go on.
+    pub(crate) fn pause(&self) {
+        self.signal(nix::sys::signal::Signal::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let is_stopped = |task: std::io::Result<fs::DirEntry>| {
+            let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            // Its name, which may hold anything, stands in parentheses.
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        };
+        let began = Instant::now();
+        while !fs::read_dir(&tasks).unwrap().all(is_stopped) {
+            assert!(began.elapsed() < PATIENCE, "it does not stop\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Kills it, and waits until it is gone.
     pub(crate) fn end(&mut self) {
         self.child.kill().unwrap();
@@ -217,6 +233,11 @@ impl Daemon {
     /// ends.
     pub(crate) fn kill_and_start(&mut self, command: Command) {
         self.end();
+        self.start_again(command);
+    }
+
+    /// Starts the next one after this has [ended](Self::end), as above.
+    pub(crate) fn start_again(&mut self, command: Command) {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).push_str("-- killed\n");
         *self = Self::start_logging(command, Arc::clone(&self.log));
     }

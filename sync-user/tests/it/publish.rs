@@ -8,6 +8,8 @@ use std::time::Duration;
 use sync_user::demo::workload;
 
 use crate::host::{Daemon, Host, Memory};
+use crate::pair::{End, Pair};
+use crate::site::{age, wait_until_at_rest};
 
 /// KiB per second, as it is typed: slow enough that a batch is on its way for seconds.
 const RATE: &str = "1000";
@@ -18,7 +20,10 @@ const ASSETS: u8 = 4;
 const ASSET_BYTES: usize = 1 << 20;
 
 fn publishing(host: &Host) -> Command {
-    let mut command = host.run();
+    in_batches(host.run())
+}
+
+fn in_batches(mut command: Command) -> Command {
     command.args(["--publish", "batch", "--publish-last", "*.html", "--publish-last", "*.php"]);
     command.args(["--batch-delay", "500ms"]);
     command
@@ -152,4 +157,54 @@ fn more_than_one_batch_can_hold_comes_in_parts() {
     }
     let mut daemon = Daemon::start(publishing(&host));
     host.wait_until_equal(&mut daemon);
+}
+
+/// I2, I8: what either end releases is seen as a whole at the other.
+#[test]
+fn with_two_ways_a_batch_becomes_visible_as_a_whole_at_either_end() {
+    let pair = Pair::new();
+    let mut daemons = End::BOTH.map(|end| {
+        let mut command = in_batches(pair.run(end));
+        command.args(["--bwlimit", RATE]);
+        Daemon::start(command)
+    });
+    let sites = End::BOTH.map(|end| pair.site(end));
+    release(&pair.root(End::One), 1);
+    pair.wait_until_equal(&daemons);
+    for (number, end) in (2..).zip([End::Other, End::One]) {
+        wait_until_at_rest(&sites, &daemons);
+        release(&pair.root(end), number);
+        let there = pair.root(end.opposite());
+        let mut seen = Vec::new();
+        daemons[0].wait_until("the release is there", || {
+            let (page, assets) = shown(&there, number);
+            let is_whole = !page || shown(&there, number).1 == usize::from(ASSETS);
+            assert!(is_whole, "the page is there, and not what it names");
+            seen.push(assets);
+            page
+        });
+        assert_eq!(seen.first(), Some(&0), "it took its time");
+        pair.wait_until_equal(&daemons);
+    }
+    // Both edit the same, and one removes what was released.
+    for daemon in &daemons {
+        daemon.pause();
+    }
+    for end in End::BOTH {
+        pair.write(end, "a.html", &format!("edited at {end:?}"));
+    }
+    age(&pair.root(End::One).join("a.html"), 50);
+    fs::remove_file(pair.root(End::Other).join("asset-0")).unwrap();
+    for daemon in &daemons {
+        daemon.signal(nix::sys::signal::Signal::SIGCONT);
+    }
+    pair.wait_until_equal(&daemons);
+    wait_until_at_rest(&sites, &daemons);
+    pair.wait_until_equal(&daemons);
+    assert_eq!(pair.read(End::One, "a.html").as_deref(), Some("edited at Other"));
+    assert!(!pair.root(End::One).join("asset-0").exists());
+    let kept = End::BOTH.map(|end| pair.kept(end));
+    assert_eq!(kept[1], Vec::<String>::new());
+    assert_eq!(kept[0].len(), 1, "{kept:?}");
+    assert_eq!(pair.kept_content(End::One, &kept[0][0]), "edited at One");
 }

@@ -15,7 +15,8 @@ use nix::sys::signal::{Signal, kill};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::host::Daemon;
-use super::pair::{End, Pair, receivers};
+use super::pair::{End, Pair};
+use super::site::receivers;
 
 /// Names that both ends use, few enough to collide all the time.
 const NAMES: [&str; 8] = ["f", "g", "a", "a/f", "a/g", "a/b", "a/b/f", "c/f"];

@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use crate::host::{Daemon, Host, KSYNCD};
-use crate::pair::{End, Pair, tree};
+use crate::pair::{End, Pair};
+use crate::site::tree;
 
 /// A small site, and what counts of it.
 fn make(root: &Path) {

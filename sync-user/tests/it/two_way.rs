@@ -1,12 +1,14 @@
 //! Both ends change, and hold the same in the end with nothing lost (I8).
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use nix::sys::signal::Signal;
 
 use super::host::Daemon;
-use super::pair::{End, Pair, age};
+use super::pair::{End, Pair};
+use super::site::{age, wait_until_at_rest};
 
 #[test]
 fn changes_go_both_ways_and_do_not_come_back() {
@@ -148,4 +150,36 @@ fn a_lost_ledger_removes_nothing() {
         assert_eq!(pair.read(end, "both").as_deref(), Some("agreed"));
         assert_eq!(pair.read(end, "more").as_deref(), Some("written while off"));
     }
+}
+
+/// Half a file goes to the other end while it is written, and must not come back over the rest.
+#[test]
+fn what_is_still_being_written_does_not_come_back() {
+    let pair = Pair::new();
+    let daemons = End::BOTH.map(|end| {
+        let mut command = pair.run(end);
+        command.args(["--open-file-interval", "250ms"]);
+        Daemon::start(command)
+    });
+    pair.write(End::One, "page", "x");
+    pair.wait_until_equal(&daemons);
+    let path = pair.root(End::One).join("upload");
+    let mut upload = fs::File::create(&path).unwrap();
+    let inode = upload.metadata().unwrap().ino();
+    let mut daemons = daemons;
+    for round in 1..=8 {
+        upload.write_all(&vec![b'x'; 50_000]).unwrap();
+        let has_come = || pair.read(End::Other, "upload").is_some_and(|half| half.len() == round * 50_000);
+        daemons[0].wait_until("a part of it is at the other end", has_come);
+        assert_eq!(fs::metadata(&path).unwrap().ino(), inode, "it was replaced under its writer");
+    }
+    drop(upload);
+    pair.wait_until_equal(&daemons);
+    wait_until_at_rest(&End::BOTH.map(|end| pair.site(end)), &daemons);
+    for end in End::BOTH {
+        assert_eq!(pair.read(end, "upload").map(|whole| whole.len()), Some(400_000), "{end:?}");
+        assert_eq!(pair.kept(end), Vec::<String>::new(), "nothing was in conflict");
+    }
+    assert_eq!(fs::metadata(&path).unwrap().ino(), inode, "it was replaced under its writer");
+    assert_eq!(pair.target_status(End::Other).bytes_shipped, 0, "nothing is sent back");
 }

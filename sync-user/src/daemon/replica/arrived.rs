@@ -38,6 +38,8 @@ impl Replica {
                         self.holds(path, version);
                     }
                 }
+                Notice::Elsewhere(arrived) => self.came_from_elsewhere(&arrived),
+                Notice::HoldsToo(entries) => self.target_holds_too(entries),
                 // Whatever became of it: what is here now is compared, and met if it is there.
                 Notice::Interrupted(paths) => {
                     for path in paths {
@@ -94,6 +96,7 @@ impl Replica {
         self.doubts.arrived(&step);
         self.holding.arrived(&step);
         self.lacking.arrived(&step);
+        self.elsewhere.arrived(&step);
         self.follow_target(step, becomes);
         Some(())
     }
@@ -105,10 +108,7 @@ impl Replica {
             return;
         }
         let Some(version) = version else {
-            for (below, _) in self.ledger.at_or_below(&path) {
-                self.target_holds(&below, None);
-                self.guard.forget(&below);
-            }
+            self.target_holds_nothing(&path);
             return self.look_again(path, Depth::Below, Duration::ZERO);
         };
         // Of owners and the like this end has its own numbers.
@@ -117,6 +117,14 @@ impl Replica {
         self.target_holds(&path, Some(held(version, None)));
         let look = Look { depth: Depth::Entry, content: false, stamps: None };
         self.retries.put_off(path, look, clock::now());
+    }
+
+    /// Nothing is known of what the target has at `path` and below.
+    pub(super) fn target_holds_nothing(&mut self, path: &TreePath) {
+        for (below, _) in self.ledger.at_or_below(path) {
+            self.target_holds(&below, None);
+            self.guard.forget(&below);
+        }
     }
 
     /// Has the ledger follow what is so at the target without a step of ours.
@@ -140,7 +148,7 @@ fn change(path: &TreePath, version: Version) -> Step {
     Step::SetAttributes { path: path.clone(), version, expects: Expected::Anything }
 }
 
-fn held(version: Version, content: Option<Content>) -> Held {
+pub(super) fn held(version: Version, content: Option<Content>) -> Held {
     let settled = version.kind != FileKind::File || version.mtime.settled(clock::wall());
     Held { version, content, settled, twin: None }
 }

@@ -30,7 +30,7 @@ impl Replica {
     /// Finds out how much of the ledger can be believed, and begins to keep one about this
     /// connection.
     pub(super) fn recognise(&mut self, claimed: Claimed) -> Trust {
-        let Claimed { root, id, last_visit, visit, boot: target_boot, is_shared: _ } = claimed;
+        let Claimed { root, id, last_visit, visit, boot: target_boot, is_shared } = claimed;
         let (address, tree) = (&self.setup.target, &self.setup.tree);
         let about = About {
             source: tree.inode(),
@@ -71,6 +71,7 @@ impl Replica {
             keeper.begin(about.clone(), trust == Trust::Nothing);
         }
         self.about = Some(about);
+        self.elsewhere.meets(is_shared, self.setup.alone);
         self.expect_arrivals();
         trust
     }

@@ -52,10 +52,10 @@ impl Replica {
         let is_overdue = self.rescan_put_off.is_some_and(|since| now.since(since) > RESCAN_PUT_OFF_MAX);
         let is_rescan = |look: &Look| look.depth >= Depth::Below;
         self.take_arrivals();
-        let arrivals = self.setup.arrivals.as_ref();
+        let arrivals = self.setup.arrivals.as_ref().zip(self.about.as_ref().map(|about| about.id));
         let is_sending = |path: &TreePath, look: &Look| {
             let below = is_rescan(look) && !is_overdue;
-            let is_changing = |arrivals: &Arrivals| arrivals.is_changing(path, below);
+            let is_changing = |(arrivals, root): (&Arrivals, _)| arrivals.is_changing(root, path, below);
             session.is_sending(path, below) || arrivals.is_some_and(is_changing)
         };
         // What has become of it meanwhile is seen once it has gone, or a second one would wait behind it.
@@ -76,6 +76,9 @@ impl Replica {
         }
         // Repeated, it would take what is kept below along under a name at which nobody looks for it.
         batch.moves.retain(|rename| !self.guard.concerns(&rename.from) && !self.guard.concerns(&rename.to));
+        // The target most likely has it under its new name.
+        let elsewhere = &self.elsewhere;
+        batch.moves.retain(|rename| !elsewhere.concerns(&rename.from) && !elsewhere.concerns(&rename.to));
         let batch = &batch;
         let tree = Arc::clone(&self.setup.tree);
         let names = names_of_moves(&batch.moves, &tree);
@@ -87,6 +90,7 @@ impl Replica {
         }
         let mut looked = true;
         if self.root_holds() {
+            self.leave_to_others(&mut observation.seen);
             self.guard_removals(batch, &mut observation.seen);
             let links = tree.preserve().links;
             steps.extend(plan::differences(&observation.seen, links, &mut self.ledger));

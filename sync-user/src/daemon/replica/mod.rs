@@ -11,6 +11,7 @@ mod comparison;
 mod contested;
 mod crossed;
 mod debts;
+mod elsewhere;
 mod executing;
 mod extraneous;
 mod flights;
@@ -54,6 +55,7 @@ use crate::ship::{
 use crate::shutdown::Stop;
 use crate::tree::{Excludes, Tree};
 use debts::Debts;
+use elsewhere::Elsewhere;
 pub use extraneous::Extraneous;
 use flights::Flights;
 use guard::Guard;
@@ -128,6 +130,8 @@ pub(super) struct Replica {
     lacking: Lacking,
     /// What is here, and the target is asked whether it is to stay (two-way).
     holding: Holding,
+    /// What came here from another root, and the target may have from there (two-way).
+    elsewhere: Elsewhere,
     /// What may have become of what was on its way when the last connection ended (two-way).
     doubts: Doubts,
     /// What this target is known to be unable to set.
@@ -176,6 +180,7 @@ impl Replica {
             rescan_put_off: None,
             lacking: Lacking::default(),
             holding: Holding::default(),
+            elsewhere: Elsewhere::default(),
             doubts: Doubts::default(),
             unable: BTreeSet::new(),
             special: BTreeSet::new(),
@@ -305,6 +310,7 @@ impl Replica {
             self.take_arrivals();
             self.tell_lacking(session);
             self.tell_holding(session);
+            self.tell_elsewhere(session);
             self.report();
             if self.setup.abandon.requested() {
                 return Ok(Parting::Abandoned);
@@ -424,6 +430,7 @@ impl Replica {
             self.flights.abandon(&mut self.ledger)
         };
         self.forgo(&flights);
+        self.elsewhere.lost();
         // Nobody answers any more, and the merge of the trees sends what is at one end alone.
         for path in self.holding.take_all() {
             self.ledger.forget(&path);

@@ -134,8 +134,8 @@ impl Work {
             ToReceiver::Ping { token } => self.ping(token)?,
             ToReceiver::Examine(question) => self.voice.say(&ToSource::Examined(unexamined(&question))),
             message @ (ToReceiver::List | ToReceiver::Goodbye) => self.deferred = Some(message),
-            // Owners go by their numbers.
-            ToReceiver::Named { .. } | ToReceiver::Holds { .. } => {}
+            // Owners go by their numbers, and two-way replication takes a receiver.
+            ToReceiver::Named { .. } | ToReceiver::Holds { .. } | ToReceiver::HoldsToo { .. } => {}
             ToReceiver::Hello(_) | ToReceiver::Lane(_) | ToReceiver::Publish => {
                 return Err("the session asked for what SFTP cannot do".to_owned());
             }

@@ -23,8 +23,8 @@ use press::Press;
 use server::Server;
 
 use crate::host::PATIENCE;
-use crate::pair::tree;
 use crate::pump::Pump;
+use crate::site::tree;
 
 /// What readers see of each server.
 const PUBLIC: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 1, 1), Ipv4Addr::new(10, 77, 2, 1)];
