@@ -32,6 +32,7 @@ mod sftp;
 mod ssh;
 mod stream;
 mod throttle;
+mod turns;
 mod unpublished;
 mod waiting;
 

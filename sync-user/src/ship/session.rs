@@ -30,19 +30,6 @@ use crate::wire::{
     self, Claimed, FrameError, LANES_MAX, Piece, Question, ReceiverHello, SourceHello, ToReceiver, ToSource,
 };
 
-/// Bytes that are encoded ahead of the link. Enough to keep SSH busy, little enough that the
-/// next step waits a few milliseconds at most behind them.
-const STAGED_BYTES_MAX: usize = 256 << 10;
-
-/// Content of small files that waits for receipts: four times SSH's channel window of 2 MiB.
-const FLYING_BYTES_MAX: usize = 8 << 20;
-
-/// Steps that wait for receipts.
-const FLYING_STEPS_MAX: usize = 16_384;
-
-/// What is read at most of files for which nothing has to be sent, before the link is looked after.
-const READ_BYTES_MAX: u64 = 4 << 20;
-
 /// After this time without a word from us the receiver is asked for a sign of life.
 const QUIET_MAX: Duration = Duration::from_secs(15);
 
@@ -97,7 +84,7 @@ pub struct Session {
     pub(super) tree: Arc<Tree>,
     decoder: wire::Decoder,
     pub(super) outbox: Outbox,
-    throttle: Option<Throttle>,
+    pub(super) throttle: Option<Throttle>,
     pub(super) names: Names,
     questions: Questions,
     pub(super) queue: VecDeque<Queued>,
@@ -109,13 +96,13 @@ pub struct Session {
     pub(super) lanes: Lanes,
     source: [u8; 16],
     /// What waits to become visible, where batches do so as a whole.
-    unpublished: Option<Unpublished>,
+    pub(super) unpublished: Option<Unpublished>,
     /// Bytes of steps that have overtaken the stream since its last piece.
-    overtaken: usize,
+    pub(super) overtaken: usize,
     /// The stream goes on, though the link has nothing to do.
-    is_reading: bool,
+    pub(super) is_reading: bool,
     pub(super) flying: VecDeque<Flight>,
-    flying_bytes: usize,
+    pub(super) flying_bytes: usize,
     sequence: Sequence,
     hello: Option<ReceiverHello>,
     claimed: Option<Claimed>,
@@ -318,37 +305,6 @@ impl Session {
         Ok(written)
     }
 
-    /// How much is encoded ahead of the link.
-    fn staged_max(&self) -> usize {
-        self.throttle.as_ref().map_or(STAGED_BYTES_MAX, |throttle| throttle.burst().min(STAGED_BYTES_MAX))
-    }
-
-    fn can_fill(&self) -> bool {
-        self.can_stream() || (self.has_room() && (self.can_take() || self.has_turn()))
-    }
-
-    /// Whether a step can be taken out of the queue: to be sent, or to wait.
-    fn can_take(&self) -> bool {
-        let takes = if self.unpublished.is_some() { self.stream.is_none() } else { !self.waiting.is_full() };
-        takes && !self.queue.is_empty()
-    }
-
-    /// Whether a piece of the stream may be sent.
-    fn can_stream(&self) -> bool {
-        self.stream.is_some() && (!self.lanes.are_open() || self.lanes.best().is_some())
-    }
-
-    /// Whether a large file that waits may be begun.
-    fn has_turn(&self) -> bool {
-        self.waiting.has_turn() && self.may_begin()
-    }
-
-    /// Whether the content of another large file may be on its way. Of what is to become visible together
-    /// nothing is answered before all of it is there.
-    pub(super) fn may_begin(&self) -> bool {
-        self.stream.is_none() && (self.unpublished.is_some() || self.waiting.may_begin())
-    }
-
     fn look_after_lanes(&mut self, now: Stamp) -> Result<(), SessionError> {
         let (hello, claimed, source) = (&self.hello, &self.claimed, self.source);
         let busy = self.stream.is_some() || self.waiting.is_open();
@@ -357,94 +313,6 @@ impl Session {
             let process = hello.as_ref().filter(|_| claimed.is_some())?.process;
             Some(wire::Lane { version: wire::VERSION, source, process, number })
         })
-    }
-
-    /// Whether so little waits for receipts that another step may.
-    fn has_room(&self) -> bool {
-        match &self.unpublished {
-            // What is staged at the target waits on its disk, and is answered when it is published.
-            Some(unpublished) => self.flying.len() < 2 * FLYING_STEPS_MAX && !unpublished.is_full(),
-            None => self.flying.len() < FLYING_STEPS_MAX && self.flying_bytes < FLYING_BYTES_MAX,
-        }
-    }
-
-    fn fill(&mut self, events: &mut Vec<Event>, recall: &Recall<'_>) {
-        let mut read = 0;
-        self.is_reading = false;
-        while self.outbox.len() < self.staged_max() && self.can_fill() && !self.is_reading {
-            match self.next() {
-                Some(Next::Step(queued)) => self.send(queued, events, recall),
-                Some(Next::Large(queued)) => self.send_large(queued, events, recall),
-                // All that may go has gone; but a full lane may be the reason why it is not the stream's turn.
-                None if !self.can_stream() => {
-                    if self.overtaken == 0 {
-                        break;
-                    }
-                    self.overtaken = 0;
-                }
-                None => {
-                    self.overtaken = 0;
-                    if let Some(stream) = self.stream.take() {
-                        read += self.continue_stream(stream, events);
-                        self.is_reading = read >= READ_BYTES_MAX;
-                    }
-                }
-            }
-            self.publish_if_due();
-        }
-    }
-
-    /// The next step to send, if it has a turn before the next piece of the stream: as long as that
-    /// gets half of the link.
-    fn next(&mut self) -> Option<Next> {
-        // What becomes visible together comes in its order.
-        if self.unpublished.is_some() {
-            if self.stream.is_some() || !self.has_room() {
-                return None;
-            }
-            let queued = self.queue.pop_front()?;
-            return Some(if is_large(&queued.step) { Next::Large(queued) } else { Next::Step(queued) });
-        }
-        if !self.has_room() || (self.stream.is_some() && self.overtaken >= wire::CONTENT_BYTES_MAX) {
-            return None;
-        }
-        if self.has_turn() {
-            return self.waiting.next_turn().map(Next::Large);
-        }
-        while !self.waiting.is_full()
-            && let Some(queued) = self.queue.pop_front()
-        {
-            if self.waiting.holds_back(&queued) {
-                self.waiting.push(queued);
-            } else if !is_large(&queued.step) {
-                return Some(Next::Step(queued));
-            } else {
-                self.waiting.push_large(queued);
-                if self.has_turn() {
-                    return self.waiting.next_turn().map(Next::Large);
-                }
-            }
-        }
-        None
-    }
-
-    /// What had to wait for a large file is judged anew.
-    pub(super) fn resume(&mut self, path: &TreePath, ticket: Ticket, begun: bool) {
-        for queued in self.waiting.end(path, ticket, begun).into_iter().rev() {
-            self.queue.push_front(queued);
-        }
-    }
-
-    /// Has the target publish what came, once all of a batch is there, or as much as may wait.
-    fn publish_if_due(&mut self) {
-        let is_batch = self.unsent() == 0;
-        if let Some(unpublished) = &mut self.unpublished
-            && self.stream.is_none()
-            && (is_batch || unpublished.is_full())
-            && unpublished.take()
-        {
-            self.outbox.push(&ToReceiver::Publish);
-        }
     }
 
     pub(super) fn fly(&mut self, ticket: Ticket, step: wire::Step) -> Sequence {
@@ -463,7 +331,7 @@ impl Session {
     /// Sends the next piece of a large file, and says how much was read or hashed without anything
     /// to send. A file that changes meanwhile, or cannot be read, is taken back: the receiver
     /// answers so, and nothing of it becomes visible (I2).
-    fn continue_stream(&mut self, mut stream: Stream, events: &mut Vec<Event>) -> u64 {
+    pub(super) fn continue_stream(&mut self, mut stream: Stream, events: &mut Vec<Event>) -> u64 {
         let sequence = stream.sequence;
         match stream.next() {
             Ok(stream::Next::Piece(piece)) => {
@@ -595,16 +463,4 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// What is to be sent next.
-enum Next {
-    Step(Queued),
-    /// A file whose content comes in pieces, unless it has shrunk.
-    Large(Queued),
-}
-
-/// Whether the step sends content in pieces, unless the file has shrunk.
-fn is_large(step: &Step) -> bool {
-    matches!(step, Step::PutFile { entry, .. } if entry.version.size > wire::INLINE_BYTES_MAX as u64)
 }
