@@ -1,6 +1,5 @@
 //! Checks and tests everything, part by part, and sums it up.
 
-use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -73,9 +72,7 @@ fn run_part(part: Part) -> Result<()> {
             // Without it one test fails, and the others say what they have to say.
             let python = python::install();
             run(build::cargo().args(["test", "--quiet", "--package", "sync-ebpf", "--lib"]))?;
-            // They wait for other processes half of the time.
-            let threads = std::thread::available_parallelism().map_or(2, NonZeroUsize::get) * 2;
-            let tested = run(build::cargo().arg("test").env("RUST_TEST_THREADS", threads.to_string()));
+            let tested = run(build::cargo().args(["test"]));
             python.and(tested)
         }
         Part::Kernels => vm::test(),

@@ -28,10 +28,11 @@ pub enum Event {
         torn: bool,
         shipped: u64,
     },
-    /// The target was told to build the file from what it has under this path.
+    /// The target was told to build the file from this content, which it is to have under this path.
     Built {
         ticket: Ticket,
         from: TreePath,
+        old: Content,
     },
     /// What to remember of a content that was sent, for when it changes.
     Outlined {

@@ -164,9 +164,9 @@ impl Session {
                 let attributes = self.named(reading.version, std::mem::take(&mut reading.xattrs));
                 let old_files = if self.builds { old_files } else { Vec::new() };
                 let (body, outline) = match stream::choose(&path, &reading, old_files, recall) {
-                    Some((OldFile { path, version, content: _ }, outline)) => {
+                    Some((OldFile { path, version, content }, outline)) => {
                         let old = path.as_bytes().to_vec();
-                        events.push(Event::Built { ticket, from: path });
+                        events.push(Event::Built { ticket, from: path, old: content });
                         (Body::Built { old, expects: version }, Some(outline))
                     }
                     None => (Body::Streamed, None),

@@ -118,6 +118,8 @@ fn what_fails_is_told_with_its_reason() {
 #[test]
 fn a_target_that_is_away_is_told_of_from_the_ledger() {
     let mut host = Host::new();
+    // On a file system of its own, where nobody else has anything looked at again.
+    let _memory = Memory::mount(&host.source(), "size=1M");
     fs::write(host.source().join("page"), "one").unwrap();
     fs::write(host.source().join("other"), "one").unwrap();
     let mut daemon = host.start();

@@ -53,7 +53,7 @@ impl Replica {
     }
 
     /// The target was told to build a file from what it has.
-    pub(super) fn built(&mut self, ticket: Ticket, from: TreePath) {
+    pub(super) fn built(&mut self, ticket: Ticket, from: (TreePath, Content)) {
         if let Some(flight) = self.flights.get_mut(ticket) {
             flight.built_from = Some(from);
         }
@@ -122,13 +122,18 @@ impl Replica {
                         Some(found) => changed = surprises::learn(found, step, ledger),
                         None => learn(refusal, step, ledger),
                     }
-                    if let Some(path) = &old_file {
+                    // It has what it was sent since.
+                    if let Some((path, old)) = &old_file
+                        && ledger.held(path).is_some_and(|held| held.content == Some(*old))
+                    {
                         doubt(path, ledger);
                     }
                 };
+                let mut built = None;
                 if let Some(flight) = self.withdraw(ticket, learned) {
                     self.check_crossed(&flight, false);
                     let step = flight.step();
+                    built = Some(step.path().clone());
                     match changed {
                         Some(path) if is_removal(step) => {
                             self.retries.succeeded(&path);
@@ -146,7 +151,9 @@ impl Replica {
                         _ => self.refused(step, refusal, &detail),
                     }
                 }
-                if let Some(path) = old_file {
+                if let Some((path, _)) = old_file {
+                    // Another old file may be as wrong as this one.
+                    self.whole.extend(built);
                     self.memory.answered(false);
                     self.look_again(path, Depth::Entry, Duration::ZERO);
                 }

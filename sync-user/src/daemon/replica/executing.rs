@@ -130,7 +130,11 @@ impl Replica {
         self.note_steps(&steps);
         self.note_in_journal(&steps);
         for mut flight in flights::attribute(steps, looks, closed) {
-            let (step, old_files) = (flight.step().clone(), std::mem::take(&mut flight.planned.old_files));
+            let (step, mut old_files) =
+                (flight.step().clone(), std::mem::take(&mut flight.planned.old_files));
+            if self.whole.remove(step.path()) {
+                old_files.clear();
+            }
             let twins = match &step {
                 Step::SetAttributes { path, .. } => {
                     flight.planned.undo.paths().filter(|twin| *twin != path).cloned().collect()

@@ -8,7 +8,7 @@ use super::catching_up::CatchingUp;
 use super::crossed::Crossed;
 use crate::ledger::{Doubts, Held, Known, Ledger, Undo};
 use crate::metrics::Progress;
-use crate::model::{Depth, Look, Stamp, Stamps, Step, TreePath};
+use crate::model::{Content, Depth, Look, Stamp, Stamps, Step, TreePath};
 use crate::plan::Planned;
 use crate::ship::Ticket;
 
@@ -20,7 +20,7 @@ pub(super) struct Flight {
     pub(super) stamps: Option<Stamps>,
     pub(super) closed: Stamp,
     /// What the target was told to build the file from.
-    pub(super) built_from: Option<TreePath>,
+    pub(super) built_from: Option<(TreePath, Content)>,
     /// Where the target has changed something meanwhile (two-way).
     pub(super) crossed: Crossed,
 }

@@ -134,6 +134,8 @@ pub(super) struct Replica {
     elsewhere: Elsewhere,
     /// What may have become of what was on its way when the last connection ended (two-way).
     doubts: Doubts,
+    /// Files that could not be built from what the target was believed to have: they are sent whole.
+    whole: BTreeSet<TreePath>,
     /// What this target is known to be unable to set.
     unable: BTreeSet<Aspect>,
     /// Fifos, sockets and devices that were told of.
@@ -182,6 +184,7 @@ impl Replica {
             holding: Holding::default(),
             elsewhere: Elsewhere::default(),
             doubts: Doubts::default(),
+            whole: BTreeSet::new(),
             unable: BTreeSet::new(),
             special: BTreeSet::new(),
             debts: Debts::new(clock::now()),
@@ -391,7 +394,7 @@ impl Replica {
             Event::Sent { ticket, version, content, settled, torn, shipped } => {
                 self.sent(ticket, version, content, (settled, torn), shipped);
             }
-            Event::Built { ticket, from } => self.built(ticket, from),
+            Event::Built { ticket, from, old } => self.built(ticket, (from, old)),
             Event::Outlined { content, outline } => self.memory.keep(content, &outline, &self.ledger),
             Event::Unsent { ticket, failure } => self.unsent(ticket, failure),
             Event::Answered { ticket, receipt } => {
