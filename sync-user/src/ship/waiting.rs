@@ -110,7 +110,15 @@ impl Waiting {
                 return true;
             }
         }
-        // What a file is built from has to be there.
+        // What a file is built from has to be there, and to stay until that is begun.
+        let read =
+            self.turns.iter().filter(|large| large.ticket < *ticket).flat_map(|large| &large.old_files);
+        let is_read = |path: &TreePath| {
+            read.clone().any(|old| old.path.is_at_or_below(path) || path.is_at_or_below(&old.path))
+        };
+        if !is_about_directory(step) && step.paths().any(is_read) {
+            return true;
+        }
         let old_paths = old_files.iter().map(|old_file| &old_file.path).filter(|path| *path != step.path());
         step.paths().any(|path| {
             self.waits(path, *ticket)
@@ -305,6 +313,17 @@ mod tests {
         let from = |at: &str| Queued { old_files: vec![old_file(at)], ..queued(1, put("copy")) };
         assert!(waiting.holds_back(&from("d/large")) && !waiting.holds_back(&from("d/other")));
         assert!(!waiting.holds_back(&from("copy")), "what it replaces it waits for anyway");
+        // Nobody takes away what one is to be built from whose turn has not come.
+        let mut waiting = behind("d/large");
+        waiting.push_large(from("e/old"));
+        let remove = |at: &str| Step::RemoveFile { path: path(at), expects: Expected::Anything };
+        assert!(waiting.holds_back(&queued(2, remove("e/old"))));
+        assert!(
+            waiting.holds_back(&queued(2, rename("e", "f"))) && !waiting.holds_back(&queued(2, time("e")))
+        );
+        let begun = waiting.next_turn().unwrap();
+        waiting.begin(begun.step.path(), begun.ticket);
+        assert!(!waiting.holds_back(&queued(2, remove("e/old"))));
     }
 
     #[test]
