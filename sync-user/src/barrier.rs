@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::bell::Bell;
 use crate::model::TreePath;
 
 /// Markers that may stand behind batches of one target; a later one takes the place of the last
@@ -41,7 +41,7 @@ struct Inner {
     placed: AtomicU64,
     captured: AtomicU64,
     /// Tells capture that a marker was placed.
-    bell: EventFd,
+    bell: Bell,
     /// Tells the batching thread that capture has passed one on.
     notices: (Sender<()>, Receiver<()>),
     targets: Mutex<Vec<Passage>>,
@@ -72,7 +72,7 @@ pub struct PutOff {
 impl Barrier {
     /// For a run with that many targets.
     pub fn new(targets: usize) -> nix::Result<Self> {
-        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let bell = Bell::new()?;
         let targets = Mutex::new(vec![Passage::default(); targets]);
         let (placed, captured) = (AtomicU64::new(0), AtomicU64::new(0));
         Ok(Self(Arc::new(Inner { placed, captured, bell, notices: bounded(1), targets })))
@@ -81,8 +81,7 @@ impl Barrier {
     /// Places a marker behind everything that has happened by now.
     pub fn place(&self) -> Marker {
         let marker = Marker(self.0.placed.fetch_add(1, Ordering::AcqRel) + 1);
-        // It fails only when its counter is full, and then it is being heard anyway.
-        let _full = self.0.bell.write(1);
+        self.0.bell.ring();
         marker
     }
 
@@ -91,7 +90,7 @@ impl Barrier {
     /// [`captured`](Self::captured).
     pub fn placed(&self) -> Option<Marker> {
         // Silences the bell first: a marker that is placed meanwhile rings it again.
-        let _silent = self.0.bell.read();
+        self.0.bell.hush();
         let placed = self.0.placed.load(Ordering::Acquire);
         (placed > self.0.captured.load(Ordering::Acquire)).then_some(Marker(placed))
     }

@@ -11,6 +11,7 @@
 
 pub mod model;
 
+pub mod bell;
 pub mod clock;
 pub mod home;
 pub mod metadata;

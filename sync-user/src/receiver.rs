@@ -217,6 +217,7 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
             return Err(Error::Protocol("a lane did not wait for its receiver".to_owned()));
         }
         loop {
+            self.reader.wait(true, &[]).map_err(Error::Read)?;
             match self.reader.read(&mut self.buffer) {
                 Ok(0) => return Ok(()),
                 Ok(count) => match pipe.write_all(&self.buffer[..count]) {
@@ -347,10 +348,9 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
             {
                 return Ok(Some(piece));
             }
-            let takes_more = self.deferred.is_none() && self.arriving.len() < OPEN_FILES_MAX;
-            if (takes_more || self.lanes.is_empty())
-                && let Some(message) = self.decoder.take()?
-            {
+            let takes_more =
+                self.lanes.is_empty() || (self.deferred.is_none() && self.arriving.len() < OPEN_FILES_MAX);
+            if takes_more && let Some(message) = self.decoder.take()? {
                 self.is_turn_of_lanes = true;
                 if self.may_come(&message)? {
                     return Ok(Some(message));
@@ -362,12 +362,10 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
                 return Ok(Some(piece));
             }
             self.flush()?;
-            if !self.lanes.is_empty() {
-                let is_here = self.reader.wait(takes_more, &self.lanes.awaited()).map_err(Error::Read)?;
-                self.lanes.read(&mut self.buffer[..LANE_READ_BYTES])?;
-                if !is_here {
-                    continue;
-                }
+            let is_here = self.reader.wait(takes_more, &self.lanes.awaited()).map_err(Error::Read)?;
+            self.lanes.read(&mut self.buffer[..LANE_READ_BYTES])?;
+            if !is_here {
+                continue;
             }
             match self.reader.read(&mut self.buffer) {
                 Ok(0) if self.decoder.is_empty() => return Ok(None),

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::bell::Bell;
 
 /// A stop request that can be asked for, and waited for in `poll(2)`. Clones share it.
 #[derive(Debug, Clone)]
@@ -15,21 +16,20 @@ pub struct Stop(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     requested: AtomicBool,
-    bell: EventFd,
+    bell: Bell,
 }
 
 impl Stop {
     pub fn new() -> nix::Result<Self> {
-        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let bell = Bell::new()?;
         Ok(Self(Arc::new(Inner { requested: AtomicBool::new(false), bell })))
     }
 
     /// Asks all holders to end. May be called often, from any thread.
     pub fn request(&self) {
         self.0.requested.store(true, Ordering::Release);
-        // The count is never read back, so the descriptor stays readable for every poller; it
-        // can only fail by being full, and then it is readable too.
-        let _full = self.0.bell.write(1);
+        // It is never hushed, so it stays readable for every poller.
+        self.0.bell.ring();
     }
 
     pub fn requested(&self) -> bool {

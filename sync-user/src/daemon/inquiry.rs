@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::bell::Bell;
 use crate::ledger::Known;
 use crate::model::{Content, Owner, TreePath, Version, Xattr};
 use crate::tree::Tree;
@@ -111,7 +111,7 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Desk {
     orders: (Sender<Order>, Receiver<Order>),
-    bell: EventFd,
+    bell: Bell,
 }
 
 impl Inquiry {
@@ -174,7 +174,7 @@ impl Inquiry {
 
 impl Desk {
     fn new() -> nix::Result<Self> {
-        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let bell = Bell::new()?;
         Ok(Self { orders: bounded(QUESTIONS_MAX), bell })
     }
 
@@ -182,8 +182,7 @@ impl Desk {
     pub(super) fn leave(&self, order: Order, limit: Duration) -> Result<(), Order> {
         match self.orders.0.send_timeout(order, limit) {
             Ok(()) => {
-                // It fails only when its counter is full, and then it is being heard anyway.
-                let _full = self.bell.write(1);
+                self.bell.ring();
                 Ok(())
             }
             Err(error) => Err(error.into_inner()),
@@ -192,7 +191,7 @@ impl Desk {
 
     /// Silences the bell; to be called before orders are taken.
     pub(super) fn hush(&self) {
-        let _silent = self.bell.read();
+        self.bell.hush();
     }
 
     pub(super) fn take(&self) -> Option<Order> {

@@ -8,17 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::batch::Room;
+use crate::bell::Bell;
 use crate::model::Batch;
 
 /// Both ends of a new mailbox; `notices` is told whenever the room grows.
 pub(super) fn mailbox(notices: Sender<()>) -> nix::Result<(Mailbox, Post)> {
     let (sender, receiver) = bounded(1);
-    let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+    let bell = Bell::new()?;
     let room = Arc::new(AtomicU8::new(Room::Full as u8));
-    let mailbox = Mailbox { batches: sender, bell: Arc::clone(&bell), room: Arc::clone(&room) };
+    let mailbox = Mailbox { batches: sender, bell: bell.clone(), room: Arc::clone(&room) };
     Ok((mailbox, Post { batches: receiver, bell, room, notices }))
 }
 
@@ -26,7 +26,7 @@ pub(super) fn mailbox(notices: Sender<()>) -> nix::Result<(Mailbox, Post)> {
 #[derive(Debug)]
 pub(super) struct Mailbox {
     batches: Sender<Batch>,
-    bell: Arc<EventFd>,
+    bell: Bell,
     room: Arc<AtomicU8>,
 }
 
@@ -44,14 +44,14 @@ impl Mailbox {
 
     /// Has the replica look up, though there is no batch.
     pub(super) fn wake(&self) {
-        ring(&self.bell);
+        self.bell.ring();
     }
 
     /// Leaves a batch; gives it back when the mailbox is taken, or its replica has ended.
     pub(super) fn leave(&self, batch: Batch) -> Result<(), Batch> {
         match self.batches.try_send(batch) {
             Ok(()) => {
-                ring(&self.bell);
+                self.bell.ring();
                 Ok(())
             }
             Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => Err(batch),
@@ -64,7 +64,7 @@ impl Drop for Mailbox {
     fn drop(&mut self) {
         let (closed, _) = bounded(0);
         self.batches = closed;
-        ring(&self.bell);
+        self.bell.ring();
     }
 }
 
@@ -72,7 +72,7 @@ impl Drop for Mailbox {
 #[derive(Debug)]
 pub(super) struct Post {
     batches: Receiver<Batch>,
-    bell: Arc<EventFd>,
+    bell: Bell,
     room: Arc<AtomicU8>,
     notices: Sender<()>,
 }
@@ -90,7 +90,7 @@ impl Post {
     /// Silences the bell. To be called before looking at what it may have rung for: what comes
     /// meanwhile rings it again.
     pub(super) fn hush(&self) {
-        let _silent = self.bell.read();
+        self.bell.hush();
     }
 
     pub(super) fn take(&self) -> Delivery {
@@ -116,9 +116,4 @@ impl AsFd for Post {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
     }
-}
-
-fn ring(bell: &EventFd) {
-    // It fails only when its counter is full, and then it is being heard anyway.
-    let _full = bell.write(1);
 }

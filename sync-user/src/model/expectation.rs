@@ -56,6 +56,19 @@ impl Expected {
             (Self::Absent | Self::This(_), _) => false,
         }
     }
+
+    /// In what way `there` is not what is expected, for people.
+    pub fn unlike(&self, there: &There) -> &'static str {
+        match (there, self) {
+            (There::Nothing, _) => "it is not there",
+            (There::Foreign, _) => "it is of a kind that is not replicated",
+            (There::Version(now), Self::This(expected)) if now.kind != expected.kind => {
+                "it is of another kind"
+            }
+            (There::Version(_), Self::This(_)) => "it is of another size or time",
+            (There::Version(_), _) => "something is there",
+        }
+    }
 }
 
 impl There {

@@ -33,16 +33,7 @@ pub(super) fn require(path: &TreePath, there: There, expects: &Expected) -> Resu
     if expects.admits(&there) {
         return Ok(());
     }
-    let detail = match (there, expects) {
-        (There::Nothing, _) => "it is not there",
-        (There::Foreign, _) => "it is of a kind that is not replicated",
-        (There::Version(now), Expected::This(expected)) if now.kind != expected.kind => {
-            "it is of another kind"
-        }
-        (There::Version(_), Expected::This(_)) => "it is of another size or time",
-        (There::Version(_), _) => "something is there",
-    };
-    Err(found(path, there, detail))
+    Err(found(path, there, expects.unlike(&there)))
 }
 
 /// The refusal of a step that something keeps from being done.

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 /// even if the network never said so.
 const SILENCE_MAX_MS: u16 = 60_000;
 
-/// The connection that a source's steps take.
+/// The connection that a source's steps take. It is waited for before it is read.
 pub trait Input: Read {
     /// Sleeps until something can be read in one of `lanes`, or here, if that is wanted; says
     /// whether it is here.
@@ -35,7 +35,6 @@ impl<'a> Patient<'a> {
 
 impl Read for Patient<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.wait(true, &[])?;
         Ok(nix::unistd::read(self.descriptor, buffer)?)
     }
 }

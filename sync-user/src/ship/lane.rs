@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
-
 use super::event::SILENCE_MAX;
 use super::link::{Link, LinkError, Received};
+use crate::bell::Bell;
 use crate::clock;
 use crate::wire::{self, Decoder, ToReceiver, ToSource};
 
@@ -47,7 +46,7 @@ pub(super) struct Lane {
 struct Shared {
     cargo: Mutex<Cargo>,
     /// Wakes the lane.
-    bell: EventFd,
+    bell: Bell,
 }
 
 #[derive(Debug)]
@@ -60,13 +59,9 @@ struct Cargo {
 
 impl Lane {
     /// Begins to open a lane. `session_bell` is rung whenever its state changes, or it has room again.
-    pub(super) fn open(
-        open: Open,
-        introduction: wire::Lane,
-        session_bell: Arc<EventFd>,
-    ) -> nix::Result<Self> {
+    pub(super) fn open(open: Open, introduction: wire::Lane, session_bell: Bell) -> nix::Result<Self> {
         let cargo = Cargo { state: State::Opening, frames: VecDeque::new(), bytes: 0, is_closed: false };
-        let shared = Arc::new(Shared { cargo: Mutex::new(cargo), bell: bell()? });
+        let shared = Arc::new(Shared { cargo: Mutex::new(cargo), bell: Bell::new()? });
         let carrier = Carrier { shared: Arc::clone(&shared), session_bell };
         let name = format!("lane {}", introduction.number);
         thread::Builder::new()
@@ -91,14 +86,14 @@ impl Lane {
         let mut cargo = self.shared.cargo();
         cargo.bytes += frame.len();
         cargo.frames.push_back(frame);
-        self.shared.wake();
+        self.shared.bell.ring();
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
         self.shared.cargo().is_closed = true;
-        self.shared.wake();
+        self.shared.bell.ring();
     }
 }
 
@@ -106,31 +101,12 @@ impl Shared {
     fn cargo(&self) -> MutexGuard<'_, Cargo> {
         self.cargo.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn wake(&self) {
-        ring(&self.bell);
-    }
-}
-
-/// A descriptor that wakes whoever polls it.
-pub(super) fn bell() -> nix::Result<EventFd> {
-    EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-}
-
-pub(super) fn ring(bell: &EventFd) {
-    // It fails when it was rung more often than can be counted, and then it rings.
-    let _rings = bell.write(1);
-}
-
-pub(super) fn hush(bell: &EventFd) {
-    // It fails when it did not ring.
-    let _silent = bell.read();
 }
 
 /// The thread of a lane.
 struct Carrier {
     shared: Arc<Shared>,
-    session_bell: Arc<EventFd>,
+    session_bell: Bell,
 }
 
 impl Carrier {
@@ -151,7 +127,7 @@ impl Carrier {
 
     fn turns(&self, state: State) {
         self.shared.cargo().state = state;
-        ring(&self.session_bell);
+        self.session_bell.ring();
     }
 
     /// Carries until it is closed.
@@ -161,7 +137,7 @@ impl Carrier {
         let (mut frame, mut taken) = (Vec::new(), 0);
         let mut said = clock::now();
         loop {
-            hush(&self.shared.bell);
+            self.shared.bell.hush();
             if taken == frame.len() {
                 let mut cargo = self.shared.cargo();
                 if cargo.is_closed {
@@ -171,7 +147,7 @@ impl Carrier {
                 let was_full = cargo.bytes >= QUEUED_BYTES_MAX;
                 cargo.bytes -= frame.len();
                 if was_full && cargo.bytes < QUEUED_BYTES_MAX {
-                    ring(&self.session_bell);
+                    self.session_bell.ring();
                 }
             }
             let now = clock::now();

@@ -4,12 +4,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::eventfd::EventFd;
 use tracing::{debug, warn};
 
 use super::event::SessionError;
-use super::lane::{Lane, Open, State, bell, hush};
+use super::lane::{Lane, Open, State};
 use super::link::LinkError;
+use crate::bell::Bell;
 use crate::model::Stamp;
 use crate::wire;
 
@@ -27,7 +27,7 @@ pub(super) struct Lanes {
     max: u8,
     opened: Vec<Lane>,
     /// Rung by any of them.
-    bell: Option<Arc<EventFd>>,
+    bell: Option<Bell>,
     /// Content of large files that was begun, in bytes.
     begun: u64,
     /// Pieces that were sent by whatever way.
@@ -38,7 +38,7 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub(super) fn new(open: Open, max: u8, now: Stamp) -> Self {
-        let bell = if max == 0 { None } else { bell().map(Arc::new).ok() };
+        let bell = if max == 0 { None } else { Bell::new().ok() };
         let max = if bell.is_some() { max } else { 0 };
         Self { open, max, opened: Vec::new(), bell, begun: 0, pieces: 0, used: now }
     }
@@ -63,7 +63,7 @@ impl Lanes {
         introduction: impl FnOnce(u8) -> Option<wire::Lane>,
     ) -> Result<(), SessionError> {
         let Some(bell) = &self.bell else { return Ok(()) };
-        hush(bell);
+        bell.hush();
         if busy {
             self.used = now;
         } else if now.since(self.used) >= IDLE_MAX {
@@ -94,7 +94,7 @@ impl Lanes {
             && let Some(introduction) = introduction(number)
         {
             debug!(number, "opening a lane");
-            match Lane::open(Arc::clone(&self.open), introduction, Arc::clone(bell)) {
+            match Lane::open(Arc::clone(&self.open), introduction, bell.clone()) {
                 Ok(lane) => self.opened.push(lane),
                 Err(error) => {
                     self.max = number;
@@ -123,7 +123,7 @@ impl Lanes {
 
     /// What rings when a lane has room again.
     pub(super) fn bell(&self) -> Option<BorrowedFd<'_>> {
-        self.bell.as_ref().map(|bell| bell.as_fd())
+        self.bell.as_ref().map(AsFd::as_fd)
     }
 }
 

@@ -3,6 +3,9 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 /// A byte stream to one receiver and back, used by one thread.
 ///
 /// After an error the link is dead; dropping it closes the connection without waiting.
@@ -27,6 +30,25 @@ pub trait Link: Send {
 
     /// What the far end has written to its standard error so far, for error messages.
     fn complaints(&mut self) -> String;
+}
+
+/// Sleeps as [`Link::wait`] does, by a descriptor that is read and, if `writing`, written.
+pub(super) fn sleep(
+    descriptor: BorrowedFd<'_>,
+    writing: bool,
+    bells: &[BorrowedFd<'_>],
+    timeout: Option<Duration>,
+) -> Result<(), LinkError> {
+    let interest = if writing { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
+    let mut descriptors = vec![PollFd::new(descriptor, interest)];
+    descriptors.extend(bells.iter().map(|bell| PollFd::new(*bell, PollFlags::POLLIN)));
+    let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
+        PollTimeout::try_from(timeout.as_millis().min(60_000) + 1).unwrap_or(PollTimeout::MAX)
+    });
+    match poll(&mut descriptors, timeout) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(LinkError(format!("poll: {error}"))),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -282,16 +282,21 @@ impl Session {
             }
             // A full link takes no more, an empty outbox has no more. What the target has already
             // fills no link, but reading it takes time in which others wait.
-            if self.outbox.is_empty() && self.can_fill() && !self.is_reading {
+            if self.goes_on() {
                 continue;
             }
             self.read(now, events)?;
             // What had to wait for an answer may go now, and nothing else might wake us for it.
-            if !self.outbox.is_empty() || !self.can_fill() || self.is_reading {
+            if !self.goes_on() {
                 break;
             }
         }
         self.keep_alive(now)
+    }
+
+    /// Whether more can be sent at once.
+    fn goes_on(&self) -> bool {
+        self.outbox.is_empty() && self.can_fill() && !self.is_reading
     }
 
     /// Writes what the link takes and the rate allows; says how much that was.

@@ -9,7 +9,6 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ssh2::{BlockDirections, Channel, MethodType, Session};
 
 use super::address::TargetAddress;
@@ -17,7 +16,7 @@ use super::auth;
 use super::connect::{Access, ConnectError};
 use super::dial::{Socket, dial};
 use super::hostkeys::{self, KnownKeys, Verdict};
-use super::link::{Link, LinkError, Received};
+use super::link::{Link, LinkError, Received, sleep};
 use super::openssh::Route;
 
 /// libssh2 hands AES-GCM to OpenSSL 16 bytes at a time, which makes its own `ChaCha20` the
@@ -184,23 +183,12 @@ impl Link for SshLink {
         bells: &[BorrowedFd<'_>],
         timeout: Option<Duration>,
     ) -> Result<(), LinkError> {
-        let mut interest = PollFlags::POLLIN;
         // Out of window only reading helps. Whether we are is asked for, and not concluded from what blocked
         // last: that may have been a read, which has met the new window on its way.
         let has_window = self.channel()?.write_window().remaining > 0;
         let is_blocked = !matches!(self.session.block_directions(), BlockDirections::Inbound);
-        if (writing || self.begun) && (has_window || is_blocked) {
-            interest |= PollFlags::POLLOUT;
-        }
-        let mut descriptors = vec![PollFd::new(self.socket.as_fd(), interest)];
-        descriptors.extend(bells.iter().map(|bell| PollFd::new(*bell, PollFlags::POLLIN)));
-        let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
-            PollTimeout::try_from(timeout.as_millis().min(60_000) + 1).unwrap_or(PollTimeout::MAX)
-        });
-        match poll(&mut descriptors, timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-            Err(error) => Err(LinkError(format!("poll: {error}"))),
-        }
+        let writing = (writing || self.begun) && (has_window || is_blocked);
+        sleep(self.socket.as_fd(), writing, bells, timeout)
     }
 
     fn complaints(&mut self) -> String {

@@ -27,13 +27,14 @@ pub(super) struct Queued {
 /// Large files that are on their way or wait for their turn, and what has to come after them.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// Both kinds, by their paths: nothing may touch these before, nor any directory above or
-    /// anything below. What was submitted before them need not wait for them.
-    large: BTreeMap<TreePath, Ticket>,
+    /// Both kinds, by their paths.
+    large: Claims,
     /// How many of them are on their way.
     open: usize,
     /// The others, in the order of their turns.
     turns: VecDeque<Queued>,
+    /// What these may be built from.
+    read: Claims,
     /// What has to come after any of these, in order.
     steps: VecDeque<Queued>,
     /// Files whose content comes before steps, by all names that they will have then.
@@ -44,10 +45,38 @@ pub(super) struct Waiting {
     directories: BTreeSet<TreePath>,
 }
 
+/// Paths with the steps that need each: nothing may touch these before, nor any directory above or
+/// anything below. What was submitted before such a step need not wait for it.
+#[derive(Debug, Default)]
+struct Claims(BTreeMap<TreePath, BTreeSet<Ticket>>);
+
+impl Claims {
+    fn add(&mut self, path: &TreePath, ticket: Ticket) {
+        self.0.entry(path.clone()).or_default().insert(ticket);
+    }
+
+    fn remove(&mut self, path: &TreePath, ticket: Ticket) {
+        if let Some(tickets) = self.0.get_mut(path) {
+            tickets.remove(&ticket);
+            if tickets.is_empty() {
+                self.0.remove(path);
+            }
+        }
+    }
+
+    /// Whether any step before `ticket` needs `path`, what is above it or what is below it.
+    fn hold(&self, path: &TreePath, ticket: Ticket) -> bool {
+        let is_before = |tickets: &BTreeSet<Ticket>| tickets.first().is_some_and(|first| *first < ticket);
+        self.0.get(path).is_some_and(is_before)
+            || path.below(&self.0).any(|(_, tickets)| is_before(tickets))
+            || path.above().any(|above| self.0.get(&above).is_some_and(is_before))
+    }
+}
+
 impl Waiting {
     /// The content of `path` is on its way, until it is [ended](Self::end).
     pub(super) fn begin(&mut self, path: &TreePath, ticket: Ticket) {
-        self.large.insert(path.clone(), ticket);
+        self.large.add(path, ticket);
         self.open += 1;
     }
 
@@ -63,7 +92,10 @@ impl Waiting {
 
     /// Adds a large file that waits for its turn, and for nothing else.
     pub(super) fn push_large(&mut self, queued: Queued) {
-        self.large.insert(queued.step.path().clone(), queued.ticket);
+        self.large.add(queued.step.path(), queued.ticket);
+        for old_file in &queued.old_files {
+            self.read.add(&old_file.path, queued.ticket);
+        }
         self.turns.push_back(queued);
     }
 
@@ -73,7 +105,11 @@ impl Waiting {
 
     /// The large file whose turn it is. It has to be begun, or ended.
     pub(super) fn next_turn(&mut self) -> Option<Queued> {
-        self.turns.pop_front()
+        let queued = self.turns.pop_front()?;
+        for old_file in &queued.old_files {
+            self.read.remove(&old_file.path, queued.ticket);
+        }
+        Some(queued)
     }
 
     /// Adds a step behind those that have to wait.
@@ -87,7 +123,7 @@ impl Waiting {
                 self.contents.insert(path.clone());
             }
             Step::Rename { from, to, .. } => {
-                let moved = self.contents.iter().chain(self.large.keys());
+                let moved = self.contents.iter().chain(self.large.0.keys());
                 let moved: Vec<TreePath> = moved.filter_map(|path| path.moved(from, to)).collect();
                 self.contents.extend(moved);
             }
@@ -111,12 +147,7 @@ impl Waiting {
             }
         }
         // What a file is built from has to be there, and to stay until that is begun.
-        let read =
-            self.turns.iter().filter(|large| large.ticket < *ticket).flat_map(|large| &large.old_files);
-        let is_read = |path: &TreePath| {
-            read.clone().any(|old| old.path.is_at_or_below(path) || path.is_at_or_below(&old.path))
-        };
-        if !is_about_directory(step) && step.paths().any(is_read) {
+        if !is_about_directory(step) && step.paths().any(|path| self.read.hold(path, *ticket)) {
             return true;
         }
         let old_paths = old_files.iter().map(|old_file| &old_file.path).filter(|path| *path != step.path());
@@ -129,20 +160,17 @@ impl Waiting {
 
     /// Whether what was submitted before `ticket` has yet to do anything at `path`, above or below.
     fn waits(&self, path: &TreePath, ticket: Ticket) -> bool {
-        let has = |path: &TreePath| {
-            self.paths.contains(path) || self.large.get(path).is_some_and(|large| *large < ticket)
-        };
-        has(path)
+        self.large.hold(path, ticket)
+            || self.paths.contains(path)
             || path.is_above_any(&self.paths)
-            || path.below(&self.large).any(|(_, large)| *large < ticket)
-            || path.above().any(|above| has(&above))
+            || path.above().any(|above| self.paths.contains(&above))
     }
 
     /// Whether the content of `path`, or `below` it, is on its way or waits.
     pub(super) fn has_content(&self, path: &TreePath, below: bool) -> bool {
         self.contents.contains(path)
-            || self.large.contains_key(path)
-            || (below && (path.is_above_any(&self.contents) || path.below(&self.large).next().is_some()))
+            || self.large.0.contains_key(path)
+            || (below && (path.is_above_any(&self.contents) || path.below(&self.large.0).next().is_some()))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -161,9 +189,7 @@ impl Waiting {
     /// that had to wait, in their order: some may go now.
     pub(super) fn end(&mut self, path: &TreePath, ticket: Ticket, begun: bool) -> VecDeque<Queued> {
         self.open -= usize::from(begun);
-        if self.large.get(path) == Some(&ticket) {
-            self.large.remove(path);
-        }
+        self.large.remove(path, ticket);
         self.contents.clear();
         self.paths.clear();
         self.directories.clear();

@@ -27,8 +27,7 @@ impl Watched {
         command.args(["--metrics-listen", "127.0.0.1:0"]);
         let mut daemon = Daemon::start(command);
         host.wait_until_equal(&mut daemon);
-        let log = daemon.log();
-        let address = log.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+        let address = daemon.address();
         let mut command = host.ask("top");
         command.args(["--interval", "200ms"]);
         let top = OnTerminal::start(command);

@@ -104,8 +104,7 @@ fn one_daemon_serves_all_sections() {
     fs::write(configured.at("media/later"), "3").unwrap();
     assert!(wait(configured.host.ask("wait")).status.success());
     assert!(configured.at("media-replica/later").exists());
-    let log = daemon.log();
-    let address = log.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let address = daemon.address();
     let (_, metrics) = crate::http::get(&address, "/metrics");
     for sync in &names {
         assert!(metrics.contains(&format!("ksyncd_up{{sync=\"{sync}\"}} 1\n")), "{metrics}");

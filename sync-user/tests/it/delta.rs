@@ -7,18 +7,9 @@ use std::os::unix::fs::FileExt as _;
 
 use sync_user::control::TargetStatus;
 
-use crate::host::{Daemon, Host};
+use crate::host::{Daemon, Host, noise};
 
 const MIB: usize = 1 << 20;
-
-/// Bytes that nobody can guess.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes());
-    let mut bytes = vec![0; length];
-    hasher.finalize_xof().fill(&mut bytes);
-    bytes
-}
 
 /// Gives the file new content in one act, as editors do: no other content is ever seen.
 fn replace(host: &Host, name: &str, content: &[u8]) {

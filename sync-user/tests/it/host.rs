@@ -137,6 +137,13 @@ impl Host {
     }
 }
 
+/// Bytes that nobody can guess, and that are nowhere else.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
 /// How the first target is of the daemon that `command`, a `ksyncd status`, asks.
 pub(crate) fn first_target(mut command: Command) -> TargetStatus {
     let output = command.arg("--json").output().unwrap();
@@ -184,6 +191,11 @@ impl Daemon {
     /// The log as it grows.
     pub(crate) fn shared_log(&self) -> Arc<Mutex<String>> {
         Arc::clone(&self.log)
+    }
+
+    /// Where it serves metrics and the page, as it has logged.
+    pub(crate) fn address(&self) -> String {
+        self.log().split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned()
     }
 
     pub(crate) fn id(&self) -> u32 {

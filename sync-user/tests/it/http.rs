@@ -49,8 +49,7 @@ fn metrics_and_page_are_served() {
     command.args(["--metrics-listen", "127.0.0.1:0"]);
     let mut daemon = Daemon::start(command);
     daemon.wait_for_log("compared the trees");
-    let log = daemon.log();
-    let address = log.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let address = daemon.address();
     fs::write(host.source().join("page"), "12345").unwrap();
     let source = host.source().display().to_string();
     let target = format!("{{sync=\"{source}\",target=\"127.0.0.1:{}\"}}", host.target().display());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sync_user::demo::compare;
 
 use crate::cuts::{Control, End, Order};
-use crate::host::{Daemon, Host};
+use crate::host::{Daemon, Host, noise};
 
 /// With the first one.
 const CONNECTIONS: u64 = 3;
@@ -18,13 +18,6 @@ const LARGE: usize = 5 << 20;
 
 /// Large files of a release: more than may be on their way at once where each is shown by itself.
 const ASSETS: u64 = 40;
-
-/// Content that looks like none other.
-fn content(seed: u64, size: usize) -> Vec<u8> {
-    let mut content = vec![0; size];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut content);
-    content
-}
 
 fn with_lanes(host: &Host) -> Command {
     let mut command = host.run();
@@ -37,7 +30,7 @@ fn open_lanes(host: &Host, daemon: &mut Daemon) {
     let mut seed = 0;
     daemon.wait_until("all lanes are open", || {
         seed += 1;
-        fs::write(host.source().join("opening"), content(seed, LARGE)).unwrap();
+        fs::write(host.source().join("opening"), noise(seed, LARGE)).unwrap();
         std::thread::sleep(Duration::from_millis(100));
         host.target_status().connections == CONNECTIONS
     });
@@ -57,7 +50,7 @@ fn what_depends_on_a_large_file_comes_after_it_by_whichever_lane_it_goes() {
         for number in 0..6 {
             // Some are no larger than a piece or two, and some change but little.
             let size = if number % 2 == 0 { LARGE } else { 300 << 10 };
-            fs::write(place.join(format!("large-{number}")), content(round * 10 + number, size)).unwrap();
+            fs::write(place.join(format!("large-{number}")), noise(round * 10 + number, size)).unwrap();
             fs::write(place.join(format!("small-{number}")), number.to_string()).unwrap();
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -87,7 +80,7 @@ fn what_is_published_as_a_whole_waits_for_all_lanes() {
     host.wait_until_equal(&mut daemon);
     open_lanes(&host, &mut daemon);
     let (source, target) = (host.source(), host.target());
-    let asset = |release: u64, number: u64| content(release * 1000 + number, 300 << 10);
+    let asset = |release: u64, number: u64| noise(release * 1000 + number, 300 << 10);
     for release in 1..=3_u64 {
         for number in 0..ASSETS {
             fs::write(source.join(format!("asset-{number}")), asset(release, number)).unwrap();
@@ -115,10 +108,10 @@ fn where_no_lane_can_be_opened_the_first_connection_carries_all() {
     });
     let mut daemon = Daemon::start(with_lanes(&host));
     host.wait_until_equal(&mut daemon);
-    fs::write(host.source().join("large"), content(1, LARGE)).unwrap();
+    fs::write(host.source().join("large"), noise(1, LARGE)).unwrap();
     let log = daemon.shared_log();
     daemon.wait_until("it is told", || log.lock().unwrap().contains("no more lanes can be opened"));
-    fs::write(host.source().join("another"), content(2, LARGE)).unwrap();
+    fs::write(host.source().join("another"), noise(2, LARGE)).unwrap();
     host.wait_until_equal(&mut daemon);
     assert_eq!(host.target_status().connections, 1);
 }
@@ -138,7 +131,7 @@ fn lanes_may_end_after_any_frame() {
         let number = frames + 1;
         control.give(Order { number, frames, end });
         for name in 0..4_u64 {
-            let content = content(u64::from(number) * 100 + name, LARGE);
+            let content = noise(u64::from(number) * 100 + name, LARGE);
             fs::write(source.join(format!("large-{name}")), content).unwrap();
             fs::write(source.join(format!("small-{name}")), number.to_string()).unwrap();
         }

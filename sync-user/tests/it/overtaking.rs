@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use crate::host::{Daemon, Host};
+use crate::host::{Daemon, Host, noise};
 
 /// KiB per second, as it is typed: slow enough that much can happen meanwhile.
 const RATE: u64 = 1_000;
@@ -29,7 +29,7 @@ impl Slow {
         host.wait_until_equal(&mut daemon);
         let before = host.target_status().bytes_written;
         fs::create_dir(host.source().join("large")).unwrap();
-        fs::write(host.source().join("large/image"), content(1, size)).unwrap();
+        fs::write(host.source().join("large/image"), noise(1, size)).unwrap();
         daemon.wait_until("the large file is on its way", || {
             host.target_status().bytes_written > before + (600 << 10)
         });
@@ -43,19 +43,12 @@ impl Slow {
     }
 }
 
-/// Content that looks like none other.
-fn content(seed: u64, size: usize) -> Vec<u8> {
-    let mut content = vec![0; size];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut content);
-    content
-}
-
 #[test]
 fn small_files_overtake_large_ones() {
     let mut slow = Slow::new(MINUTES);
     let (source, target) = (slow.host.source(), slow.host.target());
     // Another large one does not keep them, and neither does the directory that it is in.
-    fs::write(source.join("large/second"), content(2, SECONDS)).unwrap();
+    fs::write(source.join("large/second"), noise(2, SECONDS)).unwrap();
     for name in ["page", "large/page"] {
         fs::write(source.join(name), name).unwrap();
         let is_there = || fs::read(target.join(name)).is_ok_and(|is| is == name.as_bytes());
@@ -85,9 +78,9 @@ fn what_builds_on_a_large_file_waits_for_it() {
 fn a_large_file_that_is_renamed_while_it_waits_for_its_turn_arrives() {
     let mut slow = Slow::new(SECONDS);
     let source = slow.host.source();
-    fs::write(source.join("large/second"), content(2, SECONDS / 8)).unwrap();
+    fs::write(source.join("large/second"), noise(2, SECONDS / 8)).unwrap();
     fs::create_dir(source.join("large/below")).unwrap();
-    fs::write(source.join("large/below/third"), content(3, SECONDS / 8)).unwrap();
+    fs::write(source.join("large/below/third"), noise(3, SECONDS / 8)).unwrap();
     let target = slow.host.target();
     slow.daemon.wait_until("what overtakes is there", || target.join("large/below").is_dir());
     fs::rename(source.join("large/second"), source.join("large/renamed")).unwrap();
@@ -106,7 +99,7 @@ fn a_large_file_that_changes_on_its_way_arrives_as_it_is_in_the_end() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     // Removed in the end, it is not there either.
-    fs::write(slow.host.source().join("gone"), content(3, SECONDS)).unwrap();
+    fs::write(slow.host.source().join("gone"), noise(3, SECONDS)).unwrap();
     let target = slow.host.target();
     slow.daemon.wait_until("the first large file is there", || target.join("large/image").exists());
     fs::remove_file(slow.host.source().join("gone")).unwrap();

@@ -87,7 +87,7 @@ fn the_page_shows_latencies_lag_throughput_and_problems() {
         let log = log.lock().unwrap();
         log.contains("metrics are at") && log.contains("compared the trees")
     });
-    let address = daemon.log().split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let address = daemon.address();
 
     let mut browser = Browser::start();
     let address = format!("http://{address}/");

@@ -8,7 +8,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &["model"]),
     ("priority", &[]),
-    ("shutdown", &[]),
+    ("bell", &[]),
+    ("shutdown", &["bell"]),
     ("exit", &[]),
     ("logging", &[]),
     ("state", &[]),
@@ -17,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metadata", &["model"]),
     ("metrics", &["model"]),
     ("aliases", &["model"]),
-    ("barrier", &["model"]),
+    ("barrier", &["bell", "model"]),
     ("history", &["model"]),
     ("delta", &[]),
     ("tree", &["model", "home", "metadata", "aliases"]),
@@ -26,7 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("capture", &["model", "clock", "shutdown", "aliases", "barrier"]),
     ("batch", &["model"]),
     ("plan", &["model", "ledger"]),
-    ("ship", &["model", "clock", "home", "wire", "metadata", "tree", "delta"]),
+    ("ship", &["bell", "model", "clock", "home", "wire", "metadata", "tree", "delta"]),
     ("settings", &["model", "capture", "ship", "tree"]),
     ("import_lsyncd", &["settings"]),
     ("receive", &["model", "clock", "home", "wire", "metadata"]),
@@ -34,8 +35,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "model", "clock", "shutdown", "home", "wire", "metadata", "metrics", "aliases", "barrier",
-            "history", "delta", "tree", "ledger", "queue", "capture", "batch", "plan", "ship",
+            "bell", "model", "clock", "shutdown", "home", "wire", "metadata", "metrics", "aliases",
+            "barrier", "history", "delta", "tree", "ledger", "queue", "capture", "batch", "plan", "ship",
         ],
     ),
     (

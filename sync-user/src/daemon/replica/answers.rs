@@ -129,11 +129,13 @@ impl Replica {
                         doubt(path, ledger);
                     }
                 };
-                let mut built = None;
                 if let Some(flight) = self.withdraw(ticket, learned) {
                     self.check_crossed(&flight, false);
                     let step = flight.step();
-                    built = Some(step.path().clone());
+                    if old_file.is_some() {
+                        // Another old file may be as wrong as this one.
+                        self.whole.insert(step.path().clone());
+                    }
                     match changed {
                         Some(path) if is_removal(step) => {
                             self.retries.succeeded(&path);
@@ -152,8 +154,6 @@ impl Replica {
                     }
                 }
                 if let Some((path, _)) = old_file {
-                    // Another old file may be as wrong as this one.
-                    self.whole.extend(built);
                     self.memory.answered(false);
                     self.look_again(path, Depth::Entry, Duration::ZERO);
                 }

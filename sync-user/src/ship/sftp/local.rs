@@ -8,9 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-use super::super::link::{Link, LinkError, Received};
+use super::super::link::{Link, LinkError, Received, sleep};
 use crate::clock;
 
 /// How long the end of a conversation is waited for, and a part of it.
@@ -96,16 +94,7 @@ impl Link for LocalLink {
         bells: &[BorrowedFd<'_>],
         timeout: Option<Duration>,
     ) -> Result<(), LinkError> {
-        let interest = if writing { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
-        let mut descriptors = vec![PollFd::new(self.socket.as_fd(), interest)];
-        descriptors.extend(bells.iter().map(|bell| PollFd::new(*bell, PollFlags::POLLIN)));
-        let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
-            PollTimeout::try_from(timeout.as_millis().min(60_000) + 1).unwrap_or(PollTimeout::MAX)
-        });
-        match poll(&mut descriptors, timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-            Err(error) => Err(LinkError(format!("poll: {error}"))),
-        }
+        sleep(self.socket.as_fd(), writing, bells, timeout)
     }
 
     fn complaints(&mut self) -> String {

@@ -150,16 +150,7 @@ impl Site {
         if self.admits(expects, &there) {
             return Ok(());
         }
-        let detail = match (there, expects) {
-            (There::Nothing, _) => "it is not there",
-            (There::Foreign, _) => "it is of a kind that is not replicated",
-            (There::Version(now), Expected::This(expected)) if now.kind != expected.kind => {
-                "it is of another kind"
-            }
-            (There::Version(_), Expected::This(_)) => "it is of another size or time",
-            (There::Version(_), _) => "something is there",
-        };
-        Err(Failure::found(path, there, detail))
+        Err(Failure::found(path, there, expects.unlike(&there)))
     }
 
     /// Begins to set attributes; `had` is whom it belongs to. The order matters: a change of owner takes
