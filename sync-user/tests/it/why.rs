@@ -12,6 +12,13 @@ fn why(host: &Host, path: &str) -> Why {
     daemons[0].why(path).unwrap()
 }
 
+/// A host whose source is on a file system of its own, where nobody else has anything looked at again.
+fn alone() -> (Host, Memory) {
+    let host = Host::new();
+    let memory = Memory::mount(&host.source(), "size=1M");
+    (host, memory)
+}
+
 /// Waits until all that happened before is acknowledged.
 fn settle(host: &Host) {
     let mut daemons = control::daemons(&[Place::new(&host.path().join("state"))]).unwrap();
@@ -27,7 +34,7 @@ fn kinds(why: &Why) -> Vec<&str> {
 
 #[test]
 fn the_way_of_a_change_is_told_from_its_event_to_its_receipt() {
-    let host = Host::new();
+    let (host, _memory) = alone();
     fs::create_dir(host.source().join("news")).unwrap();
     let _daemon = host.start();
     fs::write(host.source().join("news/page"), "new").unwrap();
@@ -61,7 +68,7 @@ fn the_way_of_a_change_is_told_from_its_event_to_its_receipt() {
 
 #[test]
 fn what_was_never_seen_and_what_is_left_out_is_said() {
-    let host = Host::new();
+    let (host, _memory) = alone();
     fs::create_dir(host.source().join("cache")).unwrap();
     fs::write(host.source().join("cache/page"), "x").unwrap();
     fs::write(host.source().join("before"), "x").unwrap();
@@ -117,9 +124,7 @@ fn what_fails_is_told_with_its_reason() {
 
 #[test]
 fn a_target_that_is_away_is_told_of_from_the_ledger() {
-    let mut host = Host::new();
-    // On a file system of its own, where nobody else has anything looked at again.
-    let _memory = Memory::mount(&host.source(), "size=1M");
+    let (mut host, _memory) = alone();
     fs::write(host.source().join("page"), "one").unwrap();
     fs::write(host.source().join("other"), "one").unwrap();
     let mut daemon = host.start();
