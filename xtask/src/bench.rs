@@ -45,7 +45,7 @@ pub(crate) fn bench(only: &[Subject]) -> Result<()> {
             }
             Subject::ReplicationFar => {
                 command.arg("replication").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep).arg("--far");
-                let benches = ["latency", "behind", "burst", "bulk", "rename", "whole"];
+                let benches = ["latency", "behind", "burst", "bulk", "rename", "whole", "restart"];
                 command.args(benches.iter().flat_map(|bench| ["--only", bench]));
                 run(command.args(["--name", "replication-far"]))?;
             }

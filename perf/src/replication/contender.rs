@@ -56,6 +56,22 @@ impl Drop for Running {
 
 /// Starts a daemon, and waits until it has made the target equal once.
 pub(crate) fn start(contender: Contender, ksyncd: &Path, place: &Place) -> Result<Running> {
+    let mut running = spawn(contender, ksyncd, place)?;
+    // One that cannot start says so at once, and would be waited for in vain.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    if let Some(status) = running.0.try_wait().context("look after the program")? {
+        bail!("it ended with {status}");
+    }
+    fs::write(place.source().join("ready"), "x")?;
+    place.wait_until_equal()?;
+    // lsyncd ends its first rsync before it looks for more.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    place.wait_until_equal()?;
+    Ok(running)
+}
+
+/// Starts a daemon.
+pub(crate) fn spawn(contender: Contender, ksyncd: &Path, place: &Place) -> Result<Running> {
     let mut command = match contender {
         Contender::Ksyncd => {
             place.sshd.run_through(ksyncd, &place.source(), &place.target(), &place.path().join("state"))
@@ -71,18 +87,7 @@ pub(crate) fn start(contender: Contender, ksyncd: &Path, place: &Place) -> Resul
         .stderr(Stdio::null())
         .spawn()
         .with_context(|| format!("start {}", contender.name()))?;
-    let mut running = Running(child);
-    // One that cannot start says so at once, and would be waited for in vain.
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    if let Some(status) = running.0.try_wait().context("look after the program")? {
-        bail!("it ended with {status}");
-    }
-    fs::write(place.source().join("ready"), "x")?;
-    place.wait_until_equal()?;
-    // lsyncd ends its first rsync before it looks for more.
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    place.wait_until_equal()?;
-    Ok(running)
+    Ok(Running(child))
 }
 
 fn command_of_lsyncd(place: &Place) -> Result<Command> {

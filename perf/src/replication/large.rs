@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::contender::{self, Contender};
+use super::content::noise;
 use super::place::{self, Place};
 use super::{Bench, Sample, wire};
 
@@ -115,20 +116,7 @@ fn change(bench: Bench, number: u64, content: &mut Vec<u8>) -> Vec<u8> {
             return tail;
         }
         Bench::Whole => *content = noise(number, FILE_BYTES),
-        Bench::Copy | Bench::Latency | Bench::Behind | Bench::Burst | Bench::Bulk | Bench::Rename => {}
+        _ => {}
     }
     Vec::new()
-}
-
-/// Bytes that do not compress and are nowhere else: `SplitMix64`.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0xd134_2543_de82_ef95);
-    let words = std::iter::repeat_with(|| {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = state;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    });
-    words.take(length.div_ceil(8)).flat_map(u64::to_le_bytes).take(length).collect()
 }

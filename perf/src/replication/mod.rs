@@ -1,6 +1,7 @@
 //! Measures replication: what users wait for, where they would see it, at the target.
 
 mod contender;
+mod content;
 mod large;
 mod line;
 mod place;
@@ -39,12 +40,12 @@ pub(crate) enum Bench {
     Copy,
     /// All of a file of 128 MiB is new
     Whole,
+    /// 200,000 files are in place, and one has changed: from the start of the program until that is at the target
+    Restart,
 }
 
-/// A file as web servers have many.
-const FILE: [u8; 4096] = [b'x'; 4096];
-
 const FILES: usize = 5_000;
+const FILES_IN_PLACE: usize = 200_000;
 
 /// Samples of the latency. lsyncd takes a second for each.
 const SAMPLES: usize = 200;
@@ -89,7 +90,7 @@ fn run(ksyncd: &Path, (benches, programs): Only<'_>, far: bool) -> Result<Vec<Fi
                 Contender::Tar,
             ],
             Bench::Bulk => &[Contender::Ksyncd, Contender::Rsync, Contender::Tar],
-            Bench::Rename => &[Contender::Ksyncd, Contender::Lsyncd, Contender::Rsync],
+            Bench::Rename | Bench::Restart => &[Contender::Ksyncd, Contender::Lsyncd, Contender::Rsync],
             Bench::Whole => &[Contender::Ksyncd, Contender::Rsync, Contender::RsyncWhole],
             // lsyncd starts rsync for these, a second later.
             Bench::Insert | Bench::Scatter | Bench::Append | Bench::Copy => {
@@ -104,6 +105,7 @@ fn run(ksyncd: &Path, (benches, programs): Only<'_>, far: bool) -> Result<Vec<Fi
                 Bench::Burst => thrice(|| burst(*contender, ksyncd, far)),
                 Bench::Bulk => large::bulk(*contender, ksyncd, far),
                 Bench::Rename => thrice(|| rename(*contender, ksyncd, far)),
+                Bench::Restart => restart(*contender, ksyncd, far),
                 Bench::Insert | Bench::Scatter | Bench::Append | Bench::Copy | Bench::Whole => {
                     large::measure(*bench, *contender, ksyncd, far)
                 }
@@ -149,11 +151,11 @@ fn behind(contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec<Sample>>
 fn page(place: &Place, number: usize) -> Result<Sample> {
     let name = format!("page-{number}.html");
     let before = wire::bytes()?;
-    fs::write(place.source().join(&name), FILE)?;
+    fs::write(place.source().join(&name), content::page(u64::MAX - number as u64))?;
     let written = Instant::now();
     let copy = place.target().join(&name);
     place::wait("the file is at the target", Duration::from_micros(100), || {
-        fs::metadata(&copy).is_ok_and(|metadata| metadata.len() == FILE.len() as u64)
+        fs::metadata(&copy).is_ok_and(|metadata| metadata.len() == content::PAGE as u64)
     })?;
     let time = written.elapsed();
     // Not in step with anybody's clock.
@@ -165,7 +167,7 @@ fn burst(contender: Contender, ksyncd: &Path, far: bool) -> Result<Sample> {
     let place = Place::new(far)?;
     let running = contender.is_daemon().then(|| contender::start(contender, ksyncd, &place)).transpose()?;
     let (began, before) = (Instant::now(), wire::bytes()?);
-    write_files(&place.source().join("burst"))?;
+    write_files(&place.source().join("burst"), FILES)?;
     if running.is_none() {
         contender::copy(contender, &place)?;
     }
@@ -175,7 +177,7 @@ fn burst(contender: Contender, ksyncd: &Path, far: bool) -> Result<Sample> {
 
 fn rename(contender: Contender, ksyncd: &Path, far: bool) -> Result<Sample> {
     let place = Place::new(far)?;
-    write_files(&place.source().join("before"))?;
+    write_files(&place.source().join("before"), FILES)?;
     let running = contender::begin(contender, ksyncd, &place)?;
     let (began, before) = (Instant::now(), wire::bytes()?);
     fs::rename(place.source().join("before"), place.source().join("after"))?;
@@ -186,13 +188,36 @@ fn rename(contender: Contender, ksyncd: &Path, far: bool) -> Result<Sample> {
     Ok(Sample { time: began.elapsed(), bytes: wire::bytes()? - before })
 }
 
-fn write_files(top: &Path) -> Result<()> {
-    for number in 0..FILES {
-        let directory = top.join(format!("{}", number % 50));
-        if number < 50 {
+/// Starts the program again and again, each time with one file that has changed meanwhile.
+fn restart(contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec<Sample>> {
+    let place = Place::new(far)?;
+    write_files(&place.source().join("pages"), FILES_IN_PLACE)?;
+    drop(contender::begin(contender, ksyncd, &place)?);
+    let samples = ["a", "ab", "abc"].map(|text| {
+        fs::write(place.source().join("page"), text)?;
+        let (began, before) = (Instant::now(), wire::bytes()?);
+        let running =
+            contender.is_daemon().then(|| contender::spawn(contender, ksyncd, &place)).transpose()?;
+        if running.is_none() {
+            contender::copy(contender, &place)?;
+        }
+        place::wait("the change is at the target", Duration::from_millis(1), || {
+            fs::read(place.target().join("page")).is_ok_and(|there| there == text.as_bytes())
+        })?;
+        Ok(Sample { time: began.elapsed(), bytes: wire::bytes()? - before })
+    });
+    let samples = samples.into_iter().collect();
+    place.wait_until_equal()?;
+    samples
+}
+
+fn write_files(top: &Path, files: usize) -> Result<()> {
+    for number in 0..files {
+        let directory = top.join(format!("{}", number % (files / 100)));
+        if number < files / 100 {
             fs::create_dir_all(&directory)?;
         }
-        fs::write(directory.join(format!("{number}.html")), FILE)?;
+        fs::write(directory.join(format!("{number}.html")), content::page(number as u64))?;
     }
     Ok(())
 }
