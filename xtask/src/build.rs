@@ -37,24 +37,26 @@ pub(crate) fn embedded() -> Result<()> {
 
 /// Builds the differential test, with the hooks that it can leave out, and says where it is.
 pub(crate) fn differential() -> Result<PathBuf> {
-    const TEST: &str = "differential";
-    let told = output(cargo().args([
-        "test",
-        "--package",
-        "sync-user",
-        "--test",
-        TEST,
-        "--features",
-        "mutation",
-        "--no-run",
-        "--message-format=json",
-    ]))?;
+    test_program("differential", &["--features", "mutation"])
+}
+
+/// Builds the integration tests, and says where they are. They start the program that [`for_tests`] builds.
+pub(crate) fn integration() -> Result<PathBuf> {
+    test_program("it", &[])
+}
+
+fn test_program(test: &str, features: &[&str]) -> Result<PathBuf> {
+    let told = output(
+        cargo()
+            .args(["test", "--package", "sync-user", "--test", test, "--no-run", "--message-format=json"])
+            .args(features),
+    )?;
     let executable = told.lines().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let is_test = message["target"]["name"] == TEST;
+        let is_test = message["target"]["name"] == test;
         is_test.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
     });
-    executable.context("cargo did not say where the differential test is")
+    executable.with_context(|| format!("cargo did not say where the test `{test}` is"))
 }
 
 /// Whether the eBPF object is among what is embedded.

@@ -40,7 +40,7 @@ pub(crate) enum Bench {
     Copy,
     /// All of a file of 128 MiB is new
     Whole,
-    /// 200,000 files are in place, and one has changed: from the start of the program until that is at the target
+    /// 200,000 files are in place, and one is new: from the start of the program until that is at the target
     Restart,
 }
 
@@ -188,13 +188,15 @@ fn rename(contender: Contender, ksyncd: &Path, far: bool) -> Result<Sample> {
     Ok(Sample { time: began.elapsed(), bytes: wire::bytes()? - before })
 }
 
-/// Starts the program again and again, each time with one file that has changed meanwhile.
+/// Starts the program again and again, each time with one file that is new since.
 fn restart(contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec<Sample>> {
     let place = Place::new(far)?;
     write_files(&place.source().join("pages"), FILES_IN_PLACE)?;
     drop(contender::begin(contender, ksyncd, &place)?);
-    let samples = ["a", "ab", "abc"].map(|text| {
-        fs::write(place.source().join("page"), text)?;
+    // First, in the middle and last of those that rsync compares one after the other, by name.
+    let samples = ["0", "5", "999"].map(|directory| {
+        let changed = Path::new("pages").join(directory).join("changed");
+        fs::write(place.source().join(&changed), directory)?;
         let (began, before) = (Instant::now(), wire::bytes()?);
         let running =
             contender.is_daemon().then(|| contender::spawn(contender, ksyncd, &place)).transpose()?;
@@ -202,7 +204,7 @@ fn restart(contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec<Sample>
             contender::copy(contender, &place)?;
         }
         place::wait("the change is at the target", Duration::from_millis(1), || {
-            fs::read(place.target().join("page")).is_ok_and(|there| there == text.as_bytes())
+            fs::read(place.target().join(&changed)).is_ok_and(|there| there == directory.as_bytes())
         })?;
         Ok(Sample { time: began.elapsed(), bytes: wire::bytes()? - before })
     });

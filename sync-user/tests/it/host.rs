@@ -15,6 +15,11 @@ use sync_user::demo::sshd::Sshd;
 /// The program under test.
 pub(crate) const KSYNCD: &str = env!("CARGO_BIN_EXE_ksyncd");
 
+/// The capture that is tested, as `--capture` names it; `KSYNCD_TEST_CAPTURE` makes it another, where the kernel allows it.
+pub(crate) fn capture() -> String {
+    std::env::var("KSYNCD_TEST_CAPTURE").unwrap_or_else(|_| "fanotify".to_owned())
+}
+
 /// How long a condition may take to come true: these machines can be very busy.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -72,7 +77,7 @@ impl Host {
     pub(crate) fn run_to(&self, target: &Path) -> Command {
         let state = self.path().join("state");
         let mut command = self.sshd.run_through(Path::new(KSYNCD), &self.source(), target, &state);
-        command.args(["--capture", "fanotify"]);
+        command.args(["--capture", &capture()]);
         command
     }
 

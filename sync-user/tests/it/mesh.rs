@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use sync_user::demo::sshd::Sshd;
 
-use super::host::{Daemon, KSYNCD, PATIENCE};
+use super::host::{Daemon, KSYNCD, PATIENCE, capture};
 use super::site::{Site, age, differences, logs, road, tree, wait_until_at_rest, wait_until_equal};
 
 const NAMES: [&str; 3] = ["moscow", "amsterdam", "tokyo"];
@@ -57,7 +57,7 @@ impl Mesh {
 
     fn run(&self, index: usize) -> Command {
         let mut command = Command::new(KSYNCD);
-        command.args(["run", "--two-way", "--capture", "fanotify", "--log-level", "debug", "--ssh-config"]);
+        command.args(["run", "--two-way", "--capture", &capture(), "--log-level", "debug", "--ssh-config"]);
         command.arg(self.directory.path().join("ssh_config"));
         command.arg("--source").arg(&self.sites[index].root).arg("--state-dir").arg(&self.sites[index].state);
         for other in self.sites.iter().filter(|other| other.name != self.sites[index].name) {

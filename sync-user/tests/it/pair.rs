@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sync_user::control::TargetStatus;
 
-use super::host::{Daemon, Host, KSYNCD};
+use super::host::{Daemon, Host, KSYNCD, capture};
 use super::pump::Pump;
 use super::site::{Site, road, wait_until_equal};
 
@@ -77,7 +77,7 @@ impl Pair {
         } else {
             self.host.sshd.run_through(Path::new(KSYNCD), &from, &to, &state)
         };
-        command.args(["--capture", "fanotify", "--two-way", "--log-level", "debug"]);
+        command.args(["--capture", &capture(), "--two-way", "--log-level", "debug"]);
         command
     }
 

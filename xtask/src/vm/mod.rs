@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum)]
     place: Option<Place>,
     /// The command and its arguments; /data is a disk with ext4, PATH holds ksyncd, busybox and,
-    /// when it is named, the test `differential`
+    /// when they are named, the tests `differential` and `integration`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     command: Vec<String>,
 }
@@ -44,9 +44,15 @@ pub(crate) struct Arguments {
 /// Runs one command in one machine; its failure is ours.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     install()?;
-    let mut programs = vec![(build::build()?, DAEMON)];
-    if arguments.command.iter().any(|word| word.contains(DIFFERENTIAL)) {
+    let names = |name| arguments.command.iter().any(|word| word.contains(name));
+    // The integration tests start the one that is built with them.
+    let daemon = if names(INTEGRATION) { build::for_tests()? } else { build::build()? };
+    let mut programs = vec![(daemon, DAEMON)];
+    if names(DIFFERENTIAL) {
         programs.push((build::differential()?, DIFFERENTIAL));
+    }
+    if names(INTEGRATION) {
+        programs.push((build::integration()?, INTEGRATION));
     }
     let mut command = quote(&arguments.command);
     if let Some(place) = arguments.place {
@@ -69,21 +75,29 @@ const DAEMON: &str = "ksyncd";
 /// The name that the differential test has in a machine.
 const DIFFERENTIAL: &str = "differential";
 
+/// The name that the integration tests have in a machine.
+const INTEGRATION: &str = "integration";
+
 /// Replicates in machines: the scripted operations and colliding writers, by each backend, and
 /// the differential test by eBPF, on each kernel. On one, each hook is left out in turn, and a
-/// storm overruns the smallest ring.
+/// storm overruns the smallest ring; on another, both ends change.
 pub(crate) fn test() -> Result<()> {
     install()?;
     let daemon = build::for_tests()?;
     if !build::has_bpf() {
         bail!("the eBPF programs could not be built, so there is nothing to try on other kernels");
     }
-    let programs = [(daemon, DAEMON), (build::differential()?, DIFFERENTIAL)];
-    let attempt = |series, append, mutates| Attempt { series, append, mutates };
+    let programs =
+        [(daemon, DAEMON), (build::differential()?, DIFFERENTIAL), (build::integration()?, INTEGRATION)];
+    let attempt = |series, append, more| Attempt { series, append, more };
+    let mutates = vec![differential("ebpf", "--mutate"), differential("ebpf", "--storm 200000")];
     // Preemptible kernels skip eBPF trampolines silently, so both ways count.
     let rows = [
-        vec![attempt(Series::Trixie, "", true)],
-        vec![attempt(Series::Bookworm, "", false), attempt(Series::Trixie, "preempt=full", false)],
+        vec![attempt(Series::Trixie, "", mutates)],
+        vec![
+            attempt(Series::Bookworm, "", vec![two_way()]),
+            attempt(Series::Trixie, "preempt=full", Vec::new()),
+        ],
     ];
     for attempt in rows.iter().flatten() {
         kernel::fetch(attempt.series)?;
@@ -110,13 +124,13 @@ struct Attempt {
     series: Series,
     /// For the kernel's command line.
     append: &'static str,
-    /// Whether hooks are left out, and the smallest ring is overrun.
-    mutates: bool,
+    /// Commands besides those that are tried on each kernel.
+    more: Vec<String>,
 }
 
 impl Attempt {
     fn make(&self, programs: &[(PathBuf, &str)]) -> Result<()> {
-        let Self { series, append, mutates } = self;
+        let Self { series, append, more } = self;
         let name = [series.name(), append].join(" ").trim().to_owned();
         eprintln!("xtask: Linux {name}");
         let demonstration = |backend: &str| format!("ksyncd demo --capture {backend} --writers 10s");
@@ -125,10 +139,7 @@ impl Attempt {
             demonstration("fanotify"),
             differential("ebpf", &format!("--seeds {SEEDS}")),
         ];
-        if *mutates {
-            commands.push(differential("ebpf", "--mutate"));
-            commands.push(differential("ebpf", "--storm 200000"));
-        }
+        commands.extend_from_slice(more);
         let show = |line: &str| drop(writeln!(std::io::stdout().lock(), "Linux {name}: {line}"));
         let folder = format!("{IMAGE} {name}").replace(' ', "-");
         let kernel = kernel::fetch(*series)?;
@@ -144,6 +155,13 @@ const SEEDS: &str = "0..6";
 /// The command for one run of the differential test in a machine.
 fn differential(backend: &str, arguments: &str) -> String {
     format!("{DIFFERENTIAL} --ksyncd /bin/ksyncd --capture {backend} {arguments}")
+}
+
+/// The command for the tests in which both ends change, and daemons are killed meanwhile.
+fn two_way() -> String {
+    format!(
+        "KSYNCD_TEST_CAPTURE=ebpf {INTEGRATION} --test-threads 1 two_way:: torture::nothing_is_lost_whatever"
+    )
 }
 
 fn install() -> Result<()> {
