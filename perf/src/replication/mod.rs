@@ -2,6 +2,7 @@
 
 mod contender;
 mod content;
+mod disk;
 mod large;
 mod line;
 mod place;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::disk::Disk;
 use super::line;
 use anyhow::{Context as _, Result, bail};
 use sync_user::demo::{compare, sshd::Sshd};
@@ -11,28 +12,35 @@ use sync_user::demo::{compare, sshd::Sshd};
 /// How long a contender may take for anything.
 const PATIENCE: Duration = Duration::from_mins(5);
 
+/// Where in its folder a place has its file system.
+const DISK: &str = "disk";
+
 #[derive(Debug)]
 pub(crate) struct Place {
-    directory: tempfile::TempDir,
+    // In this order they end.
     pub(crate) sshd: Sshd,
+    _disk: Disk,
+    directory: tempfile::TempDir,
 }
 
 impl Place {
     /// With a server at the end of a long line, if it is `far`.
     pub(crate) fn new(far: bool) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("ksyncd-perf-").tempdir().context("make a folder")?;
+        let path = directory.path().join(DISK);
+        let disk = Disk::mount(&directory.path().join("image"), path.clone())?;
         for name in ["source", "target"] {
-            fs::create_dir(directory.path().join(name)).context("make a folder")?;
+            fs::create_dir(path.join(name)).context("make a folder")?;
         }
-        let mut sshd = Sshd::start(directory.path(), "")?;
+        let mut sshd = Sshd::start(&path, "")?;
         if far {
             sshd.reach_through(line::lay(sshd.port())?)?;
         }
-        Ok(Self { directory, sshd })
+        Ok(Self { sshd, _disk: disk, directory })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        self.directory.path()
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join(DISK)
     }
 
     pub(crate) fn source(&self) -> PathBuf {
