@@ -34,9 +34,9 @@ enum Command {
         /// Only this program; may be given several times
         #[arg(long, value_enum)]
         program: Vec<replication::Contender>,
-        /// Put a line of 1 Gbit/s with a round trip of 45 ms before the target
-        #[arg(long)]
-        far: bool,
+        /// Put a line with a round trip of 45 ms before the target, of 1 Gbit/s or so many Mbit/s
+        #[arg(long, value_name = "MBIT", num_args = 0..=1, default_missing_value = "1000")]
+        far: Option<u32>,
         /// Where to keep the figures, besides printing them
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
@@ -67,6 +67,7 @@ fn main() -> ExitCode {
 fn measure(command: Command) -> anyhow::Result<()> {
     let (name, report, keep) = match command {
         Command::Replication { ksyncd, only, program, far, keep, name } => {
+            let far = far.map(|mbit| replication::Line { mbit });
             (name, replication::measure(&ksyncd, (&only, &program), far)?, keep)
         }
         Command::Capture(arguments) => ("capture".to_owned(), capture::measure(&arguments)?, arguments.keep),

@@ -24,6 +24,7 @@ mod arriving;
 mod examination;
 mod input;
 mod lanes;
+mod pouring;
 mod publication;
 mod settling;
 
@@ -207,29 +208,6 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
             }
         }
         if self.arriving.is_empty() { Ok(()) } else { Err(Error::Cut("a file")) }
-    }
-
-    /// Has whatever comes go to the receiver that `lane` names.
-    fn pour(&mut self, root: &Root, lane: &Lane) -> Result<(), Error> {
-        let mut pipe = std::fs::File::from(root.join(lane)?);
-        self.say(&ToSource::Joined)?;
-        if !self.decoder.is_empty() {
-            return Err(Error::Protocol("a lane did not wait for its receiver".to_owned()));
-        }
-        loop {
-            self.reader.wait(true, &[]).map_err(Error::Read)?;
-            match self.reader.read(&mut self.buffer) {
-                Ok(0) => return Ok(()),
-                Ok(count) => match pipe.write_all(&self.buffer[..count]) {
-                    Ok(()) => {}
-                    // The receiver has ended, and with it the connection that this is a part of.
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                    Err(error) => return Err(Error::Write(error)),
-                },
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::Read(error)),
-            }
-        }
     }
 
     fn step(&mut self, root: &mut Root, sequence: Sequence, step: Step) -> Result<(), Error> {

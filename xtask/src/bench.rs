@@ -17,6 +17,8 @@ pub(crate) enum Subject {
     Replication,
     /// What of it a long line changes: 1 Gbit/s with a round trip of 45 ms
     ReplicationFar,
+    /// How long a page waits behind a large file on a line of 100 Mbit/s
+    ReplicationSlow,
     /// The part of it that is about changes of one large file, against rsync
     LargeFiles,
     /// What being watched costs those who write and read, on this machine
@@ -48,6 +50,11 @@ pub(crate) fn bench(only: &[Subject]) -> Result<()> {
                 let benches = ["latency", "behind", "burst", "bulk", "rename", "whole", "restart"];
                 command.args(benches.iter().flat_map(|bench| ["--only", bench]));
                 run(command.args(["--name", "replication-far"]))?;
+            }
+            Subject::ReplicationSlow => {
+                command.arg("replication").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep);
+                command.args(["--far", "100", "--only", "latency", "--only", "behind", "--only", "whole"]);
+                run(command.args(["--name", "replication-slow"]))?;
             }
             Subject::LargeFiles => {
                 command.arg("replication").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep);

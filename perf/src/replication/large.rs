@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 
 use super::contender::{self, Contender};
 use super::content::noise;
+use super::line::Line;
 use super::place::{self, Place};
 use super::{Bench, Sample, wire};
 
@@ -29,7 +30,7 @@ pub(crate) fn write_new(place: &Place, name: &str) -> Result<()> {
 }
 
 /// Puts new files into the source, one after the other. The first one is for everybody to get going.
-pub(crate) fn bulk(contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec<Sample>> {
+pub(crate) fn bulk(contender: Contender, ksyncd: &Path, far: Option<Line>) -> Result<Vec<Sample>> {
     let place = Place::new(far)?;
     let running = contender::begin(contender, ksyncd, &place)?;
     let samples = ["a", "ab", "abc"].map(|name| {
@@ -50,7 +51,12 @@ pub(crate) fn bulk(contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec
 }
 
 /// Changes the file again and again, and waits for each change to arrive.
-pub(crate) fn measure(bench: Bench, contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec<Sample>> {
+pub(crate) fn measure(
+    bench: Bench,
+    contender: Contender,
+    ksyncd: &Path,
+    far: Option<Line>,
+) -> Result<Vec<Sample>> {
     let place = Place::new(far)?;
     let mut content = noise(0, FILE_BYTES);
     fs::write(place.source().join(NAME), &content)?;

@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 pub(crate) use contender::Contender;
+pub(crate) use line::Line;
 use place::Place;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -72,12 +73,12 @@ pub(crate) struct Figures {
 type Only<'a> = (&'a [Bench], &'a [Contender]);
 
 /// Runs the benchmarks in `only`, and gives the report. The target is on this machine, or `far`.
-pub(crate) fn measure(ksyncd: &Path, only: Only<'_>, far: bool) -> Result<String> {
+pub(crate) fn measure(ksyncd: &Path, only: Only<'_>, far: Option<Line>) -> Result<String> {
     wire::isolate()?;
     Ok(report::render(&run(ksyncd, only, far)?, far))
 }
 
-fn run(ksyncd: &Path, (benches, programs): Only<'_>, far: bool) -> Result<Vec<Figures>> {
+fn run(ksyncd: &Path, (benches, programs): Only<'_>, far: Option<Line>) -> Result<Vec<Figures>> {
     let benches = if benches.is_empty() { Bench::value_variants() } else { benches };
     let mut results = Vec::new();
     for bench in benches {
@@ -126,14 +127,14 @@ fn thrice(measure: impl Fn() -> Result<Sample>) -> Result<Vec<Sample>> {
     (0..3).map(|_| measure()).collect()
 }
 
-fn latency(contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec<Sample>> {
+fn latency(contender: Contender, ksyncd: &Path, far: Option<Line>) -> Result<Vec<Sample>> {
     let place = Place::new(far)?;
     let _running = contender::start(contender, ksyncd, &place)?;
     let samples = if contender == Contender::Ksyncd { SAMPLES } else { SAMPLES_OF_SLOW };
     (0..samples).map(|number| page(&place, number)).collect()
 }
 
-fn behind(contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec<Sample>> {
+fn behind(contender: Contender, ksyncd: &Path, far: Option<Line>) -> Result<Vec<Sample>> {
     let place = Place::new(far)?;
     let _running = contender::start(contender, ksyncd, &place)?;
     let before = wire::bytes()?;
@@ -164,7 +165,7 @@ fn page(place: &Place, number: usize) -> Result<Sample> {
     Ok(Sample { time, bytes: wire::bytes()? - before })
 }
 
-fn burst(contender: Contender, ksyncd: &Path, far: bool) -> Result<Sample> {
+fn burst(contender: Contender, ksyncd: &Path, far: Option<Line>) -> Result<Sample> {
     let place = Place::new(far)?;
     let running = contender.is_daemon().then(|| contender::start(contender, ksyncd, &place)).transpose()?;
     let (began, before) = (Instant::now(), wire::bytes()?);
@@ -176,7 +177,7 @@ fn burst(contender: Contender, ksyncd: &Path, far: bool) -> Result<Sample> {
     Ok(Sample { time: began.elapsed(), bytes: wire::bytes()? - before })
 }
 
-fn rename(contender: Contender, ksyncd: &Path, far: bool) -> Result<Sample> {
+fn rename(contender: Contender, ksyncd: &Path, far: Option<Line>) -> Result<Sample> {
     let place = Place::new(far)?;
     write_files(&place.source().join("before"), FILES)?;
     let running = contender::begin(contender, ksyncd, &place)?;
@@ -190,7 +191,7 @@ fn rename(contender: Contender, ksyncd: &Path, far: bool) -> Result<Sample> {
 }
 
 /// Starts the program again and again, each time with one file that is new since.
-fn restart(contender: Contender, ksyncd: &Path, far: bool) -> Result<Vec<Sample>> {
+fn restart(contender: Contender, ksyncd: &Path, far: Option<Line>) -> Result<Vec<Sample>> {
     let place = Place::new(far)?;
     write_files(&place.source().join("pages"), FILES_IN_PLACE)?;
     drop(contender::begin(contender, ksyncd, &place)?);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::disk::Disk;
-use super::line;
+use super::line::{self, Line};
 use anyhow::{Context as _, Result, bail};
 use sync_user::demo::{compare, sshd::Sshd};
 
@@ -24,8 +24,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// With a server at the end of a long line, if it is `far`.
-    pub(crate) fn new(far: bool) -> Result<Self> {
+    /// With a server at the end of a line, if it is `far`.
+    pub(crate) fn new(far: Option<Line>) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("ksyncd-perf-").tempdir().context("make a folder")?;
         let path = directory.path().join(DISK);
         let disk = Disk::mount(&directory.path().join("image"), path.clone())?;
@@ -33,8 +33,8 @@ impl Place {
             fs::create_dir(path.join(name)).context("make a folder")?;
         }
         let mut sshd = Sshd::start(&path, "")?;
-        if far {
-            sshd.reach_through(line::lay(sshd.port())?)?;
+        if let Some(line) = far {
+            sshd.reach_through(line::lay(line, sshd.port())?)?;
         }
         Ok(Self { sshd, _disk: disk, directory })
     }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::ValueEnum as _;
 
 use super::contender::Contender;
+use super::line::Line;
 use super::{Bench, Figures};
 use crate::machine;
 
 /// A table in Markdown. Each median has its ratio to that of ksyncd behind it.
-pub(crate) fn render(results: &[Figures], far: bool) -> String {
+pub(crate) fn render(results: &[Figures], far: Option<Line>) -> String {
     let mut report = String::from(
         "| benchmark | program | samples | median | p90 | longest | × ksyncd | bytes on the wire | × ksyncd |\n",
     );
@@ -41,7 +42,8 @@ pub(crate) fn render(results: &[Figures], far: bool) -> String {
         "\n{}; both ends on this machine, over SSH on loopback{}.\n\
          Bytes are the median of all that passed the loopback interface, in both directions, with all headers.",
         machine::facts(),
-        if far { " through a line of 1 Gbit/s with a round trip of 45 ms" } else { "" }
+        far.map(|line| format!(" through a line of {} Mbit/s with a round trip of 45 ms", line.mbit))
+            .unwrap_or_default()
     );
     report
 }
@@ -72,7 +74,7 @@ mod tests {
             times: times.iter().map(|time| Duration::from_millis(*time)).collect(),
             bytes: times.iter().map(|time| time * 1_000).collect(),
         };
-        let report = render(&[of(Contender::Ksyncd, &[1, 2, 30]), of(Contender::Lsyncd, &[1000])], false);
+        let report = render(&[of(Contender::Ksyncd, &[1, 2, 30]), of(Contender::Lsyncd, &[1000])], None);
         let ours = "| latency | ksyncd | 3 | 2.00 ms | 30 ms | 30 ms | 1.0 | 2000 | 1.0 |";
         let theirs = "| latency | lsyncd | 1 | 1000 ms | 1000 ms | 1000 ms | 500.0 | 1000000 | 500.0 |";
         assert!(report.contains(ours) && report.contains(theirs), "{report}");

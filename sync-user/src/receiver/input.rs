@@ -19,6 +19,13 @@ pub trait Input: Read {
     ///
     /// When nothing comes for so long that the source must be gone.
     fn wait(&mut self, is_wanted: bool, lanes: &[BorrowedFd<'_>]) -> io::Result<bool>;
+
+    /// Whether something can be read within so many milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be known.
+    fn comes_within(&mut self, milliseconds: u8) -> io::Result<bool>;
 }
 
 /// A descriptor that is read as a source's: it fails when nothing comes for long.
@@ -60,10 +67,22 @@ impl Input for Patient<'_> {
             }
         }
     }
+
+    fn comes_within(&mut self, milliseconds: u8) -> io::Result<bool> {
+        match poll(&mut [PollFd::new(self.descriptor, PollFlags::POLLIN)], PollTimeout::from(milliseconds)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::EINTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 /// All that a source ever says, at once.
 impl Input for &[u8] {
+    fn comes_within(&mut self, _milliseconds: u8) -> io::Result<bool> {
+        Ok(true)
+    }
+
     fn wait(&mut self, is_wanted: bool, _lanes: &[BorrowedFd<'_>]) -> io::Result<bool> {
         Ok(is_wanted)
     }

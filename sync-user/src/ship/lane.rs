@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::event::SILENCE_MAX;
 use super::link::{Link, LinkError, Received};
+use super::window::{Deliveries, Window};
 use crate::bell::Bell;
 use crate::clock;
 use crate::wire::{self, Decoder, ToReceiver, ToSource};
@@ -45,6 +46,8 @@ pub(super) struct Lane {
 #[derive(Debug)]
 struct Shared {
     cargo: Mutex<Cargo>,
+    /// What all lanes to the target have on their way.
+    window: Arc<Mutex<Window>>,
     /// Wakes the lane.
     bell: Bell,
 }
@@ -54,14 +57,27 @@ struct Cargo {
     state: State,
     frames: VecDeque<Vec<u8>>,
     bytes: usize,
+    /// Also of what waits here.
+    deliveries: Deliveries,
     is_closed: bool,
 }
 
 impl Lane {
     /// Begins to open a lane. `session_bell` is rung whenever its state changes, or it has room again.
-    pub(super) fn open(open: Open, introduction: wire::Lane, session_bell: Bell) -> nix::Result<Self> {
-        let cargo = Cargo { state: State::Opening, frames: VecDeque::new(), bytes: 0, is_closed: false };
-        let shared = Arc::new(Shared { cargo: Mutex::new(cargo), bell: Bell::new()? });
+    pub(super) fn open(
+        open: Open,
+        introduction: wire::Lane,
+        window: Arc<Mutex<Window>>,
+        session_bell: Bell,
+    ) -> nix::Result<Self> {
+        let cargo = Cargo {
+            state: State::Opening,
+            frames: VecDeque::new(),
+            bytes: 0,
+            deliveries: Deliveries::default(),
+            is_closed: false,
+        };
+        let shared = Arc::new(Shared { cargo: Mutex::new(cargo), window, bell: Bell::new()? });
         let carrier = Carrier { shared: Arc::clone(&shared), session_bell };
         let name = format!("lane {}", introduction.number);
         thread::Builder::new()
@@ -75,16 +91,23 @@ impl Lane {
         self.shared.cargo().state.clone()
     }
 
-    /// What waits to be carried, in bytes; `None` while it takes nothing more.
+    /// What waits to be carried, in bytes; `None` where it is not open.
     pub(super) fn load(&self) -> Option<usize> {
         let cargo = self.shared.cargo();
-        (cargo.state == State::Ready && cargo.bytes < QUEUED_BYTES_MAX).then_some(cargo.bytes)
+        (cargo.state == State::Ready).then_some(cargo.bytes)
+    }
+
+    /// Whether it is open, and so little waits that more may.
+    pub(super) fn has_room(&self) -> bool {
+        self.load().is_some_and(|load| load < QUEUED_BYTES_MAX)
     }
 
     /// Has a frame carried.
     pub(super) fn carry(&self, frame: Vec<u8>) {
         let mut cargo = self.shared.cargo();
         cargo.bytes += frame.len();
+        cargo.deliveries.sent(frame.len(), clock::now());
+        self.shared.window().sent(frame.len());
         cargo.frames.push_back(frame);
         self.shared.bell.ring();
     }
@@ -101,6 +124,11 @@ impl Shared {
     fn cargo(&self) -> MutexGuard<'_, Cargo> {
         self.cargo.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Taken after the cargo, where both are.
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The thread of a lane.
@@ -111,12 +139,12 @@ struct Carrier {
 
 impl Carrier {
     fn run(&self, open: &Open, introduction: wire::Lane) {
-        let mut link = match open().and_then(|link| join(link, introduction)) {
-            Ok(link) => link,
+        let (mut link, decoder) = match open().and_then(|link| join(link, introduction)) {
+            Ok(joined) => joined,
             Err(cause) => return self.turns(State::Refused(cause)),
         };
         self.turns(State::Ready);
-        if let Err(error) = self.carry(link.as_mut()) {
+        if let Err(error) = self.carry(link.as_mut(), decoder) {
             let complaints = link.complaints();
             self.turns(State::Lost(format!(
                 "{error}{}{complaints}",
@@ -131,13 +159,14 @@ impl Carrier {
     }
 
     /// Carries until it is closed.
-    fn carry(&self, link: &mut dyn Link) -> Result<(), LinkError> {
+    fn carry(&self, link: &mut dyn Link, mut decoder: Decoder) -> Result<(), LinkError> {
         let mut ping = Vec::new();
         wire::encode(&ToReceiver::Ping { token: 0 }, &mut ping);
         let (mut frame, mut taken) = (Vec::new(), 0);
         let mut said = clock::now();
         loop {
             self.shared.bell.hush();
+            let now = clock::now();
             if taken == frame.len() {
                 let mut cargo = self.shared.cargo();
                 if cargo.is_closed {
@@ -149,10 +178,11 @@ impl Carrier {
                 if was_full && cargo.bytes < QUEUED_BYTES_MAX {
                     self.session_bell.ring();
                 }
-            }
-            let now = clock::now();
-            if frame.is_empty() && now.since(said) >= QUIET_MAX {
-                frame.clone_from(&ping);
+                if frame.is_empty() && now.since(said) >= QUIET_MAX {
+                    frame.clone_from(&ping);
+                    cargo.deliveries.sent(frame.len(), now);
+                    self.shared.window().sent(frame.len());
+                }
             }
             while taken < frame.len() {
                 match link.write(&frame[taken..])? {
@@ -162,7 +192,7 @@ impl Carrier {
                     }
                 }
             }
-            hear(link)?;
+            self.hear(link, &mut decoder)?;
             if taken < frame.len() || self.shared.cargo().frames.is_empty() {
                 link.wait(taken < frame.len(), &[self.shared.bell.as_fd()], Some(QUIET_MAX))?;
             }
@@ -171,22 +201,39 @@ impl Carrier {
             }
         }
     }
-}
 
-/// Nothing is said on a lane, but its windows are part of what is read.
-fn hear(link: &mut dyn Link) -> Result<(), LinkError> {
-    let mut buffer = [0; 4096];
-    loop {
-        match link.read(&mut buffer)? {
-            Received::Bytes(_) => {}
-            Received::Nothing => return Ok(()),
-            Received::Ended => return Err(LinkError("a lane was closed by the target".to_owned())),
+    /// Hears how much has come. The windows of SSH are part of what is read, too.
+    fn hear(&self, link: &mut dyn Link, decoder: &mut Decoder) -> Result<(), LinkError> {
+        let mut buffer = [0; 4096];
+        loop {
+            match link.read(&mut buffer)? {
+                Received::Bytes(count) => decoder.extend(&buffer[..count]),
+                Received::Nothing => return Ok(()),
+                Received::Ended => return Err(LinkError("a lane was closed by the target".to_owned())),
+            }
+            while let Some(message) = decoder.take().map_err(|error| LinkError(error.to_string()))? {
+                match message {
+                    ToSource::Came { bytes } => self.came(bytes)?,
+                    ToSource::Fatal { what, .. } => return Err(LinkError(what)),
+                    _ => return Err(LinkError("a lane was answered what was not asked".to_owned())),
+                }
+            }
         }
+    }
+
+    fn came(&self, bytes: u64) -> Result<(), LinkError> {
+        let now = clock::now();
+        let came = self.shared.cargo().deliveries.came(bytes, now);
+        let (count, taken) = came.ok_or_else(|| LinkError("more has come than was sent".to_owned()))?;
+        if self.shared.window().came(count, taken, now) {
+            self.session_bell.ring();
+        }
+        Ok(())
     }
 }
 
 /// Has the far end join the receiver that it is to bring pieces to.
-fn join(mut link: Box<dyn Link>, introduction: wire::Lane) -> Result<Box<dyn Link>, String> {
+fn join(mut link: Box<dyn Link>, introduction: wire::Lane) -> Result<(Box<dyn Link>, Decoder), String> {
     let mut unsent = Vec::new();
     wire::encode(&ToReceiver::Lane(introduction), &mut unsent);
     let (mut decoder, mut buffer) = (Decoder::default(), [0; 4096]);
@@ -211,7 +258,7 @@ fn join(mut link: Box<dyn Link>, introduction: wire::Lane) -> Result<Box<dyn Lin
         while let Some(message) = decoder.take::<ToSource>().map_err(|error| error.to_string())? {
             match message {
                 ToSource::Hello(_) => {}
-                ToSource::Joined => return Ok(link),
+                ToSource::Joined => return Ok((link, decoder)),
                 ToSource::Fatal { what, .. } => return Err(what),
                 _ => return Err("it answered something else".to_owned()),
             }

@@ -1,7 +1,7 @@
 //! Opens lanes to a target when there is enough to carry, and spreads pieces of large files over them.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tracing::{debug, warn};
@@ -9,7 +9,9 @@ use tracing::{debug, warn};
 use super::event::SessionError;
 use super::lane::{Lane, Open, State};
 use super::link::LinkError;
+use super::window::Window;
 use crate::bell::Bell;
+use crate::clock;
 use crate::model::Stamp;
 use crate::wire;
 
@@ -26,6 +28,8 @@ pub(super) struct Lanes {
     /// How many there may be.
     max: u8,
     opened: Vec<Lane>,
+    /// What they have on their way.
+    window: Arc<Mutex<Window>>,
     /// Rung by any of them.
     bell: Option<Bell>,
     /// Content of large files that was begun, in bytes.
@@ -40,7 +44,8 @@ impl Lanes {
     pub(super) fn new(open: Open, max: u8, now: Stamp) -> Self {
         let bell = if max == 0 { None } else { Bell::new().ok() };
         let max = if bell.is_some() { max } else { 0 };
-        Self { open, max, opened: Vec::new(), bell, begun: 0, pieces: 0, used: now }
+        let window = Arc::new(Mutex::new(Window::new(now)));
+        Self { open, max, opened: Vec::new(), window, bell, begun: 0, pieces: 0, used: now }
     }
 
     /// A large file is begun, of which so many bytes are stored.
@@ -69,6 +74,7 @@ impl Lanes {
         } else if now.since(self.used) >= IDLE_MAX {
             // What they carried was answered for.
             self.opened.clear();
+            self.window = Arc::new(Mutex::new(Window::new(now)));
             self.begun = 0;
             return Ok(());
         }
@@ -94,7 +100,7 @@ impl Lanes {
             && let Some(introduction) = introduction(number)
         {
             debug!(number, "opening a lane");
-            match Lane::open(Arc::clone(&self.open), introduction, bell.clone()) {
+            match Lane::open(Arc::clone(&self.open), introduction, Arc::clone(&self.window), bell.clone()) {
                 Ok(lane) => self.opened.push(lane),
                 Err(error) => {
                     self.max = number;
@@ -115,7 +121,14 @@ impl Lanes {
         self.opened.iter().filter(|lane| lane.state() == State::Ready).count()
     }
 
-    /// The lane that has most room, if any has.
+    /// Whether they take another piece.
+    pub(super) fn have_room(&self) -> bool {
+        self.opened.iter().any(Lane::has_room)
+            && self.window.lock().unwrap_or_else(PoisonError::into_inner).has_room(clock::now())
+    }
+
+    /// The lane that has least to carry, if any is open. Once one is, no piece goes by another way: they would
+    /// not come in their order.
     pub(super) fn best(&self) -> Option<&Lane> {
         let loads = self.opened.iter().filter_map(|lane| Some((lane.load()?, lane)));
         loads.min_by_key(|(load, _)| *load).map(|(_, lane)| lane)
@@ -129,8 +142,6 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
     use super::super::link::{Link, Received};
@@ -230,7 +241,7 @@ mod tests {
         lanes.begin(1);
         until(&mut lanes, |lanes| lanes.open() == 3).unwrap();
         for place in 0..300 {
-            until(&mut lanes, |lanes| lanes.best().is_some()).unwrap();
+            until(&mut lanes, Lanes::have_room).unwrap();
             let mut frame = Vec::new();
             encode(&ToReceiver::Ping { token: place }, &mut frame);
             lanes.best().unwrap().carry(frame);

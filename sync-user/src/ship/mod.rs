@@ -35,6 +35,7 @@ mod throttle;
 mod turns;
 mod unpublished;
 mod waiting;
+mod window;
 
 pub use address::{AddressError, TargetAddress};
 pub use backoff::Backoff;

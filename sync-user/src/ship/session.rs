@@ -426,7 +426,9 @@ impl Session {
                 }
             }
             ToSource::Pong { token: _ } => {}
-            ToSource::Joined => return Err(SessionError::Protocol("it joined another".to_owned())),
+            ToSource::Joined | ToSource::Came { .. } => {
+                return Err(SessionError::Protocol("it joined another".to_owned()));
+            }
             ToSource::Fatal { what, remedy } => return Err(SessionError::Fatal { what, remedy }),
         }
         Ok(())

@@ -42,7 +42,7 @@ impl Session {
 
     /// Whether a piece of the stream may be sent.
     fn can_stream(&self) -> bool {
-        self.stream.is_some() && (!self.lanes.are_open() || self.lanes.best().is_some())
+        self.stream.is_some() && (!self.lanes.are_open() || self.lanes.have_room())
     }
 
     /// Whether a large file that waits may be begun.

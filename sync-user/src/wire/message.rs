@@ -230,6 +230,10 @@ pub enum ToSource {
     },
     /// Whatever comes on this connection goes to the receiver that was named.
     Joined,
+    /// So many bytes have come on this lane since it joined; told every few milliseconds.
+    Came {
+        bytes: u64,
+    },
     /// The receiver cannot go on, and ends.
     Fatal {
         what: String,
