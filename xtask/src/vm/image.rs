@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::kernel::Kernel;
-use crate::process::{output, run};
+use crate::process::{output, quote, run};
 use crate::workspace;
 
 /// What the demonstration needs, with all its libraries.
@@ -71,13 +71,12 @@ pub(super) fn make(
             copy(module, &root, &format!("/{folder}/{number}-{name}"))?;
         }
     }
+    let mut links = String::new();
     for (from, name) in programs {
         program(from, &root, &format!("/bin/{name}"))?;
-        // Tests start the program by the path at which it was built.
-        let built = root.join(from.strip_prefix("/").unwrap_or(from));
-        fs::create_dir_all(built.parent().unwrap_or(&root)).context("make the folder of a program")?;
-        symlink(format!("/bin/{name}"), built).context("link a program")?;
+        links.push_str(&link(from, name));
     }
+    put(&root, "/links", &links)?;
     for path in PROGRAMS {
         program(Path::new(path), &root, path)?;
     }
@@ -97,6 +96,13 @@ pub(super) fn make(
         disks.push(disk);
     }
     Ok(Image { archive, disks })
+}
+
+/// The command that makes a program be where it was built, by which path tests start it.
+fn link(built: &Path, name: &str) -> String {
+    let folder = built.parent().unwrap_or(Path::new("/")).display().to_string();
+    let (folder, built) = (quote(&[folder]), quote(&[built.display().to_string()]));
+    format!("mkdir -p {folder} && ln -s /bin/{name} {built}\n")
 }
 
 /// Copies a program, and the libraries that it is linked to.

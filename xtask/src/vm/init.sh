@@ -15,6 +15,8 @@ for module in $(ls /modules | sort -n); do
     insmod "/modules/$module" 2>/dev/null || echo "init: $module was not loaded"
 done
 mount -t ext4 /dev/vda /data || echo "init: /data could not be mounted"
+# Programs, where they were built: not before what hides that place is mounted.
+sh /links
 cd /data || exit
 echo "init: ready"
 sh /command </dev/null
