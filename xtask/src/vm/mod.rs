@@ -157,11 +157,11 @@ fn differential(backend: &str, arguments: &str) -> String {
     format!("{DIFFERENTIAL} --ksyncd /bin/ksyncd --capture {backend} {arguments}")
 }
 
-/// The command for the tests in which both ends change, and daemons are killed meanwhile.
+/// The command for tests in which both ends change, and daemons are killed meanwhile: as many as there is time
+/// for in a machine.
 fn two_way() -> String {
-    format!(
-        "KSYNCD_TEST_CAPTURE=ebpf {INTEGRATION} --test-threads 1 two_way:: torture::nothing_is_lost_whatever"
-    )
+    const TESTS: &str = "two_way::changes_go two_way::of_two_edits torture::nothing_is_lost_whatever";
+    format!("KSYNCD_TEST_CAPTURE=ebpf {INTEGRATION} --test-threads 1 {TESTS}")
 }
 
 fn install() -> Result<()> {
