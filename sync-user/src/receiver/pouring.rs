@@ -25,12 +25,14 @@ impl<R: Input, W: Write + Send> Receiver<'_, '_, R, W> {
         }
         let (mut came, mut told, mut said) = (0, 0, clock::now());
         loop {
-            // What follows at once is told with it.
-            if came > told && !self.reader.comes_within(TELL_EVERY_MS).map_err(Error::Read)? {
+            if came == told {
+                self.reader.wait(true, &[]).map_err(Error::Read)?;
+            } else if !self.reader.comes_within(TELL_EVERY_MS).map_err(Error::Read)? {
+                // What follows at once would have been told with it.
                 self.say(&ToSource::Came { bytes: came })?;
                 (told, said) = (came, clock::now());
+                continue;
             }
-            self.reader.wait(true, &[]).map_err(Error::Read)?;
             let count = match self.reader.read(&mut self.buffer) {
                 Ok(0) => return Ok(()),
                 Ok(count) => count,

@@ -15,6 +15,7 @@ use super::link::{Link, LinkError, Received};
 use super::window::{Deliveries, Window};
 use crate::bell::Bell;
 use crate::clock;
+use crate::model::Stamp;
 use crate::wire::{self, Decoder, ToReceiver, ToSource};
 
 /// Frames wait for a lane while there are fewer bytes than this: enough to keep SSH busy meanwhile.
@@ -106,8 +107,7 @@ impl Lane {
     pub(super) fn carry(&self, frame: Vec<u8>) {
         let mut cargo = self.shared.cargo();
         cargo.bytes += frame.len();
-        cargo.deliveries.sent(frame.len(), clock::now());
-        self.shared.window().sent(frame.len());
+        self.shared.sends(&mut cargo, frame.len(), clock::now());
         cargo.frames.push_back(frame);
         self.shared.bell.ring();
     }
@@ -123,6 +123,12 @@ impl Drop for Lane {
 impl Shared {
     fn cargo(&self) -> MutexGuard<'_, Cargo> {
         self.cargo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what is to be sent, for this lane and for all.
+    fn sends(&self, cargo: &mut Cargo, bytes: usize, now: Stamp) {
+        cargo.deliveries.sent(bytes, now);
+        self.window().sent(bytes);
     }
 
     /// Taken after the cargo, where both are.
@@ -180,8 +186,7 @@ impl Carrier {
                 }
                 if frame.is_empty() && now.since(said) >= QUIET_MAX {
                     frame.clone_from(&ping);
-                    cargo.deliveries.sent(frame.len(), now);
-                    self.shared.window().sent(frame.len());
+                    self.shared.sends(&mut cargo, frame.len(), now);
                 }
             }
             while taken < frame.len() {
