@@ -39,30 +39,27 @@ pub(crate) fn bench(only: &[Subject]) -> Result<()> {
     let keep = workspace().join("perf/runs");
     let all = [Subject::Replication, Subject::ReplicationFar, Subject::Capture, Subject::CaptureCounted];
     let subjects = if only.is_empty() { &all } else { only };
-    for subject in subjects {
+    let replication = |name: &str, benches: &[&str], far: &[&str]| {
         let mut command = Command::new(&perf);
+        command.arg("replication").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep);
+        command.args(benches.iter().flat_map(|bench| ["--only", bench]));
+        run(command.args(["--name", name]).args(far))
+    };
+    for subject in subjects {
         match subject {
-            Subject::Replication => {
-                run(command.arg("replication").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep))?;
-            }
+            Subject::Replication => replication("replication", &[], &[])?,
             Subject::ReplicationFar => {
-                command.arg("replication").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep).arg("--far");
                 let benches = ["latency", "behind", "burst", "bulk", "rename", "whole", "restart"];
-                command.args(benches.iter().flat_map(|bench| ["--only", bench]));
-                run(command.args(["--name", "replication-far"]))?;
+                replication("replication-far", &benches, &["--far"])?;
             }
             Subject::ReplicationSlow => {
-                command.arg("replication").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep);
-                command.args(["--far", "100", "--only", "latency", "--only", "behind", "--only", "whole"]);
-                run(command.args(["--name", "replication-slow"]))?;
+                replication("replication-slow", &["latency", "behind", "whole"], &["--far", "100"])?;
             }
             Subject::LargeFiles => {
-                command.arg("replication").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep);
-                let benches = ["insert", "scatter", "append", "copy", "whole"];
-                command.args(benches.iter().flat_map(|bench| ["--only", bench]));
-                run(command.args(["--name", "large-files"]))?;
+                replication("large-files", &["insert", "scatter", "append", "copy", "whole"], &[])?;
             }
             Subject::Capture => {
+                let mut command = Command::new(&perf);
                 command.arg("capture").arg("--ksyncd").arg(&daemon).arg("--keep").arg(&keep);
                 let watchers = watchers(&daemon)?;
                 run(command.args(watchers.iter().flat_map(|watcher| ["--watcher", watcher])))?;

@@ -73,7 +73,10 @@ pub(crate) const PACKAGE: &[Need] = &[Need { purpose: "to make the package", pac
 pub(crate) const CHROOT: &[Need] =
     &[Need { purpose: "to try the package", packages: &["debootstrap", "iproute2"] }];
 
-pub(crate) const BENCH: &[Need] = &[Need { purpose: "to compare with", packages: &["lsyncd", "rsync"] }];
+pub(crate) const BENCH: &[Need] = &[
+    Need { purpose: "to compare with", packages: &["lsyncd", "rsync"] },
+    Need { purpose: "to measure on a new file system", packages: &["e2fsprogs"] },
+];
 
 /// Installs what is missing.
 pub(crate) fn install(needs: &[Need]) -> Result<()> {

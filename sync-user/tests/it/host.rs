@@ -15,7 +15,8 @@ use sync_user::demo::sshd::Sshd;
 /// The program under test.
 pub(crate) const KSYNCD: &str = env!("CARGO_BIN_EXE_ksyncd");
 
-/// The capture that is tested, as `--capture` names it; `KSYNCD_TEST_CAPTURE` makes it another, where the kernel allows it.
+/// The capture that is tested, as `--capture` names it; `KSYNCD_TEST_CAPTURE` makes it another, where the
+/// kernel allows it.
 pub(crate) fn capture() -> String {
     std::env::var("KSYNCD_TEST_CAPTURE").unwrap_or_else(|_| "fanotify".to_owned())
 }

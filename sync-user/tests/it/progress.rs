@@ -4,20 +4,14 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::host::{Daemon, Host};
+use crate::host::{Daemon, Host, noise};
 use crate::terminal::OnTerminal;
 
 /// More than goes at once at the rate of these tests.
 fn fill(host: &Host) {
     for number in 0..40 {
-        fs::write(host.source().join(number.to_string()), noise(number)).unwrap();
+        fs::write(host.source().join(number.to_string()), noise(number, 64 << 10)).unwrap();
     }
-}
-
-/// 64 KiB that cannot be compressed.
-fn noise(seed: u64) -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(seed);
-    std::iter::repeat_with(|| random.u8(..)).take(64 << 10).collect()
 }
 
 fn slow_run(host: &Host) -> std::process::Command {
