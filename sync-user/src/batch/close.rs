@@ -2,6 +2,8 @@
 //!
 //! At low load the target is idle and a change leaves at once: latency. At high load batches
 //! are on their way, changes gather and fold meanwhile: throughput. The same settings serve both.
+//! In between they gather for as much of the time as there are steps on their way: on a long line, and behind a slow
+//! disk, a single step is on its way for long, and that is no load.
 
 use std::mem;
 use std::time::Duration;
@@ -9,13 +11,17 @@ use std::time::Duration;
 use super::Batcher;
 use crate::model::{Batch, Stamp};
 
+/// With so many steps on their way changes gather for all of the time that they may. A file that is written without
+/// end then goes to a target 60 ms away about 100 times a second, and a burst gathers after its first few files.
+pub const PRESSING: u8 = 32;
+
 /// What a target can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
     /// Nothing is on its way.
     Idle,
-    /// Batches are on their way, and another may follow.
-    Busy,
+    /// So many steps are on their way, [`PRESSING`] or more of them alike, and more may follow.
+    Busy(u8),
     /// Nothing more fits, or the target is not connected: changes gather and fold.
     Full,
 }
@@ -55,7 +61,10 @@ impl Batcher {
                 Duration::ZERO
             }
             Room::Idle => self.config.delay,
-            Room::Busy => self.config.max_delay.max(self.config.delay),
+            Room::Busy(steps) => {
+                let gathers = self.config.max_delay * u32::from(steps.min(PRESSING)) / u32::from(PRESSING);
+                gathers.max(self.config.delay)
+            }
         };
         Some(since.plus(wait))
     }

@@ -14,7 +14,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-pub use close::Room;
+pub use close::{PRESSING, Room};
 
 use crate::model::{Look, Move, Stamp, TreePath};
 use open::OpenFiles;

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Batcher, Config, Room};
+use super::{Batcher, Config, PRESSING, Room};
 use crate::model::{Batch, Change, Depth, Gap, Kind, Origin, Reason, Stamp, TreePath};
 
 fn path(text: &str) -> TreePath {
@@ -45,10 +45,24 @@ fn changes_gather_while_batches_are_on_their_way() {
     let start = Stamp(1_000_000_000);
     batcher.push(change(Kind::Written, "a", 10), 0, start);
     assert_eq!(batcher.close(Room::Full, start.plus(Duration::from_secs(9))), None);
-    assert_eq!(batcher.close(Room::Busy, start.plus(Duration::from_millis(49))), None);
+    assert_eq!(batcher.close(Room::Busy(PRESSING), start.plus(Duration::from_millis(49))), None);
     batcher.push(change(Kind::Written, "b", 11), 0, start.plus(Duration::from_millis(40)));
-    let batch = batcher.close(Room::Busy, start.plus(Duration::from_millis(50))).expect("the age limit");
+    let batch =
+        batcher.close(Room::Busy(PRESSING), start.plus(Duration::from_millis(50))).expect("the age limit");
     assert_eq!(looks(&batch), ["a", "b"]);
+}
+
+/// One step may be on its way for long, and is no load.
+#[test]
+fn changes_gather_for_as_long_as_there_are_steps_on_their_way() {
+    let start = Stamp(1_000_000_000);
+    for (steps, millis) in [(PRESSING / 4, 12), (PRESSING / 2, 25), (PRESSING, 50), (u8::MAX, 50)] {
+        let mut batcher = Batcher::new(config());
+        batcher.push(change(Kind::Written, "a", 10), 0, start);
+        let due = batcher.deadline(Room::Busy(steps)).expect("it waits");
+        assert_eq!(due.since(start).as_millis(), millis, "{steps} steps");
+        assert!(batcher.close(Room::Busy(steps), due).is_some());
+    }
 }
 
 /// What was below a directory goes with it in silence when it is moved out of the root, and by
@@ -68,16 +82,16 @@ fn enough_changes_close_a_batch_before_its_time() {
     for name in ["a", "b", "c"] {
         batcher.push(change(Kind::Written, name, 10), 0, Stamp(20));
     }
-    assert!(batcher.close(Room::Busy, Stamp(20)).is_some());
+    assert!(batcher.close(Room::Busy(PRESSING), Stamp(20)).is_some());
 }
 
 #[test]
 fn enough_content_closes_a_batch_before_its_time() {
     let mut batcher = Batcher::new(config());
     batcher.push(change(Kind::Written, "a", 10), 1 << 19, Stamp(20));
-    assert_eq!(batcher.close(Room::Busy, Stamp(20)), None);
+    assert_eq!(batcher.close(Room::Busy(PRESSING), Stamp(20)), None);
     batcher.push(change(Kind::Written, "b", 10), 1 << 19, Stamp(20));
-    assert!(batcher.close(Room::Busy, Stamp(20)).is_some());
+    assert!(batcher.close(Room::Busy(PRESSING), Stamp(20)).is_some());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
-use crate::batch::Room;
+use crate::batch::{PRESSING, Room};
 use crate::bell::Bell;
 use crate::model::Batch;
 
@@ -17,9 +17,21 @@ use crate::model::Batch;
 pub(super) fn mailbox(notices: Sender<()>) -> nix::Result<(Mailbox, Post)> {
     let (sender, receiver) = bounded(1);
     let bell = Bell::new()?;
-    let room = Arc::new(AtomicU8::new(Room::Full as u8));
+    let room = Arc::new(AtomicU8::new(encoded(Room::Full)));
     let mailbox = Mailbox { batches: sender, bell: bell.clone(), room: Arc::clone(&room) };
     Ok((mailbox, Post { batches: receiver, bell, room, notices }))
+}
+
+/// The less room, the larger the number.
+const IDLE: u8 = 0;
+const FULL: u8 = u8::MAX;
+
+fn encoded(room: Room) -> u8 {
+    match room {
+        Room::Idle => IDLE,
+        Room::Busy(steps) => steps.clamp(1, PRESSING),
+        Room::Full => FULL,
+    }
 }
 
 /// The batching thread's end.
@@ -36,9 +48,9 @@ impl Mailbox {
             return Room::Full;
         }
         match self.room.load(Ordering::Acquire) {
-            room if room == Room::Idle as u8 => Room::Idle,
-            room if room == Room::Busy as u8 => Room::Busy,
-            _ => Room::Full,
+            IDLE => Room::Idle,
+            FULL => Room::Full,
+            steps => Room::Busy(steps),
         }
     }
 
@@ -103,8 +115,8 @@ impl Post {
 
     /// Says how much this replica can take now.
     pub(super) fn offer(&self, room: Room) {
-        let before = self.room.swap(room as u8, Ordering::AcqRel);
-        if before != room as u8 && room != Room::Full {
+        let room = encoded(room);
+        if room < self.room.swap(room, Ordering::AcqRel) {
             // One waiting notice is as good as many.
             let _already_noticed = self.notices.try_send(());
         }

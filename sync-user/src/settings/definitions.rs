@@ -90,7 +90,7 @@ pub struct SyncSettings {
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = humantime::parse_duration)]
     pub batch_delay: Duration,
 
-    /// How long changes gather while earlier ones are on their way
+    /// How long changes gather at most while earlier ones are on their way: a part of it for few of them
     #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = humantime::parse_duration)]
     pub batch_max_delay: Duration,
 

@@ -234,10 +234,11 @@ impl Session {
         self.waiting.has_content(path, below)
     }
 
-    /// Whether all that was submitted was answered, but for large files and what waits for them: these
-    /// others overtake, so that they are no reason to gather company.
-    pub fn is_free(&self) -> bool {
-        self.queue.is_empty() && self.flying.iter().all(|flight| flight.large.is_some())
+    /// How many steps are on their way, counted up to `most`. Large files and what waits for them do not count:
+    /// others overtake these, so that they are no reason to gather company.
+    pub fn on_their_way(&self, most: u8) -> u8 {
+        let small = self.flying.iter().filter(|flight| flight.large.is_none());
+        small.take(most.into()).fold(0, |count, _| count + 1)
     }
 
     /// Whether all that was submitted was answered.

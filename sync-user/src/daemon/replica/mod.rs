@@ -43,7 +43,7 @@ use tracing::{debug, error, warn};
 use super::Gauges;
 use super::arrivals::Arrivals;
 use super::mailbox::{Delivery, Post};
-use crate::batch::Room;
+use crate::batch::{PRESSING, Room};
 use crate::clock;
 use crate::ledger::{About, Doubts, Ledger, Links};
 use crate::metrics::Connection;
@@ -356,9 +356,9 @@ impl Replica {
                 let _gone = self.pump(session);
                 return Ok(Parting::Done);
             }
-            self.setup.post.offer(match (session.takes_more(), session.is_free()) {
-                (true, true) => Room::Idle,
-                (true, false) => Room::Busy,
+            self.setup.post.offer(match (session.takes_more(), session.on_their_way(PRESSING)) {
+                (true, 0) => Room::Idle,
+                (true, steps) => Room::Busy(steps),
                 (false, _) => Room::Full,
             });
             let due = self.retries.first_due().into_iter().chain(self.guard.due()).min();
