@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
-use crate::batch::{PRESSING, Room};
+use crate::batch::Room;
 use crate::bell::Bell;
 use crate::model::Batch;
 
@@ -29,7 +29,7 @@ const FULL: u8 = u8::MAX;
 fn encoded(room: Room) -> u8 {
     match room {
         Room::Idle => IDLE,
-        Room::Busy(steps) => steps.clamp(1, PRESSING),
+        Room::Busy(steps) => steps.clamp(IDLE + 1, FULL - 1),
         Room::Full => FULL,
     }
 }

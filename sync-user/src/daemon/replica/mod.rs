@@ -356,11 +356,7 @@ impl Replica {
                 let _gone = self.pump(session);
                 return Ok(Parting::Done);
             }
-            self.setup.post.offer(match (session.takes_more(), session.on_their_way(PRESSING)) {
-                (true, 0) => Room::Idle,
-                (true, steps) => Room::Busy(steps),
-                (false, _) => Room::Full,
-            });
+            self.setup.post.offer(room(session));
             let due = self.retries.first_due().into_iter().chain(self.guard.due()).min();
             let nap = due.map_or(NAP, |due| due.since(clock::now()).min(NAP));
             // What is not stored yet would be unsure after a crash.
@@ -444,5 +440,16 @@ impl Replica {
                 self.retries.put_off(flight.step().path().clone(), look, clock::now());
             }
         }
+    }
+}
+
+/// How much the target can take now.
+fn room(session: &Session) -> Room {
+    if !session.takes_more() {
+        return Room::Full;
+    }
+    match session.on_their_way(PRESSING) {
+        0 => Room::Idle,
+        steps => Room::Busy(steps),
     }
 }
