@@ -99,8 +99,8 @@ pub struct Session {
     pub(super) unpublished: Option<Unpublished>,
     /// Bytes of steps that have overtaken the stream since its last piece.
     pub(super) overtaken: usize,
-    /// The stream goes on, though the link has nothing to do.
-    pub(super) is_reading: bool,
+    /// Bytes of large files that were read since [`Session::pump`] was called.
+    pub(super) read: u64,
     pub(super) flying: VecDeque<Flight>,
     pub(super) flying_bytes: usize,
     sequence: Sequence,
@@ -161,7 +161,7 @@ impl Session {
             source,
             unpublished: publishes.then(Unpublished::default),
             overtaken: 0,
-            is_reading: false,
+            read: 0,
             flying: VecDeque::new(),
             flying_bytes: 0,
             sequence: Sequence(0),
@@ -263,7 +263,7 @@ impl Session {
         let writing = !self.outbox.is_empty() && pause.is_zero();
         let timeout = if self.outbox.is_empty() || writing { timeout } else { timeout.min(pause) };
         // More is to be read, whatever the link does.
-        let timeout = if self.is_reading { Duration::ZERO } else { timeout.min(QUIET_MAX) };
+        let timeout = if self.is_reading() { Duration::ZERO } else { timeout.min(QUIET_MAX) };
         let bells: Vec<BorrowedFd<'_>> = bells.iter().copied().chain(self.lanes.bell()).collect();
         Ok(self.link.wait(writing, &bells, Some(timeout))?)
     }
@@ -276,13 +276,13 @@ impl Session {
         recall: &Recall<'_>,
     ) -> Result<(), SessionError> {
         self.look_after_lanes(now)?;
+        self.read = 0;
         loop {
             self.fill(events, recall);
             if self.write(now)? > 0 {
                 self.said = now;
             }
-            // A full link takes no more, an empty outbox has no more. What the target has already
-            // fills no link, but reading it takes time in which others wait.
+            // A full link takes no more, an empty outbox has no more. Reading takes time in which others wait.
             if self.goes_on() {
                 continue;
             }
@@ -297,7 +297,7 @@ impl Session {
 
     /// Whether more can be sent at once.
     fn goes_on(&self) -> bool {
-        self.outbox.is_empty() && self.can_fill() && !self.is_reading
+        self.outbox.is_empty() && self.can_fill() && !self.is_reading()
     }
 
     /// Writes what the link takes and the rate allows; says how much that was.
@@ -334,17 +334,20 @@ impl Session {
         sequence
     }
 
-    /// Sends the next piece of a large file, and says how much was read or hashed without anything
-    /// to send. A file that changes meanwhile, or cannot be read, is taken back: the receiver
+    /// Sends the next piece of a large file, and says how much was read or hashed for it. A file that changes meanwhile, or cannot be read, is taken back: the receiver
     /// answers so, and nothing of it becomes visible (I2).
     pub(super) fn continue_stream(&mut self, mut stream: Stream, events: &mut Vec<Event>) -> u64 {
         let sequence = stream.sequence;
         match stream.next() {
             Ok(stream::Next::Piece(piece)) => {
-                let hole = if let Piece::Hole { length } = piece { length } else { 0 };
+                let read = match &piece {
+                    Piece::Bytes(bytes) => bytes.len() as u64,
+                    Piece::Hole { length } => *length,
+                    Piece::Copy { .. } | Piece::End(_) | Piece::Abort => 0,
+                };
                 self.send_piece(sequence, piece);
                 self.stream = Some(stream);
-                hole
+                read
             }
             Ok(stream::Next::Read(bytes)) => {
                 self.stream = Some(stream);

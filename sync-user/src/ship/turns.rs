@@ -20,8 +20,9 @@ const FLYING_BYTES_MAX: usize = 8 << 20;
 /// Steps that wait for receipts.
 const FLYING_STEPS_MAX: usize = 16_384;
 
-/// What is read at most of files for which nothing has to be sent, before the link is looked after.
-const READ_BYTES_MAX: u64 = 4 << 20;
+/// What is read at most of large files before those who have steps are heard, and the link: neither a link nor
+/// lanes need ever be full, where reading is the slowest part. Some 2 ms.
+const READ_BYTES_MAX: u64 = 1 << 20;
 
 impl Session {
     /// How much is encoded ahead of the link.
@@ -65,11 +66,14 @@ impl Session {
         }
     }
 
+    /// Whether so much was read that others have their turn before more is.
+    pub(super) fn is_reading(&self) -> bool {
+        self.read >= READ_BYTES_MAX
+    }
+
     /// Encodes what can be sent, until enough is staged.
     pub(super) fn fill(&mut self, events: &mut Vec<Event>, recall: &Recall<'_>) {
-        let mut read = 0;
-        self.is_reading = false;
-        while self.outbox.len() < self.staged_max() && self.can_fill() && !self.is_reading {
+        while self.outbox.len() < self.staged_max() && self.can_fill() && !self.is_reading() {
             match self.next() {
                 Some(Next::Step(queued)) => self.send(queued, events, recall),
                 Some(Next::Large(queued)) => self.send_large(queued, events, recall),
@@ -83,8 +87,7 @@ impl Session {
                 None => {
                     self.overtaken = 0;
                     if let Some(stream) = self.stream.take() {
-                        read += self.continue_stream(stream, events);
-                        self.is_reading = read >= READ_BYTES_MAX;
+                        self.read += self.continue_stream(stream, events);
                     }
                 }
             }
@@ -156,4 +159,88 @@ enum Next {
 /// Whether the step sends content in pieces, unless the file has shrunk.
 fn is_large(step: &Step) -> bool {
     matches!(step, Step::PutFile { entry, .. } if entry.version.size > wire::INLINE_BYTES_MAX as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::BorrowedFd;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::link::{Link, LinkError, Received};
+    use super::super::session::Terms;
+    use super::*;
+    use crate::clock;
+    use crate::model::{Compression, Durability, Expected, Preserve};
+    use crate::tree::{Excludes, Rules, Tree};
+
+    /// Takes whatever it is given.
+    struct NeverFull;
+
+    impl Link for NeverFull {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize, LinkError> {
+            Ok(bytes.len())
+        }
+
+        fn read(&mut self, _buffer: &mut [u8]) -> Result<Received, LinkError> {
+            Ok(Received::Nothing)
+        }
+
+        fn wait(
+            &mut self,
+            _writing: bool,
+            _bells: &[BorrowedFd<'_>],
+            _timeout: Option<Duration>,
+        ) -> Result<(), LinkError> {
+            Ok(())
+        }
+
+        fn complaints(&mut self) -> String {
+            String::new()
+        }
+    }
+
+    #[test]
+    fn whoever_has_a_page_is_heard_within_a_large_file_even_if_the_link_is_faster_than_reading() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("large"), vec![7; 8 * READ_BYTES_MAX as usize]).unwrap();
+        fs::write(root.path().join("page"), "page").unwrap();
+        let tree = Tree::open(root.path(), Excludes::new(Rules::default()).unwrap(), Preserve::ALL).unwrap();
+        let put = |name: &str| {
+            let path = TreePath::new(name.as_bytes()).unwrap();
+            let entry = tree.scan(&path).entries.remove(&path).unwrap();
+            Step::PutFile { path, entry, expects: Expected::Anything }
+        };
+        let (large, page) = (put("large"), put("page"));
+        let terms = Terms {
+            numeric_ids: true,
+            durability: Durability::None,
+            shared_target: false,
+            two_way: None,
+            publishes: false,
+            trash: None,
+            compression: Compression::Never,
+            rate: None,
+            lanes: 1,
+            builds: false,
+        };
+        let none = Arc::new(|| Err("there are no lanes".to_owned()));
+        let mut session = Session::new(Box::new(NeverFull), none, Arc::new(tree), terms, clock::now());
+        let mut events = Vec::new();
+        session.submit(Ticket(1), large, Vec::new(), Vec::new());
+        let mut pump = |session: &mut Session| {
+            session.pump(clock::now(), &mut events, &|_| None).unwrap();
+            let sent = events.drain(..).filter_map(|event| match event {
+                Event::Sent { ticket, .. } => Some(ticket),
+                _ => None,
+            });
+            sent.collect::<Vec<_>>()
+        };
+        assert_eq!(pump(&mut session), []);
+        session.submit(Ticket(2), page, Vec::new(), Vec::new());
+        assert_eq!(pump(&mut session), [Ticket(2)], "the page goes before the rest");
+        let rest: Vec<Ticket> = (0..8).flat_map(|_| pump(&mut session)).collect();
+        assert_eq!(rest, [Ticket(1)]);
+    }
 }
