@@ -41,6 +41,7 @@ mod rate;
 mod recovery;
 mod service;
 mod sftp;
+mod sftp_delta;
 mod site;
 mod status;
 mod surprises;

@@ -114,8 +114,10 @@ impl Replica {
             }
             Outcome::Refused { refusal, detail, found } => {
                 let flight = self.flights.get_mut(ticket);
-                let old_file = flight.and_then(|flight| flight.built_from.take());
-                let old_file = old_file.filter(|_| refusal == Refusal::NoOldFile);
+                let built_from = flight.and_then(|flight| flight.built_from.take());
+                // Another old file may be as wrong as this one, or as little known.
+                let is_to_be_whole = matches!(refusal, Refusal::NoOldFile | Refusal::Unbuilt);
+                let old_file = built_from.filter(|_| refusal == Refusal::NoOldFile);
                 let mut changed = None;
                 let learned = |step: &Step, ledger: &mut Ledger| {
                     match &found {
@@ -132,8 +134,7 @@ impl Replica {
                 if let Some(flight) = self.withdraw(ticket, learned) {
                     self.check_crossed(&flight, false);
                     let step = flight.step();
-                    if old_file.is_some() {
-                        // Another old file may be as wrong as this one.
+                    if is_to_be_whole {
                         self.whole.insert(step.path().clone());
                     }
                     match changed {
@@ -216,8 +217,8 @@ impl Replica {
                     "the directory was removed at the source and stays at the target: it holds files of the target's own");
                 self.ledger.forget(&path);
             }
-            // From now on nothing is known that it could be built from.
-            (Refusal::NoOldFile, _) => self.look_again(path, Depth::Entry, Duration::ZERO),
+            // It is sent whole now.
+            (Refusal::NoOldFile | Refusal::Unbuilt, _) => self.look_again(path, Depth::Entry, Duration::ZERO),
             (Refusal::Withdrawn | Refusal::Damaged, _) => {
                 self.look_again(path, Depth::Entry, self.setup.open_file_interval);
             }
