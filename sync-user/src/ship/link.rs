@@ -42,9 +42,14 @@ pub(super) fn sleep(
     let interest = if writing { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
     let mut descriptors = vec![PollFd::new(descriptor, interest)];
     descriptors.extend(bells.iter().map(|bell| PollFd::new(*bell, PollFlags::POLLIN)));
-    let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
-        PollTimeout::try_from(timeout.as_millis().min(60_000) + 1).unwrap_or(PollTimeout::MAX)
-    });
+    // Rounded up, so that the time has come when it is over.
+    let timeout = match timeout {
+        None => PollTimeout::NONE,
+        Some(Duration::ZERO) => PollTimeout::ZERO,
+        Some(timeout) => {
+            PollTimeout::try_from(timeout.as_millis().min(60_000) + 1).unwrap_or(PollTimeout::MAX)
+        }
+    };
     match poll(&mut descriptors, timeout) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(error) => Err(LinkError(format!("poll: {error}"))),
