@@ -178,14 +178,6 @@ pub fn run(
     terms.two_way = arrivals.as_ref().map(Arrivals::root);
     gauges.inquiry.set_tree(&tree);
     let capture_config = capture_config(&tree, (backend, ring_bytes), left_out, gauges);
-    let (capture, reason) = capture::open(&capture_config)?;
-    started(&Started {
-        backend: capture.name(),
-        reason,
-        stamps_in_kernel: capture.stamps_in_kernel(),
-        at: clock::now(),
-    });
-
     let (entrance, exit) = queue::bounded(QUEUE_CAPACITY);
     let abandon = Stop::new()?;
     let (leaving, noticed) = crossbeam::channel::bounded(1);
@@ -214,11 +206,18 @@ pub fn run(
             abandon: abandon.clone(),
         });
         lanes.push(batching::Lane::new(batch.clone(), mailbox, index));
-        let name = format!("replica {}", target.host());
-        let thread = thread::Builder::new().name(name).spawn(move || replica.run())?;
-        replicas.push((target, thread));
+        replicas.push((target, replica));
     }
     drop(leaving);
+
+    let (capture, reason) = open(&capture_config, &mut replicas)?;
+    started(&Started {
+        backend: capture.name(),
+        reason,
+        stamps_in_kernel: capture.stamps_in_kernel(),
+        at: clock::now(),
+    });
+    let replicas = replicas.into_iter().map(launch).collect::<Result<Vec<_>, Error>>()?;
 
     let capturing = {
         let stop = stop.clone();
@@ -248,6 +247,28 @@ pub fn run(
     }
     joined(capturing.join())?;
     failure.map_or(Ok(Ended { unsent }), Err)
+}
+
+/// Opens capture, and the ledgers meanwhile: both take a while, and neither needs the other.
+fn open(
+    config: &capture::Config,
+    replicas: &mut [(TargetAddress, replica::Replica)],
+) -> Result<(Box<dyn capture::Source>, String), capture::Error> {
+    thread::scope(|scope| {
+        for (_, replica) in replicas {
+            scope.spawn(|| replica.open_ledger());
+        }
+        capture::open(config)
+    })
+}
+
+/// Has a target replicated to by a thread of its own.
+fn launch(
+    (target, replica): (TargetAddress, replica::Replica),
+) -> Result<(TargetAddress, thread::JoinHandle<Result<usize, ConnectError>>), Error> {
+    let name = format!("replica {}", target.host());
+    let thread = thread::Builder::new().name(name).spawn(move || replica.run())?;
+    Ok((target, thread))
 }
 
 /// Requests `abandon` when `finished` is not true in time.

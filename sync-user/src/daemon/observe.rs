@@ -166,8 +166,13 @@ impl Observer<'_> {
         self.scanned.insert(place.clone(), depth);
         let scan = self.tree.scan(place);
         let known = self.ledger.below(place).map(|(path, _)| path);
+        // Both are in the order of their paths.
+        let mut there = scan.entries.keys().peekable();
         let gone: Vec<TreePath> = known
-            .filter(|path| !scan.entries.contains_key(path.as_bytes()))
+            .filter(|path| {
+                while there.next_if(|there| there < path).is_some() {}
+                there.peek() != Some(path)
+            })
             // Nothing is known of what lies below a place that could not be read (I3).
             .filter(|path| !scan.unreadable.iter().any(|unreadable| path.is_at_or_below(&unreadable.place)))
             // Nor are those ours that are left out by now, though the target has them from before (I3).

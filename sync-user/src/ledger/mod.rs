@@ -133,6 +133,9 @@ impl Ledger {
 
     pub fn set(&mut self, path: TreePath, known: Known) {
         let before = self.get(&path);
+        if before == Some(known) {
+            return;
+        }
         if let Some(before) = before {
             self.contents.remove(&path, before);
         }
@@ -167,17 +170,25 @@ impl Ledger {
         self.touched.insert(path.clone());
     }
 
-    /// A ledger as it was stored, without the paths that `is_ours` is false for.
+    /// A ledger as it was stored, without the paths that `is_ours` is false for. Of what is said twice of a path
+    /// the last counts.
     pub fn saved(entries: Vec<(TreePath, Known)>, is_ours: impl Fn(&TreePath, Known) -> bool) -> Self {
-        let mut ledger = Self::default();
-        for (path, known) in entries {
-            if is_ours(&path, known) {
-                ledger.set(path, known);
-            } else {
-                ledger.forget(&path);
+        // Made at once it takes a third of the time.
+        let mut ledger = Self { known: entries.into_iter().collect(), ..Self::default() };
+        let Self { known, twins, contents, touched } = &mut ledger;
+        known.retain(|path, known| {
+            let is_ours = is_ours(path, *known);
+            if is_ours {
+                contents.add(path, *known);
+                if let Some(twin) = twin(*known) {
+                    twins.add(twin, path.clone());
+                }
             }
-        }
-        ledger.touched.retain(|path| !matches!(ledger.known.get(path), Some(Known::Holds(_))));
+            if !is_ours || *known == Known::Unsure {
+                touched.insert(path.clone());
+            }
+            is_ours
+        });
         ledger
     }
 

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Held, Known, Ledger, Listed};
+use super::{Held, Known, Ledger, Listed, Twin};
 use crate::model::{Content, Expected, FileKind, Mode, Owner, Step, Time, TreePath, Version, XattrHash};
 
 fn path(text: &str) -> TreePath {
@@ -158,4 +158,30 @@ fn a_coarser_time_of_what_is_known_is_no_difference() {
         assert_eq!(ledger.held(&path("other")), (!is_exact).then(|| coarse(12)));
         assert_eq!(changed.len(), usize::from(is_exact));
     }
+}
+
+#[test]
+fn what_was_stored_is_known_again_and_stored_only_where_it_changes() {
+    let twins = Held { twin: Some(Twin(7)), ..held(File, 3) };
+    let entries = vec![
+        (path("a"), Known::Holds(twins)),
+        (path("b"), Known::Holds(twins)),
+        (path("c"), Known::Holds(held(File, 1))),
+        (path("left out"), Known::Holds(held(File, 1))),
+        // What a journal tells comes behind, and counts.
+        (path("b"), Known::Unsure),
+    ];
+    let mut ledger = Ledger::saved(entries, |path, _| path.as_bytes() != b"left out");
+    assert_eq!(names(&ledger), ["a", "b", "c"]);
+    assert_eq!(ledger.get(&path("b")), Some(Known::Unsure));
+    assert_eq!(ledger.twins(Twin(7)).collect::<Vec<_>>(), [&path("a")]);
+    assert!(ledger.new_twin() > Twin(7), "a mark is not given twice");
+    let touched = |ledger: &mut Ledger| -> Vec<TreePath> {
+        ledger.take_touched(|_| false).into_iter().map(|(path, _)| path).collect()
+    };
+    assert_eq!(touched(&mut ledger), [path("b"), path("left out")]);
+    ledger.set(path("c"), Known::Holds(held(File, 1)));
+    assert_eq!(touched(&mut ledger), []);
+    ledger.set(path("c"), Known::Holds(held(File, 2)));
+    assert_eq!(touched(&mut ledger), [path("c")]);
 }

@@ -57,6 +57,11 @@ impl XattrPlace {
         Self { path: path.join(name), is_name: true }
     }
 
+    /// What `name` is in the working directory of this thread.
+    pub fn here(name: &Path) -> Self {
+        Self { path: name.to_owned(), is_name: true }
+    }
+
     /// The attributes that are replicated, in the order of their names. `E2BIG` says that they
     /// take more than 256 KiB.
     pub fn read(&self, preserve: Preserve) -> Result<Vec<Xattr>, Errno> {

@@ -9,19 +9,20 @@ use rustix::io::Errno;
 use crate::metadata::{XattrPlace, version};
 use crate::model::{Entry, Inode, Preserve, XattrHash};
 
-/// What `name` in `directory` is; `None` for the kinds that are not replicated: fifos, sockets,
-/// devices. `EAGAIN` says that another kind took its place meanwhile.
+/// What `name` in `directory` is, with its extended attributes at `xattrs`; `None` for the kinds that are not
+/// replicated: fifos, sockets, devices. `EAGAIN` says that another kind took its place meanwhile.
 pub(super) fn entry(
     directory: impl AsFd,
     name: &Path,
     stat: &Stat,
+    xattrs: &XattrPlace,
     preserve: Preserve,
 ) -> Result<Option<Entry>, Errno> {
     let destination = destination(&directory, name, stat)?;
     let Some(mut version) = version(stat, XattrHash::NONE, preserve) else {
         return Ok(None);
     };
-    version.xattrs = XattrHash::of(&XattrPlace::at(&directory, name).read(preserve)?);
+    version.xattrs = XattrHash::of(&xattrs.read(preserve)?);
     let inode = Inode { device: stat.st_dev, number: stat.st_ino };
     Ok(Some(Entry { version, inode, links: stat.st_nlink, destination }))
 }

@@ -151,7 +151,8 @@ impl Tree {
             if !self.identity.same_device(&stat) {
                 return Err(Errno::XDEV);
             }
-            entry::entry(&parent, name, &stat, self.preserve)
+            let xattrs = XattrPlace::at(&parent, name);
+            entry::entry(&parent, name, &stat, &xattrs, self.preserve)
         });
         match found {
             Ok(Some(entry)) => {

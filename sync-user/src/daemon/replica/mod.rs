@@ -196,10 +196,9 @@ impl Replica {
         }
     }
 
-    /// Replicates until everything is done after a stop; returns how many paths were left. An
-    /// error means that this target cannot be reached until a person has done something.
+    /// Replicates, once its ledger is open, until everything is done after a stop; returns how many paths were
+    /// left. An error means that this target cannot be reached until a person has done something.
     pub(super) fn run(mut self) -> Result<usize, ConnectError> {
-        self.open_ledger();
         let result = self.replicate();
         self.close_ledger(matches!(result, Ok(0)));
         result

@@ -13,7 +13,8 @@ use crate::model::{FileKind, Stamp, Step, TreePath};
 use crate::plan::Planned;
 
 impl Replica {
-    pub(super) fn open_ledger(&mut self) {
+    /// Reads what is known of the target from an earlier run. Of a large ledger that takes a while.
+    pub(in crate::daemon) fn open_ledger(&mut self) {
         self.load_ledger();
         self.restore_held();
         self.memory = Memory::open(&self.setup.ledger, &self.ledger);
