@@ -79,9 +79,6 @@ pub enum Refusal {
     /// The file that it was to be built from is not what the source believes: the content has to be
     /// sent.
     NoOldFile,
-    /// The target cannot tell what is in the file that it was to be built from, though nothing speaks against
-    /// what the source believes: the content has to be sent.
-    Unbuilt,
     /// Another file of the batch could not be staged, and nothing of it becomes visible.
     Withheld,
     /// The source took the step back, because the file changed while it was read.

@@ -160,8 +160,6 @@ pub struct Reached {
     pub is_prescribed: bool,
     /// The way that was taken: not `Auto`.
     pub transport: Transport,
-    /// Whether files can be built there from others.
-    pub builds: bool,
 }
 
 /// Connects, and brings the receiver along if the target has not this one. `wish` is what was asked

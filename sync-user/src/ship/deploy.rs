@@ -50,8 +50,7 @@ pub(super) fn start(
     let mut link = connection.start(&command).map_err(failed)?;
     let rest = await_preamble(&mut link).map_err(failed)?;
     let link = Box::new(Greeted { link, rest });
-    let is_prescribed = found == Found::Prescribed;
-    Ok(Reached { link, is_prescribed, transport: Transport::Agent, builds: true })
+    Ok(Reached { link, is_prescribed: found == Found::Prescribed, transport: Transport::Agent })
 }
 
 fn hash(program: &[u8]) -> String {

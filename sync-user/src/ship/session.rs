@@ -71,10 +71,10 @@ impl Terms {
     }
 
     /// The same for a target that is reached by SFTP: one connection, which tells a thread of this
-    /// process all that there is. The server may be one that `builds` files from others.
+    /// process all that there is.
     #[must_use]
-    pub fn by_sftp(self, builds: bool) -> Self {
-        Self { lanes: 1, builds: self.builds && builds, compression: Compression::Never, ..self }
+    pub fn by_sftp(self) -> Self {
+        Self { lanes: 1, builds: false, compression: Compression::Never, ..self }
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// The protocol's version; both ends of a connection must have the same, since the source
 /// brings the receiver along.
-pub const VERSION: u16 = 10;
+pub const VERSION: u16 = 9;
 
 /// A frame's payload. Above `INLINE_BYTES_MAX` plus the longest two paths and as many extended
 /// attributes (256 KiB) as an entry may have, and small enough that a hostile length costs no

@@ -41,7 +41,6 @@ mod rate;
 mod recovery;
 mod service;
 mod sftp;
-mod sftp_delta;
 mod site;
 mod status;
 mod surprises;

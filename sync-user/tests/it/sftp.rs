@@ -28,7 +28,7 @@ fn run(host: &Host) -> Command {
     command
 }
 
-pub(crate) fn start(host: &Host) -> Daemon {
+fn start(host: &Host) -> Daemon {
     let mut daemon = Daemon::start(run(host));
     wait_until_equal(host, &mut daemon);
     daemon
@@ -72,7 +72,7 @@ fn is_equal(host: &Host) -> bool {
     }
 }
 
-pub(crate) fn wait_until_equal(host: &Host, daemon: &mut Daemon) {
+fn wait_until_equal(host: &Host, daemon: &mut Daemon) {
     daemon.wait_until("the trees are equal up to whole seconds", || is_equal(host));
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(is_equal(host), "equal once, and then not any more\n{}", daemon.log());

@@ -114,10 +114,8 @@ impl Replica {
             }
             Outcome::Refused { refusal, detail, found } => {
                 let flight = self.flights.get_mut(ticket);
-                let built_from = flight.and_then(|flight| flight.built_from.take());
-                // Another old file may be as wrong as this one, or as little known.
-                let is_to_be_whole = matches!(refusal, Refusal::NoOldFile | Refusal::Unbuilt);
-                let old_file = built_from.filter(|_| refusal == Refusal::NoOldFile);
+                let old_file = flight.and_then(|flight| flight.built_from.take());
+                let old_file = old_file.filter(|_| refusal == Refusal::NoOldFile);
                 let mut changed = None;
                 let learned = |step: &Step, ledger: &mut Ledger| {
                     match &found {
@@ -134,7 +132,8 @@ impl Replica {
                 if let Some(flight) = self.withdraw(ticket, learned) {
                     self.check_crossed(&flight, false);
                     let step = flight.step();
-                    if is_to_be_whole {
+                    if old_file.is_some() {
+                        // Another old file may be as wrong as this one.
                         self.whole.insert(step.path().clone());
                     }
                     match changed {
@@ -217,8 +216,8 @@ impl Replica {
                     "the directory was removed at the source and stays at the target: it holds files of the target's own");
                 self.ledger.forget(&path);
             }
-            // It is sent whole now.
-            (Refusal::NoOldFile | Refusal::Unbuilt, _) => self.look_again(path, Depth::Entry, Duration::ZERO),
+            // From now on nothing is known that it could be built from.
+            (Refusal::NoOldFile, _) => self.look_again(path, Depth::Entry, Duration::ZERO),
             (Refusal::Withdrawn | Refusal::Damaged, _) => {
                 self.look_again(path, Depth::Entry, self.setup.open_file_interval);
             }

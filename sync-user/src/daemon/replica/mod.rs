@@ -210,9 +210,9 @@ impl Replica {
             self.answer_nobody();
             let Setup { target, access, receiver, transport, terms, .. } = &self.setup;
             match connect(target, access, receiver, (*transport, terms.wish())) {
-                Ok(Reached { link, is_prescribed, transport, builds }) => {
+                Ok(Reached { link, is_prescribed, transport }) => {
                     self.is_prescribed = is_prescribed;
-                    let terms = if transport == Transport::Sftp { terms.by_sftp(builds) } else { *terms };
+                    let terms = if transport == Transport::Sftp { terms.by_sftp() } else { *terms };
                     let tree = Arc::clone(&self.setup.tree);
                     let session = Session::new(link, self.opens(), tree, terms, clock::now());
                     // What works is kept to: each way has its own knowledge of the target.

@@ -9,12 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use super::attributes::Attributes;
 use super::packet::{self, Name, Reply, Request, Status};
-use crate::clock;
-use crate::model::Stamp;
 
 /// Asks; clones ask over the same connection.
 #[derive(Debug, Clone, Default)]
@@ -31,8 +28,6 @@ struct Core {
     slots: HashMap<u32, Slot>,
     /// The task that asks just now.
     task: u64,
-    /// Tasks that pause, and until when.
-    pauses: Vec<(Stamp, u64)>,
 }
 
 #[derive(Debug)]
@@ -67,22 +62,6 @@ impl Client {
 
     pub(super) async fn do_it(&self, request: &Request<'_>) -> Result<(), Status> {
         self.send(request).done().await
-    }
-
-    /// Goes on once `time` has passed.
-    pub(super) fn pause(&self, time: Duration) -> Pause {
-        Pause { core: Rc::clone(&self.core), until: clock::now().plus(time) }
-    }
-
-    /// When the next pause is over.
-    pub(super) fn paused_until(&self) -> Option<Stamp> {
-        self.core.borrow().pauses.iter().map(|(until, _)| *until).min()
-    }
-
-    /// The tasks whose pauses are over.
-    pub(super) fn rested(&self, now: Stamp) -> Vec<u64> {
-        let over = |(until, _): &mut (Stamp, u64)| *until <= now;
-        self.core.borrow_mut().pauses.extract_if(.., over).map(|(_, task)| task).collect()
     }
 
     /// Bytes that the link has not taken yet.
@@ -137,27 +116,6 @@ impl Core {
                 return self.last;
             }
         }
-    }
-}
-
-/// Time that passes.
-#[derive(Debug)]
-pub(super) struct Pause {
-    core: Rc<RefCell<Core>>,
-    until: Stamp,
-}
-
-impl Future for Pause {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<()> {
-        if clock::now() >= self.until {
-            return Poll::Ready(());
-        }
-        let mut core = self.core.borrow_mut();
-        let task = core.task;
-        core.pauses.push((self.until, task));
-        Poll::Pending
     }
 }
 
@@ -314,23 +272,6 @@ mod tests {
         assert_eq!(ended.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 3, 2]);
         assert!(ended.iter().all(|(_, results)| *results == (Ok(()), Ok(()))));
         assert_eq!((client.asked(), tasks.len()), (0, 0));
-    }
-
-    #[test]
-    fn a_task_that_pauses_goes_on_when_its_time_has_come() {
-        let client = Client::default();
-        let mut tasks = Tasks::new(&client);
-        for (number, milliseconds) in [(1, 3_600_000), (2, 20)] {
-            let own = client.clone();
-            let pause = async move { own.pause(Duration::from_millis(milliseconds)).await };
-            assert_eq!(tasks.begin(number, pause), None);
-        }
-        let until = client.paused_until().unwrap();
-        assert_eq!(client.rested(Stamp(until.0 - 1)), Vec::<u64>::new());
-        std::thread::sleep(Duration::from_millis(30));
-        assert_eq!(client.rested(clock::now()), [2]);
-        assert_eq!((tasks.go_on(2), tasks.len()), (Some(()), 1));
-        assert!(client.paused_until().unwrap() > until, "the other one pauses still");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(super) struct Conversation {
 /// What has come.
 #[derive(Debug, Default)]
 struct Heard {
-    /// Tasks that may go on: answers have come, or their pauses are over.
+    /// Tasks for which answers have come.
     tasks: Vec<u64>,
     /// The session has closed its end.
     is_over: bool,
@@ -202,7 +202,6 @@ impl Conversation {
         } else {
             heard.is_over = self.is_left();
         }
-        heard.tasks.extend(self.client.rested(clock::now()));
         Ok(heard)
     }
 
@@ -215,8 +214,6 @@ impl Conversation {
 
     fn wait(&mut self, listens: bool) -> Result<(), String> {
         let nap = if self.voice.waiting() > 0 { SHORT_NAP } else { NAP };
-        let pause = self.client.paused_until().map(|until| until.since(clock::now()));
-        let nap = pause.map_or(nap, |pause| pause.min(nap));
         let bells = if listens { vec![self.socket.as_fd()] } else { Vec::new() };
         let writing = self.client.staged() > 0;
         self.link.wait(writing, &bells, Some(nap)).map_err(|error| error.to_string())

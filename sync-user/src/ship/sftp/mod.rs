@@ -13,10 +13,8 @@ mod client;
 mod content;
 mod conversation;
 mod failure;
-mod known;
 mod listing;
 mod local;
-mod old;
 mod opening;
 mod order;
 mod packet;
@@ -45,7 +43,7 @@ const START_MAX: Duration = Duration::from_secs(20);
 
 /// What is weaker than with a receiver, for the log.
 pub(super) const WEAKER: &str = "times are whole seconds; no extended attributes, no access control lists, \
-                                 no verify; owners go by their numbers";
+                                 no deltas, no verify; owners go by their numbers";
 
 /// Starts the target's SFTP server behind `connection`, and a thread that leads the conversation.
 pub(super) fn start(connection: Connection, target: &TargetAddress) -> Result<Reached, ConnectError> {
@@ -71,12 +69,7 @@ pub(super) fn start(connection: Connection, target: &TargetAddress) -> Result<Re
     };
     let thread = thread::Builder::new().name(format!("sftp {}", target.host()));
     thread.spawn(lead).map_err(|error| failed(error.to_string()))?;
-    Ok(Reached {
-        link: Box::new(local),
-        is_prescribed: false,
-        transport: Transport::Sftp,
-        builds: can.copies,
-    })
+    Ok(Reached { link: Box::new(local), is_prescribed: false, transport: Transport::Sftp })
 }
 
 /// Greets the server, and gives the names of its extensions.

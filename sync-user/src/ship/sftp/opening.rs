@@ -5,7 +5,6 @@ use std::cell::Cell;
 use super::attributes::Attributes;
 use super::client::Client;
 use super::failure::cause;
-use super::known::Known;
 use super::packet::{Body, MAKE, READ, Request, Status};
 use super::site::{Abilities, Site, below};
 use crate::home::{self, id, sources};
@@ -96,19 +95,9 @@ pub(super) async fn open(
     })?;
     let sets_here = probe.done().await.is_ok() && can.sets_links;
     let SourceHello { preserve, durability, .. } = source;
-    let site = Site {
-        client,
-        root: place.clone(),
-        stage,
-        preserve,
-        durability,
-        user,
-        group,
-        can,
-        sets_here,
-        count: Cell::new(0),
-        known: Known::default(),
-    };
+    let (root_name, count) = (place.clone(), Cell::new(0));
+    let site =
+        Site { client, root: root_name, stage, preserve, durability, user, group, can, sets_here, count };
     if is_new {
         // What cannot be written down has to be said again.
         let _unwritten = write(&site, &note, &known.note()).await;

@@ -93,15 +93,6 @@ pub(super) enum Request<'a> {
         from: &'a [u8],
         to: &'a [u8],
     },
-    /// What is in one open file is written into another (`copy-data`, draft-ietf-secsh-filexfer-extensions-00,
-    /// section 7). Never with a length of 0, which would stand for all that is left.
-    Copy {
-        from: &'a [u8],
-        offset: u64,
-        length: u64,
-        to: &'a [u8],
-        at: u64,
-    },
     /// `fsync@openssh.com`
     Sync(&'a [u8]),
     /// `statvfs@openssh.com`
@@ -229,14 +220,6 @@ pub(super) fn encode(id: u32, request: &Request<'_>, out: &mut Vec<u8>) {
             extended(out, "lsetstat@openssh.com");
             string(out, path);
             attributes.encode(out);
-        }
-        Request::Copy { from, offset, length, to, at } => {
-            extended(out, "copy-data");
-            string(out, from);
-            out.extend_from_slice(&offset.to_be_bytes());
-            out.extend_from_slice(&length.to_be_bytes());
-            string(out, to);
-            out.extend_from_slice(&at.to_be_bytes());
         }
         Request::Sync(handle) => {
             extended(out, "fsync@openssh.com");
@@ -414,12 +397,6 @@ mod tests {
         out.clear();
         encode(1, &Request::Replace { from: b"a", to: b"b" }, &mut out);
         assert_eq!(out, b"\0\0\0\x2b\xc8\0\0\0\x01\0\0\0\x18posix-rename@openssh.com\0\0\0\x01a\0\0\0\x01b");
-        out.clear();
-        encode(2, &Request::Copy { from: b"r", offset: 3, length: 4, to: b"w", at: 5 }, &mut out);
-        let numbers = [3_u64, 4, 5].map(u64::to_be_bytes);
-        let [offset, length, at] = &numbers;
-        let rest = [&b"\0\0\0\x01r"[..], offset, length, b"\0\0\0\x01w", at].concat();
-        assert_eq!(out, [&b"\0\0\0\x34\xc8\0\0\0\x02\0\0\0\x09copy-data"[..], &rest].concat());
         assert_eq!(greeting(), b"\0\0\0\x05\x01\0\0\0\x03");
     }
 

@@ -9,7 +9,6 @@ use std::cell::Cell;
 use super::attributes::{Attributes, whole_seconds};
 use super::client::{Answer, Client};
 use super::failure::Failure;
-use super::known::Known;
 use super::packet::{Request, Status};
 use crate::home;
 use crate::metadata::is_acl;
@@ -28,8 +27,6 @@ pub(super) struct Abilities {
     /// It sets attributes of symbolic links.
     pub(super) sets_links: bool,
     pub(super) tells_file_system: bool,
-    /// It copies from one open file into another.
-    pub(super) copies: bool,
 }
 
 impl Abilities {
@@ -41,7 +38,6 @@ impl Abilities {
             syncs: has("fsync@openssh.com"),
             sets_links: has("lsetstat@openssh.com"),
             tells_file_system: has("statvfs@openssh.com"),
-            copies: has("copy-data"),
         }
     }
 }
@@ -64,8 +60,6 @@ pub(super) struct Site {
     /// C library cannot.
     pub(super) sets_here: bool,
     pub(super) count: Cell<u64>,
-    /// Files that others may be built from.
-    pub(super) known: Known,
 }
 
 /// Looks that are on their way.
@@ -310,7 +304,6 @@ mod tests {
             can,
             sets_here: false,
             count: Cell::new(0),
-            known: Known::default(),
         }
     }
 

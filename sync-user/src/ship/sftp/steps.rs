@@ -4,7 +4,7 @@ use super::attributes::Attributes;
 use super::content::Pieces;
 use super::failure::{Done, Failure};
 use super::packet::{Request, Status};
-use super::put::{Put, Source};
+use super::put::{Put, Source, no_old_file};
 use super::site::{On, Site, seconds};
 use crate::model::{Content, Expected, FileKind, Met, PathError, Refusal, There, Time, TreePath, Version};
 use crate::wire::{self, Body, Step};
@@ -12,7 +12,6 @@ use crate::wire::{self, Body, Step};
 /// The paths that a step names, in whatever way.
 pub(super) fn paths(step: &Step) -> Result<Vec<TreePath>, PathError> {
     let named: Vec<&[u8]> = match step {
-        Step::PutFile { path, body: Body::Built { old, .. }, .. } => vec![path, old],
         Step::MakeDirectory { path, .. }
         | Step::PutFile { path, .. }
         | Step::PutSymlink { path, .. }
@@ -29,7 +28,6 @@ pub(super) fn paths(step: &Step) -> Result<Vec<TreePath>, PathError> {
 
 impl Site {
     pub(super) async fn apply(&self, step: Step, pieces: Pieces) -> Result<Done, Failure> {
-        self.forget(&step);
         match step {
             Step::PutFile { path, expects, size, stored: _, attributes, body } => {
                 let put = Self::path(&path).map(|path| Put { path, expects, size, attributes });
@@ -38,13 +36,14 @@ impl Site {
                         self.put_file(put, Source::Here(bytes)).await
                     }
                     (Ok(put), Body::Streamed) => self.put_streamed(put, pieces).await,
-                    (Ok(put), Body::Built { old, expects }) => {
-                        self.put_built(put, (&old, expects), pieces).await
-                    }
                     (Err(failure), Body::Inline { .. }) => Err(failure),
                     (Err(failure), Body::Streamed | Body::Built { .. }) => {
                         pieces.drain().await;
                         Err(failure)
+                    }
+                    (Ok(_), Body::Built { .. }) => {
+                        pieces.drain().await;
+                        Err(no_old_file())
                     }
                 }
             }
@@ -70,16 +69,6 @@ impl Site {
             }
             // Both are looked at again, and what differs is sent.
             Step::Exchange { .. } => Err(Failure::unexpected("SFTP exchanges no names in one act")),
-        }
-    }
-
-    /// What a step does to files that are known. Those that are put become known anew, or not.
-    fn forget(&self, step: &Step) {
-        if matches!(step, Step::PutFile { .. } | Step::MakeDirectory { .. } | Step::SetDirectoryTime { .. }) {
-            return;
-        }
-        for path in paths(step).unwrap_or_default() {
-            self.known.forget(&path);
         }
     }
 
