@@ -13,9 +13,9 @@ use crate::machine;
 /// A table in Markdown. Each median has its ratio to that of ksyncd behind it.
 pub(crate) fn render(results: &[Figures], far: Option<Line>) -> String {
     let mut report = String::from(
-        "| benchmark | program | samples | median | p90 | longest | × ksyncd | bytes on the wire | × ksyncd |\n",
+        "| benchmark | program | samples | median | p90 | p99 | longest | × ksyncd | bytes on the wire | × ksyncd |\n",
     );
-    report.push_str("|---|---|---:|---:|---:|---:|---:|---:|---:|\n");
+    report.push_str("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n");
     for figures in results {
         let ours =
             results.iter().find(|other| other.bench == figures.bench && other.contender == Contender::Ksyncd);
@@ -25,12 +25,13 @@ pub(crate) fn render(results: &[Figures], far: Option<Line>) -> String {
         // A `String` takes whatever is written to it.
         let _written = writeln!(
             report,
-            "| {} | {} | {} | {} | {} | {} | {:.1} | {} | {:.1} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {:.1} | {} | {:.1} |",
             name(figures.bench),
             figures.contender.name(),
             figures.times.len(),
             milliseconds(median(figures)),
             milliseconds(quantile(&figures.times, 0.9)),
+            milliseconds(quantile(&figures.times, 0.99)),
             milliseconds(quantile(&figures.times, 1.0)),
             ratio(&|figures| median(figures).as_secs_f64()),
             bytes(figures),
@@ -75,8 +76,9 @@ mod tests {
             bytes: times.iter().map(|time| time * 1_000).collect(),
         };
         let report = render(&[of(Contender::Ksyncd, &[1, 2, 30]), of(Contender::Lsyncd, &[1000])], None);
-        let ours = "| latency | ksyncd | 3 | 2.00 ms | 30 ms | 30 ms | 1.0 | 2000 | 1.0 |";
-        let theirs = "| latency | lsyncd | 1 | 1000 ms | 1000 ms | 1000 ms | 500.0 | 1000000 | 500.0 |";
+        let ours = "| latency | ksyncd | 3 | 2.00 ms | 30 ms | 30 ms | 30 ms | 1.0 | 2000 | 1.0 |";
+        let theirs =
+            "| latency | lsyncd | 1 | 1000 ms | 1000 ms | 1000 ms | 1000 ms | 500.0 | 1000000 | 500.0 |";
         assert!(report.contains(ours) && report.contains(theirs), "{report}");
     }
 }
