@@ -334,8 +334,9 @@ impl Session {
         sequence
     }
 
-    /// Sends the next piece of a large file, and says how much was read or hashed for it. A file that changes meanwhile, or cannot be read, is taken back: the receiver
-    /// answers so, and nothing of it becomes visible (I2).
+    /// Sends the next piece of a large file, and says how much was read or hashed for it. A file that
+    /// changes meanwhile, or cannot be read, is taken back: the receiver answers so, and nothing of it
+    /// becomes visible (I2).
     pub(super) fn continue_stream(&mut self, mut stream: Stream, events: &mut Vec<Event>) -> u64 {
         let sequence = stream.sequence;
         match stream.next() {

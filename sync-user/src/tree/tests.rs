@@ -1,10 +1,12 @@
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 
 use proptest::prelude::*;
 
 use super::{Excludes, Reason, Rules, Seen, Tree, Verdict};
-use crate::model::{Content, FileKind, Preserve, TreePath};
+use crate::metadata::XattrPlace;
+use crate::model::{Content, FileKind, Preserve, TreePath, Xattr};
 
 fn path(text: &str) -> TreePath {
     TreePath::new(text.as_bytes()).unwrap()
@@ -153,11 +155,16 @@ fn scans_large_trees_with_many_threads_and_small_ones_alone() {
     for directory in 0..100 {
         let directory = root.path().join(format!("d{directory}/inner"));
         fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join("f"), "x").unwrap();
+        let file = fs::File::create(directory.join("f")).unwrap();
+        let number = Xattr { name: b"trusted.of".to_vec(), value: directory.as_os_str().as_bytes().to_vec() };
+        XattrPlace::of(&file).set(&number).unwrap();
     }
     let tree = Tree::open(root.path(), excludes(&["/d7"]), Preserve::ALL).unwrap();
     let scan = tree.scan(&TreePath::root());
     assert_eq!((scan.entries.len(), scan.unreadable.len()), (99 * 3, 0));
+    for (path, entry) in scan.entries {
+        assert_eq!(tree.look(&path), Seen::Present(entry), "whoever looks, and from wherever: {path}");
+    }
     let below: Vec<String> = tree.scan(&path("d1")).entries.keys().map(ToString::to_string).collect();
     assert_eq!(below, ["d1", "d1/inner", "d1/inner/f"]);
     assert!(tree.scan(&path("missing")).entries.is_empty());
