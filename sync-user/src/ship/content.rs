@@ -154,9 +154,14 @@ impl Reading {
         Ok([read(0)?, read(size.saturating_sub(length as u64))?])
     }
 
+    /// How far it is read, holes included.
+    pub(super) fn position(&self) -> u64 {
+        self.version.size - self.left
+    }
+
     /// The next piece, no longer than the two limits.
     pub(super) fn next(&mut self, bytes_max: usize, hole_max: u64) -> io::Result<Piece> {
-        let at = self.version.size - self.left;
+        let at = self.position();
         let length = match self.extents.at(&self.file, at)? {
             _ if self.left == 0 => return Ok(Piece::End),
             Extent::Hole(length) => {

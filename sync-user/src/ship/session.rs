@@ -100,7 +100,7 @@ pub struct Session {
     /// Bytes of steps that have overtaken the stream since its last piece.
     pub(super) overtaken: usize,
     /// Bytes of large files that were read since [`Session::pump`] was called.
-    pub(super) read: u64,
+    pub(super) read_bytes: u64,
     pub(super) flying: VecDeque<Flight>,
     pub(super) flying_bytes: usize,
     sequence: Sequence,
@@ -161,7 +161,7 @@ impl Session {
             source,
             unpublished: publishes.then(Unpublished::default),
             overtaken: 0,
-            read: 0,
+            read_bytes: 0,
             flying: VecDeque::new(),
             flying_bytes: 0,
             sequence: Sequence(0),
@@ -276,7 +276,7 @@ impl Session {
         recall: &Recall<'_>,
     ) -> Result<(), SessionError> {
         self.look_after_lanes(now)?;
-        self.read = 0;
+        self.read_bytes = 0;
         loop {
             self.fill(events, recall);
             if self.write(now)? > 0 {
@@ -334,26 +334,18 @@ impl Session {
         sequence
     }
 
-    /// Sends the next piece of a large file, and says how much was read or hashed for it. A file that
-    /// changes meanwhile, or cannot be read, is taken back: the receiver answers so, and nothing of it
-    /// becomes visible (I2).
-    pub(super) fn continue_stream(&mut self, mut stream: Stream, events: &mut Vec<Event>) -> u64 {
-        let sequence = stream.sequence;
-        match stream.next() {
+    /// Reads on in a large file, and sends the next piece of it. A file that changes meanwhile, or cannot be
+    /// read, is taken back: the receiver answers so, and nothing of it becomes visible (I2).
+    pub(super) fn continue_stream(&mut self, mut stream: Stream, events: &mut Vec<Event>) {
+        let (sequence, before) = (stream.sequence, stream.reading.position());
+        let next = stream.next();
+        self.read_bytes += stream.reading.position() - before;
+        match next {
             Ok(stream::Next::Piece(piece)) => {
-                let read = match &piece {
-                    Piece::Bytes(bytes) => bytes.len() as u64,
-                    Piece::Hole { length } => *length,
-                    Piece::Copy { .. } | Piece::End(_) | Piece::Abort => 0,
-                };
                 self.send_piece(sequence, piece);
                 self.stream = Some(stream);
-                read
             }
-            Ok(stream::Next::Read(bytes)) => {
-                self.stream = Some(stream);
-                bytes
-            }
+            Ok(stream::Next::Read) => self.stream = Some(stream),
             Ok(stream::Next::End) => {
                 let Stream { ticket, shipped, .. } = stream;
                 let (version, settled) = (stream.reading.version, stream.reading.settled);
@@ -364,12 +356,8 @@ impl Session {
                     events.push(Event::Sent { ticket, version, content, settled, torn, shipped });
                     events.extend(outline.map(|outline| Event::Outlined { content, outline }));
                 }
-                0
             }
-            Err(_) => {
-                self.send_piece(sequence, Piece::Abort);
-                0
-            }
+            Err(_) => self.send_piece(sequence, Piece::Abort),
         }
     }
 

@@ -39,10 +39,10 @@ enum Making {
 
 /// What comes next of a file.
 pub(super) enum Next {
-    /// To be sent. A hole keeps no link busy, but took time to hash.
+    /// To be sent.
     Piece(Piece),
-    /// So many bytes were read, and nothing is to be sent for them yet.
-    Read(u64),
+    /// Nothing is to be sent yet for what was read.
+    Read,
     End,
 }
 
@@ -74,7 +74,7 @@ impl Stream {
             (content::Piece::Bytes(bytes), Making::Recipe(recipe)) => {
                 recipe.push(&bytes);
                 self.parts.extend(std::iter::from_fn(|| recipe.next_part()));
-                Next::Read(bytes.len() as u64)
+                Next::Read
             }
             (content::Piece::Bytes(bytes), making) => {
                 if let Making::Outline(outliner) = making {
@@ -92,7 +92,7 @@ impl Stream {
                 Making::Recipe(recipe) => {
                     let (parts, outline) = recipe.finish();
                     (self.parts, self.outline) = (parts, Some(outline));
-                    Next::Read(0)
+                    Next::Read
                 }
             },
         })

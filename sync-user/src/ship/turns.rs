@@ -68,7 +68,7 @@ impl Session {
 
     /// Whether so much was read that others have their turn before more is.
     pub(super) fn is_reading(&self) -> bool {
-        self.read >= READ_BYTES_MAX
+        self.read_bytes >= READ_BYTES_MAX
     }
 
     /// Encodes what can be sent, until enough is staged.
@@ -87,7 +87,7 @@ impl Session {
                 None => {
                     self.overtaken = 0;
                     if let Some(stream) = self.stream.take() {
-                        self.read += self.continue_stream(stream, events);
+                        self.continue_stream(stream, events);
                     }
                 }
             }
