@@ -138,15 +138,10 @@ impl Ledger {
         }
         if let Some(before) = before {
             self.contents.remove(&path, before);
+            self.twins.remove(&path, before);
         }
         self.contents.add(&path, known);
-        let (before, twin) = (before.and_then(twin), twin(known));
-        if let Some(before) = before.filter(|before| twin != Some(*before)) {
-            self.twins.remove(before, &path);
-        }
-        if let Some(twin) = twin {
-            self.twins.add(twin, path.clone());
-        }
+        self.twins.add(&path, known);
         self.touched.insert(path.clone());
         self.known.insert(path, known);
     }
@@ -163,9 +158,7 @@ impl Ledger {
     pub fn forget(&mut self, path: &TreePath) {
         if let Some(before) = self.known.remove(path) {
             self.contents.remove(path, before);
-            if let Some(twin) = twin(before) {
-                self.twins.remove(twin, path);
-            }
+            self.twins.remove(path, before);
         }
         self.touched.insert(path.clone());
     }
@@ -180,9 +173,7 @@ impl Ledger {
             let is_ours = is_ours(path, *known);
             if is_ours {
                 contents.add(path, *known);
-                if let Some(twin) = twin(*known) {
-                    twins.add(twin, path.clone());
-                }
+                twins.add(path, *known);
             }
             if !is_ours || *known == Known::Unsure {
                 touched.insert(path.clone());
@@ -324,8 +315,4 @@ impl Ledger {
         }
         changed
     }
-}
-
-fn twin(known: Known) -> Option<Twin> {
-    known.held().and_then(|held| held.twin)
 }

@@ -4,11 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::Known;
 use crate::model::TreePath;
 
 /// A mark that all names of one inode of the target share, and nothing else does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Twin(pub u64);
+
+fn twin(known: Known) -> Option<Twin> {
+    known.held().and_then(|held| held.twin)
+}
 
 /// Paths by mark.
 #[derive(Debug, Default)]
@@ -25,13 +30,15 @@ impl Twins {
         Twin(self.next)
     }
 
-    pub(super) fn add(&mut self, twin: Twin, path: TreePath) {
+    pub(super) fn add(&mut self, path: &TreePath, known: Known) {
+        let Some(twin) = twin(known) else { return };
         // A mark that comes from elsewhere is not given again.
         self.next = self.next.max(twin.0);
-        self.paths.entry(twin).or_default().insert(path);
+        self.paths.entry(twin).or_default().insert(path.clone());
     }
 
-    pub(super) fn remove(&mut self, twin: Twin, path: &TreePath) {
+    pub(super) fn remove(&mut self, path: &TreePath, known: Known) {
+        let Some(twin) = twin(known) else { return };
         if let Some(paths) = self.paths.get_mut(&twin) {
             paths.remove(path);
             if paths.is_empty() {
