@@ -120,8 +120,8 @@ impl Work {
     fn run(&self, tree: &Tree) -> Found {
         let mut found = Found::default();
         let mut deeper = Vec::new();
-        // Where that may not be, each name is looked up by way of `/proc`, which takes twice as long.
-        let roams = unshare(CloneFlags::CLONE_FS).is_ok();
+        // Where that may not be, extended attributes are looked up by way of `/proc`, which takes twice as long.
+        let roams = tree.preserve.any_xattr() && unshare(CloneFlags::CLONE_FS).is_ok();
         while let Some(directory) = self.next() {
             read(tree, &directory, roams, &mut found, &mut deeper);
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
