@@ -2,8 +2,16 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
+use nix::poll::PollTimeout;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+
+/// For how long to sleep so that `time` is over: a part of a millisecond counts as one, or whoever waits would
+/// ask again and again at the end.
+pub fn patience(time: Duration) -> PollTimeout {
+    PollTimeout::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX)
+}
 
 /// Readable from when it is rung until it is hushed. Clones share it.
 #[derive(Debug, Clone)]
@@ -30,5 +38,20 @@ impl Bell {
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_over_when_the_sleep_is_and_nothing_takes_no_time() {
+        let milliseconds = |time| patience(time).as_millis();
+        assert_eq!(milliseconds(Duration::ZERO), Some(0));
+        assert_eq!(milliseconds(Duration::from_nanos(1)), Some(1));
+        assert_eq!(milliseconds(Duration::from_millis(2)), Some(2));
+        assert_eq!(milliseconds(Duration::from_micros(2_001)), Some(3));
+        assert_eq!(patience(Duration::MAX), PollTimeout::MAX);
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 
-use crate::bell::Bell;
+use crate::bell::{Bell, patience};
 
 /// A stop request that can be asked for, and waited for in `poll(2)`. Clones share it.
 #[derive(Debug, Clone)]
@@ -39,9 +39,7 @@ impl Stop {
     /// Waits for the request, but no longer than `limit`; a signal may end it sooner.
     pub fn wait(&self, limit: Duration) {
         let mut ready = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
-        // A part of a millisecond counts as one, or a caller would ask again and again at the end.
-        let limit = PollTimeout::try_from(limit.as_millis() + 1).unwrap_or(PollTimeout::MAX);
-        let _woken = poll(&mut ready, limit);
+        let _woken = poll(&mut ready, patience(limit));
     }
 }
 

@@ -6,6 +6,11 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::bell::patience;
+
+/// No sleep is longer.
+const SLEEP_MAX: Duration = Duration::from_mins(1);
+
 /// A byte stream to one receiver and back, used by one thread.
 ///
 /// After an error the link is dead; dropping it closes the connection without waiting.
@@ -42,14 +47,7 @@ pub(super) fn sleep(
     let interest = if writing { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
     let mut descriptors = vec![PollFd::new(descriptor, interest)];
     descriptors.extend(bells.iter().map(|bell| PollFd::new(*bell, PollFlags::POLLIN)));
-    // Rounded up, so that the time has come when it is over.
-    let timeout = match timeout {
-        None => PollTimeout::NONE,
-        Some(Duration::ZERO) => PollTimeout::ZERO,
-        Some(timeout) => {
-            PollTimeout::try_from(timeout.as_millis().min(60_000) + 1).unwrap_or(PollTimeout::MAX)
-        }
-    };
+    let timeout = timeout.map_or(PollTimeout::NONE, |timeout| patience(timeout.min(SLEEP_MAX)));
     match poll(&mut descriptors, timeout) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(error) => Err(LinkError(format!("poll: {error}"))),
