@@ -7,6 +7,7 @@ mod choose;
 pub mod ebpf;
 pub mod fanotify;
 mod mounts;
+mod pace;
 mod requirements;
 mod unplaced;
 

@@ -12,7 +12,6 @@ mod held;
 mod hooks;
 mod load;
 mod object;
-mod pace;
 mod preemption;
 mod settings;
 mod watch;
@@ -24,6 +23,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::mounts::Mounts;
+use super::pace::Pace;
 use super::unplaced::Unplaced;
 use super::{Config, Error, Source};
 use crate::aliases::{Aliases, Found};
@@ -34,10 +34,12 @@ use crate::shutdown::Stop;
 use decode::{Elsewhere, Record, Told};
 use held::Held;
 use load::Loaded;
-use pace::{LINGER, Pace};
 
 /// Where the kernel describes its own types: without it there is no eBPF capture.
 pub const BTF: &str = btf::PATH;
+
+/// How long records gather under load.
+const LINGER: Duration = Duration::from_millis(1);
 
 /// Records that are taken out of the ring before they are passed on.
 const CHUNK_RECORDS: usize = 8192;

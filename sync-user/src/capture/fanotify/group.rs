@@ -13,7 +13,7 @@ use crate::capture::{Config, Error};
 #[derive(Debug)]
 pub(super) struct Group(Fanotify);
 
-/// What the kernel is asked to report. `FAN_DELETE_SELF` and the like would only double it.
+/// What the kernel is asked to report, each of it needed.
 const HOOKS: [(&str, MaskFlags); 6] = [
     ("create", MaskFlags::FAN_CREATE),
     ("delete", MaskFlags::FAN_DELETE),
@@ -25,6 +25,10 @@ const HOOKS: [(&str, MaskFlags); 6] = [
 
 /// Linux 5.17 tells renames whole; before, two halves come.
 const RENAME: &str = "rename";
+
+/// Asked for besides: what is told is told of directories, too; and that an inode is no more,
+/// which the kernel adds to an event that waits, and which saves the search for it.
+const BESIDES: MaskFlags = MaskFlags::FAN_ONDIR.union(MaskFlags::FAN_DELETE_SELF);
 
 /// The names of what is asked for.
 #[cfg(feature = "mutation")]
@@ -56,7 +60,7 @@ impl Group {
             RENAME => renames,
             _ => *bits,
         });
-        let mask = mask.fold(MaskFlags::FAN_ONDIR, MaskFlags::union);
+        let mask = mask.fold(BESIDES, MaskFlags::union);
         group.mark(how, mask, AT_FDCWD, Some(root)).map_err(|error| explain_mark(error, root))?;
         Ok(Self(group))
     }

@@ -1,6 +1,6 @@
 //! Finds where a file handle leads: to a path below the root, or out of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -48,12 +48,20 @@ pub(super) struct Handles {
     root: OwnedHandle,
     /// Directories that were resolved since the last [`forget`](Self::forget).
     places: HashMap<OwnedHandle, Place>,
+    /// Inodes that the kernel says are no more.
+    ended: HashSet<OwnedHandle>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct OwnedHandle {
     kind: i32,
     bytes: Vec<u8>,
+}
+
+impl From<Handle<'_>> for OwnedHandle {
+    fn from(handle: Handle<'_>) -> Self {
+        Self { kind: handle.kind, bytes: handle.bytes.to_vec() }
+    }
 }
 
 /// `struct file_handle`, with room for any handle.
@@ -72,7 +80,7 @@ impl Handles {
         let handle = handle_at(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH).map_err(|error| {
             Error::new("get the root's handle", &error, "replicate from another file system")
         })?;
-        let handles = Self { mount, root: handle.clone(), places: HashMap::new() };
+        let handles = Self { mount, root: handle.clone(), places: HashMap::new(), ended: HashSet::new() };
         // Opening by handle takes another capability than marking: better told now.
         handles
             .open_handle(handle.kind, &handle.bytes, libc::O_PATH | libc::O_DIRECTORY)
@@ -85,9 +93,17 @@ impl Handles {
         self.places.clear();
     }
 
+    /// Takes the kernel's word that these inodes, and none of before, are no more. To open one by
+    /// its handle would only tell the same, after a search in which whoever removes and creates
+    /// files has to wait for us.
+    pub(super) fn take_as_ended<'a>(&mut self, inodes: impl Iterator<Item = Handle<'a>>) {
+        self.ended.clear();
+        self.ended.extend(inodes.map(OwnedHandle::from));
+    }
+
     /// Where a directory is.
     pub(super) fn directory(&mut self, handle: Handle<'_>) -> Result<Place, Unresolved> {
-        let owned = OwnedHandle { kind: handle.kind, bytes: handle.bytes.to_vec() };
+        let owned = OwnedHandle::from(handle);
         if owned == self.root {
             return Ok(Place::Inside(TreePath::root()));
         }
@@ -101,6 +117,9 @@ impl Handles {
 
     /// Where an inode of any kind is, by one of its names.
     pub(super) fn inode(&self, handle: Handle<'_>) -> Result<Place, Unresolved> {
+        if self.ended.contains(&OwnedHandle::from(handle)) {
+            return Ok(Place::Gone);
+        }
         let place = self.resolve(handle, libc::O_PATH | libc::O_NOFOLLOW)?;
         match &place {
             // The kernel may still remember a name that the file has lost, as if it were one.
@@ -230,6 +249,20 @@ mod tests {
         assert!(
             matches!(&place, Ok(Place::Inside(found)) if *found == path("f")) || place == Err(Unresolved)
         );
+    }
+
+    #[test]
+    fn what_the_kernel_has_ended_is_not_searched_for() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("f"), "").unwrap();
+        let mut handles = Handles::open(root.path()).unwrap();
+        let handle = handle_at(handles.mount.as_raw_fd(), c"f", 0).unwrap();
+        let handle = Handle { kind: handle.kind, bytes: &handle.bytes };
+        // It is still there, so whoever says that it is gone has not searched.
+        handles.take_as_ended([handle].into_iter());
+        assert_eq!(handles.inode(handle), Ok(Place::Gone));
+        handles.take_as_ended(std::iter::empty());
+        assert_eq!(handles.inode(handle), Ok(Place::Inside(path("f"))));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 
 use super::mounts::Mounts;
+use super::pace::Pace;
 use super::unplaced::Unplaced;
 use super::{Backend, Config, Error, Source};
 use crate::aliases::Aliases;
@@ -30,7 +31,7 @@ use handles::Handles;
 /// Read at once: some 2,000 events.
 const READ_BYTES: usize = 256 << 10;
 
-/// A drain of this many events means load.
+/// A drain of this many events means load, as many drains in a row do.
 const BUSY_EVENTS: usize = 32;
 
 /// Under load the kernel is given this long to merge events before the next drain. It halves
@@ -88,6 +89,7 @@ impl Source for Fanotify {
 
     fn run(mut self: Box<Self>, deliver: &mut dyn FnMut(Captured), stop: &Stop) -> Result<(), Error> {
         let mut buffer = vec![0; READ_BYTES];
+        let mut pace = Pace::new(clock::now());
         loop {
             let asked = self.barrier.as_ref().map_or_else(|| stop.as_fd(), AsFd::as_fd);
             let mut ready = [
@@ -120,7 +122,7 @@ impl Source for Fanotify {
             if last {
                 return Ok(());
             }
-            if events >= BUSY_EVENTS {
+            if pace.lingers(clock::now()) || events >= BUSY_EVENTS {
                 std::thread::sleep(LINGER);
             }
         }
@@ -140,6 +142,7 @@ impl Fanotify {
                 Err(error) => return Err(Error::new("read fanotify events", &error, "start ksyncd again")),
             };
             let read = clock::now();
+            self.handles.take_as_ended(records::events(&buffer[..count]).filter_map(|event| event.ended()));
             for event in records::events(&buffer[..count]) {
                 events += 1;
                 let tgid = u32::try_from(event.process).unwrap_or(0);

@@ -23,6 +23,13 @@ pub(super) struct Event<'a> {
     pub(super) incomplete: bool,
 }
 
+impl<'a> Event<'a> {
+    /// The inode, if it has ended: nothing leads to it any more, nor ever will.
+    pub(super) fn ended(&self) -> Option<Handle<'a>> {
+        self.inode.filter(|_| self.mask & libc::FAN_DELETE_SELF != 0)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry<'a> {
     pub(super) directory: Handle<'a>,

@@ -26,6 +26,10 @@ pub(super) fn translate(
         return Ok(());
     }
     let mut change = |kind, path| deliver(Captured::Change(Change { kind, path, origin, seen: read, read }));
+    if event.mask & !libc::FAN_ONDIR == libc::FAN_DELETE_SELF {
+        // Its name was told of by an event of its own.
+        return Ok(());
+    }
     if event.mask & libc::FAN_RENAME != 0 {
         return rename(event, handles, &mut change);
     }
@@ -88,15 +92,16 @@ fn named(
     if has(libc::FAN_ATTRIB) {
         change(Kind::Attributes, path.clone());
     }
-    match file {
-        Some(inode) if !handles.is_at(inode, &path) => {
-            match elsewhere(inode, handles, change)? {
-                // It has a name, and that is not known: it may be inside.
-                Place::Outside { .. } => Err(Unresolved),
-                Place::Inside(_) | Place::Gone => Ok(()),
-            }
-        }
-        _ => Ok(()),
+    let Some(inode) = file else { return Ok(()) };
+    // To look up a name that is gone takes the lock of its directory, which the writers need.
+    let is_gone = has(libc::FAN_DELETE | libc::FAN_MOVED_FROM);
+    if !is_gone && handles.is_at(inode, &path) {
+        return Ok(());
+    }
+    match elsewhere(inode, handles, change)? {
+        // It has a name, and that is not known: it may be inside.
+        Place::Outside { .. } => Err(Unresolved),
+        Place::Inside(_) | Place::Gone => Ok(()),
     }
 }
 

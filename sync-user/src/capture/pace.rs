@@ -1,14 +1,9 @@
-//! Decides whether to read at once, or to let records gather first.
+//! Decides whether to read at once, or to let changes gather first.
 //!
-//! While records wait in the ring the kernel wakes nobody, and waking is what costs the writers
+//! While changes wait to be read the kernel wakes nobody, and waking is what costs the writers
 //! most. So a change on an idle system is read at once, and under load many are read together.
 
-use std::time::Duration;
-
 use crate::model::Stamp;
-
-/// How long records gather under load.
-pub(super) const LINGER: Duration = Duration::from_millis(1);
 
 /// Wake-ups that are answered at once before it counts as load.
 const CREDIT_MAX: u32 = 32;
@@ -26,7 +21,7 @@ impl Pace {
         Self { credit: CREDIT_MAX, counted: now }
     }
 
-    /// Counts a wake-up at `now`; whether records had better gather for [`LINGER`].
+    /// Counts a wake-up at `now`; whether changes had better gather first.
     pub(super) fn lingers(&mut self, now: Stamp) -> bool {
         let passed = now.since(self.counted).as_millis().min(u128::from(CREDIT_MAX)) as u32;
         if passed > 0 {
