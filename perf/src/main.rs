@@ -48,7 +48,12 @@ enum Command {
     Capture(capture::Arguments),
     /// Watch every directory by inotify, as lsyncd does: one of the contenders
     #[command(hide = true)]
-    Inotify { root: PathBuf },
+    Inotify {
+        root: PathBuf,
+        /// Ask for each write, too, which lsyncd does not
+        #[arg(long)]
+        writes: bool,
+    },
     /// Ask the kernel for changes and ignore them, as eBPF capture does: its own part of the cost
     #[command(hide = true)]
     Mark { root: PathBuf },
@@ -71,7 +76,7 @@ fn measure(command: Command) -> anyhow::Result<()> {
             (name, replication::measure(&ksyncd, (&only, &program), far)?, keep)
         }
         Command::Capture(arguments) => ("capture".to_owned(), capture::measure(&arguments)?, arguments.keep),
-        Command::Inotify { root } => return capture::watch_by_inotify(&root),
+        Command::Inotify { root, writes } => return capture::watch_by_inotify(&root, writes),
         Command::Mark { root } => return capture::mark(&root),
     };
     print!("{report}");

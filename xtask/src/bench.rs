@@ -74,7 +74,8 @@ pub(crate) fn bench(only: &[Subject]) -> Result<()> {
 fn watchers(daemon: &Path) -> Result<Vec<&'static str>> {
     let told = output(Command::new("sh").arg("-c").arg("\"$1\" check / || true").arg("sh").arg(daemon))?;
     let has_ebpf = told.lines().any(|line| line.contains("eBPF") && line.contains("takes the programs"));
-    Ok(if has_ebpf { vec!["ebpf", "fanotify", "inotify"] } else { vec!["fanotify", "inotify"] })
+    let ebpf = has_ebpf.then_some("ebpf");
+    Ok(ebpf.into_iter().chain(["fanotify", "inotify", "inotify-writes"]).collect())
 }
 
 /// One round is enough where every run is the same; a machine that counts is slow.

@@ -45,7 +45,7 @@ struct Line {
 
 /// Measures one of ksyncd's watchers; others do not stamp their events.
 pub(crate) fn measure(watcher: Watcher, ksyncd: &Path, root: &Path, files: usize) -> Result<Option<Latency>> {
-    if matches!(watcher, Watcher::Inotify | Watcher::Mark) {
+    if !matches!(watcher, Watcher::Ebpf | Watcher::Fanotify) {
         return Ok(None);
     }
     let mut running = watcher.start_telling(ksyncd, root)?;

@@ -19,6 +19,8 @@ pub(crate) enum Watcher {
     Fanotify,
     /// A watch on every directory, for what lsyncd asks for.
     Inotify,
+    /// The same, and each write: what fanotify is asked for, so that files that stay open are seen.
+    InotifyWrites,
 }
 
 /// What the contender prints once it watches.
@@ -47,7 +49,8 @@ impl Drop for Running {
 }
 
 impl Watcher {
-    pub(crate) const ALL: [Self; 4] = [Self::Ebpf, Self::Mark, Self::Fanotify, Self::Inotify];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Ebpf, Self::Mark, Self::Fanotify, Self::Inotify, Self::InotifyWrites];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -55,6 +58,7 @@ impl Watcher {
             Self::Mark => "mark",
             Self::Fanotify => "fanotify",
             Self::Inotify => "inotify",
+            Self::InotifyWrites => "inotify, writes too",
         }
     }
 
@@ -66,9 +70,12 @@ impl Watcher {
                 command.args(["tail", "--capture", &self.name().to_lowercase()]).arg(root);
                 command
             }
-            Self::Mark | Self::Inotify => {
+            Self::Mark | Self::Inotify | Self::InotifyWrites => {
                 let mut command = Command::new(std::env::current_exe().context("find this program")?);
-                command.arg(self.name()).arg(root);
+                command.arg(if self == Self::Mark { "mark" } else { "inotify" }).arg(root);
+                if self == Self::InotifyWrites {
+                    command.arg("--writes");
+                }
                 command
             }
         };
@@ -113,15 +120,17 @@ pub(crate) fn mark(root: &Path) -> Result<()> {
     }
 }
 
-/// Watches every directory below `root`, and reads what is told, until it is killed.
-pub(crate) fn watch_by_inotify(root: &Path) -> Result<()> {
+/// Watches every directory below `root`, for each write if `writes`, and reads what is told, until
+/// it is killed.
+pub(crate) fn watch_by_inotify(root: &Path, writes: bool) -> Result<()> {
+    let mask = if writes { MASK | AddWatchFlags::IN_MODIFY } else { MASK };
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC).context("start inotify")?;
     let mut waiting: Vec<PathBuf> = vec![root.to_owned()];
     let mut watches = std::collections::HashMap::new();
     let add_all = |waiting: &mut Vec<PathBuf>, watches: &mut std::collections::HashMap<_, _>| {
         while let Some(directory) = waiting.pop() {
             // It may be gone again.
-            let Ok(watch) = inotify.add_watch(&directory, MASK) else { continue };
+            let Ok(watch) = inotify.add_watch(&directory, mask) else { continue };
             for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     waiting.push(entry.path());
