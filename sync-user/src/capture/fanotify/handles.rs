@@ -53,7 +53,7 @@ pub(super) struct Handles {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct OwnedHandle {
+pub(super) struct OwnedHandle {
     kind: i32,
     bytes: Vec<u8>,
 }
@@ -61,6 +61,13 @@ struct OwnedHandle {
 impl From<Handle<'_>> for OwnedHandle {
     fn from(handle: Handle<'_>) -> Self {
         Self { kind: handle.kind, bytes: handle.bytes.to_vec() }
+    }
+}
+
+#[cfg(test)]
+impl OwnedHandle {
+    pub(super) fn borrowed(&self) -> Handle<'_> {
+        Handle { kind: self.kind, bytes: &self.bytes }
     }
 }
 
@@ -140,6 +147,12 @@ impl Handles {
     /// What is at `path` now, as `lstat` says.
     pub(super) fn stat(&self, path: &TreePath) -> Option<nix::sys::stat::FileStat> {
         nix::sys::stat::fstatat(&self.mount, path.as_path(), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).ok()
+    }
+
+    /// The handle of what is at `path` below the root.
+    #[cfg(test)]
+    pub(super) fn of(&self, path: &std::ffi::CStr) -> OwnedHandle {
+        handle_at(self.mount.as_raw_fd(), path, 0).unwrap()
     }
 
     fn resolve(&self, handle: Handle<'_>, flags: i32) -> Result<Place, Unresolved> {
@@ -232,10 +245,9 @@ mod tests {
         fs::write(root.join("f"), "").unwrap();
         fs::hard_link(root.join("f"), root.join("g")).unwrap();
         let handles = Handles::open(&root).unwrap();
-        let name = CString::new(name).unwrap();
-        let handle = handle_at(handles.mount.as_raw_fd(), &name, 0).unwrap();
+        let handle = handles.of(&CString::new(name).unwrap());
         change(&root);
-        handles.inode(Handle { kind: handle.kind, bytes: &handle.bytes })
+        handles.inode(handle.borrowed())
     }
 
     #[test]
@@ -256,8 +268,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("f"), "").unwrap();
         let mut handles = Handles::open(root.path()).unwrap();
-        let handle = handle_at(handles.mount.as_raw_fd(), c"f", 0).unwrap();
-        let handle = Handle { kind: handle.kind, bytes: &handle.bytes };
+        let handle = handles.of(c"f");
+        let handle = handle.borrowed();
         // It is still there, so whoever says that it is gone has not searched.
         handles.take_as_ended([handle].into_iter());
         assert_eq!(handles.inode(handle), Ok(Place::Gone));

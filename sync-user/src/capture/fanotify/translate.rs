@@ -30,6 +30,11 @@ pub(super) fn translate(
         // Its name was told of by an event of its own.
         return Ok(());
     }
+    let renamed = libc::FAN_RENAME | libc::FAN_MOVED_FROM | libc::FAN_MOVED_TO;
+    if event.mask & libc::FAN_ONDIR != 0 && event.mask & renamed != 0 {
+        // What comes after it may have happened below the new name.
+        handles.forget();
+    }
     if event.mask & libc::FAN_RENAME != 0 {
         return rename(event, handles, &mut change);
     }
@@ -197,5 +202,47 @@ fn path_of(entry: Entry<'_>, handles: &mut Handles) -> Result<Option<TreePath>, 
             directory.join(entry.name.as_bytes()).map(Some).map_err(|_not_a_path| Unresolved)
         }
         Place::Outside { .. } | Place::Gone => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::fs;
+
+    use super::*;
+
+    /// Where a directory was made, of which the event tells only by its parent's handle.
+    fn made_in(parent: Handle<'_>, handles: &mut Handles) -> Vec<TreePath> {
+        let entry = Some(Entry { directory: parent, name: OsStr::new("sub") });
+        let mask = libc::FAN_CREATE | libc::FAN_ONDIR;
+        told(&Event { mask, entry, ..Event::default() }, handles)
+    }
+
+    fn told(event: &Event<'_>, handles: &mut Handles) -> Vec<TreePath> {
+        let mut paths = Vec::new();
+        let mut deliver = |captured| match captured {
+            Captured::Change(change) => paths.push(change.path),
+            Captured::Gap(gap) => panic!("{gap:?}"),
+        };
+        let aliases = Aliases::default();
+        translate(event, handles, &aliases, Origin::default(), Stamp(1), &mut deliver).unwrap();
+        paths
+    }
+
+    #[test]
+    fn what_happens_in_a_directory_is_told_by_the_name_that_it_was_given() {
+        let base = tempfile::tempdir().unwrap();
+        fs::create_dir(base.path().join("old")).unwrap();
+        let mut handles = Handles::open(base.path()).unwrap();
+        let [root, directory] = [c".", c"old"].map(|name| handles.of(name));
+        assert_eq!(made_in(directory.borrowed(), &mut handles), [TreePath::new(b"old/sub").unwrap()]);
+        fs::rename(base.path().join("old"), base.path().join("new")).unwrap();
+        let [old, new] =
+            ["old", "new"].map(|name| Some(Entry { directory: root.borrowed(), name: OsStr::new(name) }));
+        let mask = libc::FAN_RENAME | libc::FAN_ONDIR;
+        let renamed = Event { mask, old, new, ..Event::default() };
+        assert_eq!(told(&renamed, &mut handles), [TreePath::new(b"new").unwrap()]);
+        assert_eq!(made_in(directory.borrowed(), &mut handles), [TreePath::new(b"new/sub").unwrap()]);
     }
 }
