@@ -15,6 +15,9 @@ use crate::model::TreePath;
 /// `MAX_HANDLE_SZ`.
 const HANDLE_BYTES_MAX: usize = 128;
 
+/// Directories, and files outside, whose places are kept at most: some 20 MB.
+const PLACES_MAX: usize = 1 << 16;
+
 /// Where a handle leads now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
@@ -48,6 +51,8 @@ pub(super) struct Handles {
     root: OwnedHandle,
     /// Directories that were resolved since the last [`forget`](Self::forget).
     places: HashMap<OwnedHandle, Place>,
+    /// Files outside of the root that had no other name, since the last event that names one anew.
+    outside: HashSet<OwnedHandle>,
     /// Inodes that the kernel says are no more.
     ended: HashSet<OwnedHandle>,
 }
@@ -87,7 +92,8 @@ impl Handles {
         let handle = handle_at(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH).map_err(|error| {
             Error::new("get the root's handle", &error, "replicate from another file system")
         })?;
-        let handles = Self { mount, root: handle.clone(), places: HashMap::new(), ended: HashSet::new() };
+        let (places, outside, ended) = (HashMap::new(), HashSet::new(), HashSet::new());
+        let handles = Self { mount, root: handle.clone(), places, outside, ended };
         // Opening by handle takes another capability than marking: better told now.
         handles
             .open_handle(handle.kind, &handle.bytes, libc::O_PATH | libc::O_DIRECTORY)
@@ -98,6 +104,12 @@ impl Handles {
     /// Forgets where handles lead: a directory may have been renamed since.
     pub(super) fn forget(&mut self) {
         self.places.clear();
+        self.outside.clear();
+    }
+
+    /// Forgets which files are outside: one of them may have a name inside since.
+    pub(super) fn forget_files(&mut self) {
+        self.outside.clear();
     }
 
     /// Takes the kernel's word that these inodes, and none of before, are no more. To open one by
@@ -118,19 +130,33 @@ impl Handles {
             return Ok(place.clone());
         }
         let place = self.resolve(handle, libc::O_PATH | libc::O_DIRECTORY)?;
+        if self.places.len() >= PLACES_MAX {
+            self.places.clear();
+        }
         self.places.insert(owned, place.clone());
         Ok(place)
     }
 
     /// Where an inode of any kind is, by one of its names.
-    pub(super) fn inode(&self, handle: Handle<'_>) -> Result<Place, Unresolved> {
-        if self.ended.contains(&OwnedHandle::from(handle)) {
+    pub(super) fn inode(&mut self, handle: Handle<'_>) -> Result<Place, Unresolved> {
+        let owned = OwnedHandle::from(handle);
+        if self.ended.contains(&owned) {
             return Ok(Place::Gone);
+        }
+        if self.outside.contains(&owned) {
+            return Ok(Place::Outside { of_several: None });
         }
         let place = self.resolve(handle, libc::O_PATH | libc::O_NOFOLLOW)?;
         match &place {
             // The kernel may still remember a name that the file has lost, as if it were one.
             Place::Inside(path) if !self.is_at(handle, path) => Err(Unresolved),
+            Place::Outside { of_several: None } => {
+                if self.outside.len() >= PLACES_MAX {
+                    self.outside.clear();
+                }
+                self.outside.insert(owned);
+                Ok(place)
+            }
             _ => Ok(place),
         }
     }
@@ -244,7 +270,7 @@ mod tests {
         fs::create_dir(&root).unwrap();
         fs::write(root.join("f"), "").unwrap();
         fs::hard_link(root.join("f"), root.join("g")).unwrap();
-        let handles = Handles::open(&root).unwrap();
+        let mut handles = Handles::open(&root).unwrap();
         let handle = handles.of(&CString::new(name).unwrap());
         change(&root);
         handles.inode(handle.borrowed())

@@ -35,6 +35,9 @@ pub(super) fn translate(
         // What comes after it may have happened below the new name.
         handles.forget();
     }
+    if event.mask & (renamed | libc::FAN_CREATE) != 0 {
+        handles.forget_files();
+    }
     if event.mask & libc::FAN_RENAME != 0 {
         return rename(event, handles, &mut change);
     }
@@ -146,7 +149,7 @@ fn by_other_names(
 /// its names, in which case its content is as it was.
 fn nameless(
     event: &Event<'_>,
-    handles: &Handles,
+    handles: &mut Handles,
     aliases: &Aliases,
     change: &mut impl FnMut(Kind, TreePath),
 ) -> Result<(), Unresolved> {
@@ -176,7 +179,7 @@ fn nameless(
 /// Looks for an inode by its handle, and has it looked at where it is.
 fn elsewhere(
     inode: Handle<'_>,
-    handles: &Handles,
+    handles: &mut Handles,
     change: &mut impl FnMut(Kind, TreePath),
 ) -> Result<Place, Unresolved> {
     let place = handles.inode(inode)?;
@@ -244,5 +247,28 @@ mod tests {
         let renamed = Event { mask, old, new, ..Event::default() };
         assert_eq!(told(&renamed, &mut handles), [TreePath::new(b"new").unwrap()]);
         assert_eq!(made_in(directory.borrowed(), &mut handles), [TreePath::new(b"new/sub").unwrap()]);
+    }
+
+    #[test]
+    fn a_file_that_was_outside_is_told_of_once_it_has_come_in() {
+        let base = tempfile::tempdir().unwrap();
+        let [inside, outside] = ["inside", "outside"].map(|name| base.path().join(name));
+        fs::create_dir(&inside).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("f"), "").unwrap();
+        let mut handles = Handles::open(&inside).unwrap();
+        let others = Handles::open(&outside).unwrap();
+        let [root, other, file] = [handles.of(c"."), others.of(c"."), others.of(c"f")];
+        let [was, is] = [&other, &root]
+            .map(|directory| Some(Entry { directory: directory.borrowed(), name: OsStr::new("f") }));
+        let inode = Some(file.borrowed());
+        let written = Event { mask: libc::FAN_MODIFY, entry: was, inode, ..Event::default() };
+        assert_eq!(told(&written, &mut handles), []);
+        fs::rename(outside.join("f"), inside.join("f")).unwrap();
+        let renamed = Event { mask: libc::FAN_RENAME, old: was, new: is, inode, ..Event::default() };
+        let f = TreePath::new(b"f").unwrap();
+        assert_eq!(told(&renamed, &mut handles), [f.clone()]);
+        // By a descriptor, which goes by the name at which it was opened.
+        assert_eq!(told(&written, &mut handles), [f]);
     }
 }
