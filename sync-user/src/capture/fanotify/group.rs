@@ -6,6 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
+use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 
 use crate::capture::{Config, Error};
 
@@ -25,10 +26,6 @@ const HOOKS: [(&str, MaskFlags); 6] = [
 
 /// Linux 5.17 tells renames whole; before, two halves come.
 const RENAME: &str = "rename";
-
-/// Asked for besides: what is told is told of directories, too; and that an inode is no more,
-/// which the kernel adds to an event that waits, and which saves the search for it.
-const BESIDES: MaskFlags = MaskFlags::FAN_ONDIR.union(MaskFlags::FAN_DELETE_SELF);
 
 /// The names of what is asked for.
 #[cfg(feature = "mutation")]
@@ -60,7 +57,7 @@ impl Group {
             RENAME => renames,
             _ => *bits,
         });
-        let mask = mask.fold(BESIDES, MaskFlags::union);
+        let mask = mask.fold(MaskFlags::FAN_ONDIR | ended(root), MaskFlags::union);
         group.mark(how, mask, AT_FDCWD, Some(root)).map_err(|error| explain_mark(error, root))?;
         Ok(Self(group))
     }
@@ -70,6 +67,15 @@ impl AsFd for Group {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// That an inode is no more, which saves the search for it. After an unlink the kernel adds that
+/// to an event that waits anyway.
+///
+/// On an overlay, Linux before 6.13 has no handle left by then, and complains.
+fn ended(root: &Path) -> MaskFlags {
+    let is_overlay = statfs(root).is_ok_and(|facts| facts.filesystem_type() == OVERLAYFS_SUPER_MAGIC);
+    if is_overlay { MaskFlags::empty() } else { MaskFlags::FAN_DELETE_SELF }
 }
 
 fn explain_init(error: Errno) -> Error {

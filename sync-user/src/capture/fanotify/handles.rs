@@ -51,7 +51,7 @@ pub(super) struct Handles {
     root: OwnedHandle,
     /// Directories that were resolved since the last [`forget`](Self::forget).
     places: HashMap<OwnedHandle, Place>,
-    /// Files outside of the root that had no other name, since the last event that names one anew.
+    /// Files that were changed by a name outside of the root and had no other, as far as was read.
     outside: HashSet<OwnedHandle>,
     /// Inodes that the kernel says are no more.
     ended: HashSet<OwnedHandle>,
@@ -101,13 +101,14 @@ impl Handles {
         Ok(handles)
     }
 
-    /// Forgets where handles lead: a directory may have been renamed since.
+    /// Forgets where handles lead. To be called when a directory may have been renamed since: before
+    /// each drain, with the event that tells of it, and when events were lost.
     pub(super) fn forget(&mut self) {
         self.places.clear();
         self.outside.clear();
     }
 
-    /// Forgets which files are outside: one of them may have a name inside since.
+    /// Forgets which files are outside only: one of them may have been given a name inside.
     pub(super) fn forget_files(&mut self) {
         self.outside.clear();
     }
@@ -137,26 +138,32 @@ impl Handles {
         Ok(place)
     }
 
-    /// Where an inode of any kind is, by one of its names.
-    pub(super) fn inode(&mut self, handle: Handle<'_>) -> Result<Place, Unresolved> {
+    /// Where a file is that was changed by a name outside of the root. Asked of the kernel once for
+    /// a file without other names, until it may have got one.
+    pub(super) fn beside(&mut self, handle: Handle<'_>) -> Result<Place, Unresolved> {
         let owned = OwnedHandle::from(handle);
-        if self.ended.contains(&owned) {
-            return Ok(Place::Gone);
-        }
         if self.outside.contains(&owned) {
             return Ok(Place::Outside { of_several: None });
+        }
+        let place = self.inode(handle)?;
+        if place == (Place::Outside { of_several: None }) {
+            if self.outside.len() >= PLACES_MAX {
+                self.outside.clear();
+            }
+            self.outside.insert(owned);
+        }
+        Ok(place)
+    }
+
+    /// Where an inode of any kind is, by one of its names.
+    pub(super) fn inode(&self, handle: Handle<'_>) -> Result<Place, Unresolved> {
+        if self.ended.contains(&OwnedHandle::from(handle)) {
+            return Ok(Place::Gone);
         }
         let place = self.resolve(handle, libc::O_PATH | libc::O_NOFOLLOW)?;
         match &place {
             // The kernel may still remember a name that the file has lost, as if it were one.
             Place::Inside(path) if !self.is_at(handle, path) => Err(Unresolved),
-            Place::Outside { of_several: None } => {
-                if self.outside.len() >= PLACES_MAX {
-                    self.outside.clear();
-                }
-                self.outside.insert(owned);
-                Ok(place)
-            }
             _ => Ok(place),
         }
     }
@@ -270,7 +277,7 @@ mod tests {
         fs::create_dir(&root).unwrap();
         fs::write(root.join("f"), "").unwrap();
         fs::hard_link(root.join("f"), root.join("g")).unwrap();
-        let mut handles = Handles::open(&root).unwrap();
+        let handles = Handles::open(&root).unwrap();
         let handle = handles.of(&CString::new(name).unwrap());
         change(&root);
         handles.inode(handle.borrowed())

@@ -122,7 +122,7 @@ impl Source for Fanotify {
             if last {
                 return Ok(());
             }
-            if pace.lingers(clock::now()) || events >= BUSY_EVENTS {
+            if events >= BUSY_EVENTS || (events > 0 && pace.lingers(clock::now())) {
                 std::thread::sleep(LINGER);
             }
         }

@@ -24,7 +24,7 @@ pub(super) struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// The inode, if it has ended: nothing leads to it any more, nor ever will.
+    /// The inode, if it has ended: it has no name any more, nor ever will.
     pub(super) fn ended(&self) -> Option<Handle<'a>> {
         self.inode.filter(|_| self.mask & libc::FAN_DELETE_SELF != 0)
     }

@@ -21,21 +21,22 @@ pub(super) fn translate(
     deliver: &mut dyn FnMut(Captured),
 ) -> Result<(), Unresolved> {
     if event.mask & libc::FAN_Q_OVERFLOW != 0 {
+        // What was lost may have been a renaming, or a new name.
+        handles.forget();
         let gap = Gap { place: TreePath::root(), reason: Reason::KernelQueueFull, lost: 0, seen: read };
         deliver(Captured::Gap(gap));
         return Ok(());
     }
     let mut change = |kind, path| deliver(Captured::Change(Change { kind, path, origin, seen: read, read }));
     if event.mask & !libc::FAN_ONDIR == libc::FAN_DELETE_SELF {
-        // Its name was told of by an event of its own.
+        // Only for who searches: what names it had is told by events of their own.
         return Ok(());
     }
     let renamed = libc::FAN_RENAME | libc::FAN_MOVED_FROM | libc::FAN_MOVED_TO;
     if event.mask & libc::FAN_ONDIR != 0 && event.mask & renamed != 0 {
         // What comes after it may have happened below the new name.
         handles.forget();
-    }
-    if event.mask & (renamed | libc::FAN_CREATE) != 0 {
+    } else if event.mask & (renamed | libc::FAN_CREATE) != 0 {
         handles.forget_files();
     }
     if event.mask & libc::FAN_RENAME != 0 {
@@ -78,7 +79,11 @@ fn named(
     });
     let path = path_of(entry, handles)?;
     let Some(path) = path else {
-        return match file.map(|inode| elsewhere(inode, handles, change)).transpose()? {
+        return match file.map(|inode| handles.beside(inode)).transpose()? {
+            Some(Place::Inside(found)) => {
+                change(Kind::Written, found);
+                Ok(())
+            }
             Some(Place::Outside { of_several: Some(several) }) => {
                 by_other_names(several, &content_of(event.mask), aliases, change).map(drop)
             }
@@ -102,8 +107,8 @@ fn named(
     }
     let Some(inode) = file else { return Ok(()) };
     // To look up a name that is gone takes the lock of its directory, which the writers need.
-    let is_gone = has(libc::FAN_DELETE | libc::FAN_MOVED_FROM);
-    if !is_gone && handles.is_at(inode, &path) {
+    let was_removed = has(libc::FAN_DELETE);
+    if !was_removed && handles.is_at(inode, &path) {
         return Ok(());
     }
     match elsewhere(inode, handles, change)? {
@@ -149,7 +154,7 @@ fn by_other_names(
 /// its names, in which case its content is as it was.
 fn nameless(
     event: &Event<'_>,
-    handles: &mut Handles,
+    handles: &Handles,
     aliases: &Aliases,
     change: &mut impl FnMut(Kind, TreePath),
 ) -> Result<(), Unresolved> {
@@ -179,7 +184,7 @@ fn nameless(
 /// Looks for an inode by its handle, and has it looked at where it is.
 fn elsewhere(
     inode: Handle<'_>,
-    handles: &mut Handles,
+    handles: &Handles,
     change: &mut impl FnMut(Kind, TreePath),
 ) -> Result<Place, Unresolved> {
     let place = handles.inode(inode)?;
@@ -226,7 +231,7 @@ mod tests {
         let mut paths = Vec::new();
         let mut deliver = |captured| match captured {
             Captured::Change(change) => paths.push(change.path),
-            Captured::Gap(gap) => panic!("{gap:?}"),
+            Captured::Gap(gap) => paths.push(gap.place),
         };
         let aliases = Aliases::default();
         translate(event, handles, &aliases, Origin::default(), Stamp(1), &mut deliver).unwrap();
@@ -266,9 +271,21 @@ mod tests {
         assert_eq!(told(&written, &mut handles), []);
         fs::rename(outside.join("f"), inside.join("f")).unwrap();
         let renamed = Event { mask: libc::FAN_RENAME, old: was, new: is, inode, ..Event::default() };
-        let f = TreePath::new(b"f").unwrap();
-        assert_eq!(told(&renamed, &mut handles), [f.clone()]);
+        assert_eq!(told(&renamed, &mut handles), [TreePath::new(b"f").unwrap()]);
         // By a descriptor, which goes by the name at which it was opened.
-        assert_eq!(told(&written, &mut handles), [f]);
+        assert_eq!(told(&written, &mut handles), [TreePath::new(b"f").unwrap()]);
+    }
+
+    #[test]
+    fn what_was_lost_may_have_been_a_renaming() {
+        let base = tempfile::tempdir().unwrap();
+        fs::create_dir(base.path().join("old")).unwrap();
+        let mut handles = Handles::open(base.path()).unwrap();
+        let directory = handles.of(c"old");
+        assert_eq!(made_in(directory.borrowed(), &mut handles), [TreePath::new(b"old/sub").unwrap()]);
+        fs::rename(base.path().join("old"), base.path().join("new")).unwrap();
+        let overflow = Event { mask: libc::FAN_Q_OVERFLOW, ..Event::default() };
+        assert_eq!(told(&overflow, &mut handles), [TreePath::root()]);
+        assert_eq!(made_in(directory.borrowed(), &mut handles), [TreePath::new(b"new/sub").unwrap()]);
     }
 }
