@@ -70,7 +70,8 @@ pub(crate) fn render(
     }
     let _written = writeln!(
         report,
-        "\n{}; {} files, {} rounds. Processor time is that of the working thread. \"Beside\" is another tree on the same file system.",
+        "\n{}; {} files, {} rounds. Processor time is that of the working thread. \"Beside\" is another tree on the same file system. \
+         Latency is from the kernel's stamp; by fanotify, which has none, from before the call that makes a file.",
         machine::facts(),
         arguments.files,
         arguments.rounds
