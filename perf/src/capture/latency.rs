@@ -138,11 +138,9 @@ fn until(lines: &Receiver<Line>, root: &Path, name: &str) -> Result<(Vec<Line>, 
 /// From the kernel's stamps, else from the first line of each file that is named after the moment.
 fn latencies(lines: &[Line]) -> Vec<f64> {
     let mut told = HashSet::new();
-    let since_call = |line: &Line| line.since_call().filter(|_| told.insert(line.path.clone()));
-    let mut latencies: Vec<f64> = match lines.iter().filter_map(|line| line.latency_us).collect() {
-        stamped if !Vec::is_empty(&stamped) => stamped,
-        _ => lines.iter().filter_map(since_call).collect(),
-    };
+    let mut since_call = |line: &Line| line.since_call().filter(|_| told.insert(line.path.clone()));
+    let latency = |line: &Line| line.latency_us.or_else(|| since_call(line));
+    let mut latencies: Vec<f64> = lines.iter().filter_map(latency).collect();
     latencies.sort_by(f64::total_cmp);
     latencies
 }

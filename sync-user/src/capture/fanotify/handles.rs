@@ -52,7 +52,7 @@ pub(super) struct Handles {
     /// Directories that were resolved since the last [`forget`](Self::forget).
     places: HashMap<OwnedHandle, Place>,
     /// Files that were changed by a name outside of the root and had no other, as far as was read.
-    outside: HashSet<OwnedHandle>,
+    outside: HashMap<OwnedHandle, Place>,
     /// Inodes that the kernel says are no more.
     ended: HashSet<OwnedHandle>,
 }
@@ -92,7 +92,7 @@ impl Handles {
         let handle = handle_at(mount.as_raw_fd(), c"", libc::AT_EMPTY_PATH).map_err(|error| {
             Error::new("get the root's handle", &error, "replicate from another file system")
         })?;
-        let (places, outside, ended) = (HashMap::new(), HashSet::new(), HashSet::new());
+        let (places, outside, ended) = (HashMap::new(), HashMap::new(), HashSet::new());
         let handles = Self { mount, root: handle.clone(), places, outside, ended };
         // Opening by handle takes another capability than marking: better told now.
         handles
@@ -131,10 +131,7 @@ impl Handles {
             return Ok(place.clone());
         }
         let place = self.resolve(handle, libc::O_PATH | libc::O_DIRECTORY)?;
-        if self.places.len() >= PLACES_MAX {
-            self.places.clear();
-        }
-        self.places.insert(owned, place.clone());
+        keep(&mut self.places, owned, &place);
         Ok(place)
     }
 
@@ -142,15 +139,12 @@ impl Handles {
     /// a file without other names, until it may have got one.
     pub(super) fn beside(&mut self, handle: Handle<'_>) -> Result<Place, Unresolved> {
         let owned = OwnedHandle::from(handle);
-        if self.outside.contains(&owned) {
-            return Ok(Place::Outside { of_several: None });
+        if let Some(place) = self.outside.get(&owned) {
+            return Ok(place.clone());
         }
         let place = self.inode(handle)?;
         if place == (Place::Outside { of_several: None }) {
-            if self.outside.len() >= PLACES_MAX {
-                self.outside.clear();
-            }
-            self.outside.insert(owned);
+            keep(&mut self.outside, owned, &place);
         }
         Ok(place)
     }
@@ -221,6 +215,14 @@ impl Handles {
         };
         owned(descriptor)
     }
+}
+
+/// Adds a place to those that are kept.
+fn keep(places: &mut HashMap<OwnedHandle, Place>, handle: OwnedHandle, place: &Place) {
+    if places.len() >= PLACES_MAX {
+        places.clear();
+    }
+    places.insert(handle, place.clone());
 }
 
 /// A mount of `root` alone that is in no mount table. It keeps the file system in use.

@@ -27,6 +27,7 @@ use crate::model::{Captured, Origin, Reason};
 use crate::shutdown::Stop;
 use group::Group;
 use handles::Handles;
+use records::Event;
 
 /// Read at once: some 2,000 events.
 const READ_BYTES: usize = 256 << 10;
@@ -133,7 +134,7 @@ impl Fanotify {
     /// Reads and delivers all that the kernel holds; says how many events that were.
     fn drain(&mut self, buffer: &mut [u8], deliver: &mut dyn FnMut(Captured)) -> Result<usize, Error> {
         self.handles.forget();
-        let mut events = 0;
+        let mut drained = 0;
         loop {
             let count = match nix::unistd::read(self.group.as_fd(), buffer) {
                 Ok(0) | Err(Errno::EAGAIN) => break,
@@ -142,17 +143,18 @@ impl Fanotify {
                 Err(error) => return Err(Error::new("read fanotify events", &error, "start ksyncd again")),
             };
             let read = clock::now();
-            self.handles.take_as_ended(records::events(&buffer[..count]).filter_map(|event| event.ended()));
-            for event in records::events(&buffer[..count]) {
-                events += 1;
+            let events: Vec<Event<'_>> = records::events(&buffer[..count]).collect();
+            drained += events.len();
+            self.handles.take_as_ended(events.iter().filter_map(Event::ended));
+            for event in &events {
                 let tgid = u32::try_from(event.process).unwrap_or(0);
                 let origin = Origin { tgid, ignored: self.ignored.contains(&tgid), ..Origin::default() };
                 let (handles, aliases) = (&mut self.handles, &self.aliases);
-                if translate::translate(&event, handles, aliases, origin, read, deliver).is_err() {
+                if translate::translate(event, handles, aliases, origin, read, deliver).is_err() {
                     self.unplaced.add(Reason::Unresolved);
                 }
             }
         }
-        Ok(events)
+        Ok(drained)
     }
 }

@@ -7,7 +7,7 @@
 use std::os::unix::ffi::OsStrExt;
 
 use super::handles::{Handles, Place, Several, Unresolved};
-use super::records::{Entry, Event, Handle};
+use super::records::{Entry, Event};
 use crate::aliases::{Aliases, Found};
 use crate::model::{Captured, Change, Gap, Kind, Origin, Reason, Stamp, TreePath};
 
@@ -79,12 +79,9 @@ fn named(
     });
     let path = path_of(entry, handles)?;
     let Some(path) = path else {
-        return match file.map(|inode| handles.beside(inode)).transpose()? {
-            Some(Place::Inside(found)) => {
-                change(Kind::Written, found);
-                Ok(())
-            }
-            Some(Place::Outside { of_several: Some(several) }) => {
+        let Some(inode) = file else { return Ok(()) };
+        return match look_there(handles.beside(inode)?, change) {
+            Place::Outside { of_several: Some(several) } => {
                 by_other_names(several, &content_of(event.mask), aliases, change).map(drop)
             }
             _ => Ok(()),
@@ -111,7 +108,7 @@ fn named(
     if !was_removed && handles.is_at(inode, &path) {
         return Ok(());
     }
-    match elsewhere(inode, handles, change)? {
+    match look_there(handles.inode(inode)?, change) {
         // It has a name, and that is not known: it may be inside.
         Place::Outside { .. } => Err(Unresolved),
         Place::Inside(_) | Place::Gone => Ok(()),
@@ -160,7 +157,7 @@ fn nameless(
 ) -> Result<(), Unresolved> {
     let content = event.mask & (libc::FAN_CLOSE_WRITE | libc::FAN_MODIFY) != 0;
     match event.inode {
-        Some(inode) if content => match elsewhere(inode, handles, change)? {
+        Some(inode) if content => match look_there(handles.inode(inode)?, change) {
             Place::Outside { .. } => Err(Unresolved),
             Place::Inside(_) | Place::Gone => Ok(()),
         },
@@ -181,17 +178,12 @@ fn nameless(
     }
 }
 
-/// Looks for an inode by its handle, and has it looked at where it is.
-fn elsewhere(
-    inode: Handle<'_>,
-    handles: &Handles,
-    change: &mut impl FnMut(Kind, TreePath),
-) -> Result<Place, Unresolved> {
-    let place = handles.inode(inode)?;
+/// Has a file looked at where it is, if that is inside.
+fn look_there(place: Place, change: &mut impl FnMut(Kind, TreePath)) -> Place {
     if let Place::Inside(path) = &place {
         change(Kind::Written, path.clone());
     }
-    Ok(place)
+    place
 }
 
 /// Whether what appeared is complete: only a regular file may still be written by its creator.
@@ -218,6 +210,7 @@ mod tests {
     use std::ffi::OsStr;
     use std::fs;
 
+    use super::super::records::Handle;
     use super::*;
 
     /// Where a directory was made, of which the event tells only by its parent's handle.
